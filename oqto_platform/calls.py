@@ -1,0 +1,85 @@
+"""One typed method per run-time hook, so that a call is checked by mypy and found by grep."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, cast
+
+if TYPE_CHECKING:
+    from oqto_platform.hooks import Hooks, PerPlugin
+    from oqto_platform.settings import Settings
+    from oqto_platform.types import (
+        Account,
+        Check,
+        ConfinedPlan,
+        Credentials,
+        Identity,
+        Outcome,
+        Reservation,
+        Session,
+        Settlement,
+        SpawnPlan,
+        Template,
+        Usage,
+        Workspace,
+        WorkspaceRequest,
+    )
+
+
+class Calls:
+    """The hooks of `hookspecs`, callable. Errors: `HookError`, `Refusal`, by the hook's mode."""
+
+    def __init__(self, hooks: Hooks) -> None:
+        self._run = hooks.run
+
+    async def startup(self, context: PerPlugin) -> None:
+        await self._run("startup", context=context)
+
+    async def shutdown(self) -> None:
+        await self._run("shutdown")
+
+    async def config_changed(self, old: Settings, new: Settings) -> None:
+        await self._run("config_changed", old=old, new=new)
+
+    async def health(self) -> dict[str, Sequence[Check]]:
+        return cast("dict[str, Sequence[Check]]", await self._run("health"))
+
+    async def authenticate(self, credentials: Credentials) -> Identity | None:
+        return cast("Identity | None", await self._run("authenticate", credentials=credentials))
+
+    async def authorize(self, identity: Identity, action: str, target: str) -> None:
+        await self._run("authorize", identity=identity, action=action, target=target)
+
+    async def session_starting(self, session: Session, account: Account) -> None:
+        await self._run("session_starting", session=session, account=account)
+
+    async def budget_reserve(self, session: Session, account: Account) -> Reservation | None:
+        return cast("Reservation | None", await self._run("budget_reserve", session=session, account=account))
+
+    async def spawn(self, session: Session, plan: SpawnPlan) -> SpawnPlan:
+        return cast("SpawnPlan", await self._run("spawn", session=session, plan=plan))
+
+    async def confine(self, session: Session, plan: SpawnPlan) -> ConfinedPlan | None:
+        return cast("ConfinedPlan | None", await self._run("confine", session=session, plan=plan))
+
+    async def session_started(self, session: Session) -> None:
+        await self._run("session_started", session=session)
+
+    async def session_stopping(self, session: Session, reason: str) -> None:
+        await self._run("session_stopping", session=session, reason=reason)
+
+    async def session_stopped(self, session: Session, outcome: Outcome) -> None:
+        await self._run("session_stopped", session=session, outcome=outcome)
+
+    async def budget_settle(self, session: Session, reservation_id: str) -> Settlement | None:
+        answer = await self._run("budget_settle", session=session, reservation_id=reservation_id)
+        return cast("Settlement | None", answer)
+
+    async def budget_usage(self, account: Account) -> Usage | None:
+        return cast("Usage | None", await self._run("budget_usage", account=account))
+
+    async def list_templates(self, account: Account) -> dict[str, Sequence[Template]]:
+        return cast("dict[str, Sequence[Template]]", await self._run("list_templates", account=account))
+
+    async def create_workspace(self, request: WorkspaceRequest) -> Workspace | None:
+        return cast("Workspace | None", await self._run("create_workspace", request=request))

@@ -1,0 +1,265 @@
+"""Core and runner: newline-delimited JSON over a Unix socket, one exchange per connection.
+
+The client writes one request line. The runner answers with one reply line; after `following` the lines
+are events, as the log holds them, until either side closes. No correlation ids, and a slow reader stalls
+nobody but itself. Both ends check who is at the other end with `SO_PEERCRED`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import struct
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any, Literal
+
+import msgspec
+
+from oqto_platform.canon import Command
+from oqto_platform.errors import OqtoError, Problem, RunnerUnavailable, from_problem
+from oqto_platform.types import (
+    Check,
+    Launch,
+    Outcome,
+    PluginInfo,
+    Session,
+    SessionId,
+    StopReason,
+    Workspace,
+    WorkspaceRequest,
+)
+
+LIMIT = 32 * 2**20
+"""Longest line, in bytes: a prompt with images is one line."""
+
+CONNECT_TIMEOUT_S = 5.0
+
+
+class _Request(msgspec.Struct, frozen=True, kw_only=True, tag_field="cmd"):
+    pass
+
+
+class Hello(_Request, tag="runner.hello"):
+    """Who are you?"""
+
+
+class Health(_Request, tag="runner.health"):
+    """Checks of the runner and its plugins."""
+
+
+class Shutdown(_Request, tag="runner.shutdown"):
+    """End all sessions with reason `shutdown`, then the process. Only the runner's own uid and root may."""
+
+
+class Start(_Request, tag="session.start"):
+    """Start the agent of `session`, or answer how it already runs. Answered when the agent is ready."""
+
+    session: Session
+    launch: Launch
+
+
+class Stop(_Request, tag="session.stop"):
+    """End the agent; answered when nothing of it is left. Harmless when it does not run."""
+
+    session_id: SessionId
+    reason: StopReason
+
+
+class Delete(_Request, tag="session.delete"):
+    """Stop, then remove the event log, the history and the private agent directory."""
+
+    session_id: SessionId
+
+
+class Status(_Request, tag="session.status"):
+    session_id: SessionId
+
+
+class List(_Request, tag="session.list"):
+    """Every session that this runner has a process or an unreported ending for."""
+
+
+class Send(_Request, tag="session.send"):
+    """A canonical command for the agent; exactly one reply."""
+
+    session_id: SessionId
+    command: Command
+
+
+class Follow(_Request, tag="session.follow"):
+    """Events after `after`, then live. `after=0` begins with a snapshot: see `Following`."""
+
+    session_id: SessionId
+    after: int = 0
+
+
+class Browse(_Request, tag="workspace.browse"):
+    """The folders in `path` (`""`: the principal's home), for the picker."""
+
+    path: str = ""
+    show_hidden: bool = False
+
+
+class OpenWorkspace(_Request, tag="workspace.open"):
+    """Make or open a workspace, by the hook `create_workspace`."""
+
+    request: WorkspaceRequest
+
+
+Request = Hello | Health | Shutdown | Start | Stop | Delete | Status | List | Send | Follow | Browse | OpenWorkspace
+
+AgentState = Literal["starting", "idle", "working", "stopping", "dead"]
+
+
+class _Reply(msgspec.Struct, frozen=True, kw_only=True, tag_field="reply"):
+    pass
+
+
+class HelloReply(_Reply, tag="hello"):
+    runner_id: str
+    version: str
+    uid: int
+    pid: int
+    harnesses: tuple[str, ...]
+    plugins: tuple[PluginInfo, ...]
+
+
+class HealthReply(_Reply, tag="health"):
+    checks: dict[str, list[Check]]
+
+
+class SessionStatus(_Reply, tag="status"):
+    """`idle_s`: seconds without activity; 0 while a turn runs. `seq`: the last event in the log.
+
+    `outcome` is set once the process is gone, until the core has taken note (`session.stop`).
+    """
+
+    session_id: SessionId
+    state: AgentState
+    idle_s: float = 0.0
+    seq: int = 0
+    pid: int | None = None
+    confined_by: str = ""
+    profile: str = ""
+    network: str = ""
+    sandbox: str = ""
+    title: str = ""
+    outcome: Outcome | None = None
+
+
+class SessionList(_Reply, tag="sessions"):
+    sessions: list[SessionStatus]
+
+
+class Sent(_Reply, tag="sent"):
+    """The agent took the command; `data` is its answer where the command asks for one."""
+
+    data: msgspec.Raw = msgspec.Raw(b"null")
+
+
+class Following(_Reply, tag="following"):
+    """What comes next. `exact`: every event after `after`, without a hole.
+
+    `snapshot`: the log from its start without the passing events of finished messages, so `seq` has
+    holes; what is still being written is complete. `reset` asks the reader to forget what it holds.
+    """
+
+    mode: Literal["exact", "snapshot"]
+    last: int
+    reset: bool = False
+
+
+class Folder(msgspec.Struct, frozen=True, kw_only=True):
+    name: str
+    path: str
+    is_repository: bool = False
+
+
+class Listing(_Reply, tag="listing"):
+    path: str
+    parent: str | None
+    folders: list[Folder]
+    is_writable: bool = True
+    is_truncated: bool = False
+
+
+class Opened(_Reply, tag="opened"):
+    workspace: Workspace
+
+
+class Done(_Reply, tag="done"):
+    pass
+
+
+class Failed(_Reply, tag="failed"):
+    problem: Problem
+
+
+Reply = (
+    HelloReply | HealthReply | SessionStatus | SessionList | Sent | Following | Listing | Opened | Done | Failed
+)
+
+encode = msgspec.json.Encoder().encode
+decode_request = msgspec.json.Decoder(Request).decode
+decode_reply = msgspec.json.Decoder(Reply).decode
+
+
+def peer_uid(writer: asyncio.StreamWriter) -> int:
+    """The uid of the process at the other end of a Unix socket, as the kernel knows it."""
+    raw = writer.get_extra_info("socket").getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
+    return int(struct.unpack("3i", raw)[1])
+
+
+@asynccontextmanager
+async def connect(
+    path: str, expected_uid: int | None
+) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+    """A connection to the runner at `path`; refuses one that another uid answers on."""
+    try:
+        async with asyncio.timeout(CONNECT_TIMEOUT_S):
+            reader, writer = await asyncio.open_unix_connection(path, limit=LIMIT)
+    except (OSError, TimeoutError) as exc:
+        raise RunnerUnavailable(f"the runner does not answer on {path}: {exc or 'timed out'}", socket=path) from exc
+    try:
+        if expected_uid is not None and (uid := peer_uid(writer)) != expected_uid:
+            raise RunnerUnavailable(f"uid {uid} answers on {path}, expected {expected_uid}; not talking to it")
+        yield reader, writer
+    finally:
+        writer.close()
+
+
+async def call(path: str, request: Request, *, timeout_s: float, expected_uid: int | None = None) -> Reply:
+    """One request, one reply. A `failed` reply is raised as the error it carries."""
+    async with connect(path, expected_uid) as (reader, writer):
+        try:
+            async with asyncio.timeout(timeout_s):
+                writer.write(encode(request) + b"\n")
+                await writer.drain()
+                return await read_reply(reader)
+        except TimeoutError as exc:
+            cmd = type(request).__struct_config__.tag
+            raise RunnerUnavailable(f"the runner did not answer {cmd} within {timeout_s:g} s") from exc
+        except (OSError, ValueError) as exc:
+            raise RunnerUnavailable(f"the connection to the runner broke: {exc}") from exc
+
+
+async def read_reply(reader: asyncio.StreamReader) -> Reply:
+    """Read one reply line; raises the error of a `failed` reply."""
+    line = await reader.readline()
+    if not line.endswith(b"\n"):
+        raise RunnerUnavailable("the runner closed the connection before it answered")
+    reply = decode_reply(line)
+    if isinstance(reply, Failed):
+        raise from_problem(reply.problem)
+    return reply
+
+
+def failed(error: OqtoError) -> Failed:
+    """The reply for an error."""
+    return Failed(problem=error.to_problem())
+
+
+def as_any(raw: msgspec.Raw) -> Any:
+    """The JSON value inside a `Sent`."""
+    return msgspec.json.decode(raw)
