@@ -1,0 +1,1 @@
+"""The steps that turn a fresh clone into a running Oqto."""

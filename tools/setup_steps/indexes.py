@@ -1,0 +1,45 @@
+"""Make uv go where pip goes: the same index, certificates, hosts and patience."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+from setup_steps import place, shell
+
+#: pip's option → uv's variable
+TRANSLATED = {
+    "index-url": "UV_DEFAULT_INDEX",
+    "extra-index-url": "UV_INDEX",
+    "find-links": "UV_FIND_LINKS",
+    "trusted-host": "UV_INSECURE_HOST",
+    "default-timeout": "UV_HTTP_TIMEOUT",
+    "timeout": "UV_HTTP_TIMEOUT",
+    "proxy": "ALL_PROXY",
+    "cert": "SSL_CERT_FILE",
+}
+SYSTEM_CERTIFICATES = (Path("/etc/ssl/certs/ca-certificates.crt"), Path("/etc/pki/tls/certs/ca-bundle.crt"))
+
+
+def uv_environment() -> dict[str, str]:
+    """The environment for uv. What the caller set for uv itself wins over what pip was told."""
+    asked = pip_options(shell.ask([place.PYTHON, "-m", "pip", "config", "list"]))
+    told = {TRANSLATED[name]: value for name, value in asked.items() if name in TRANSLATED}
+    env = place.environment()
+    if any(path.exists() for path in SYSTEM_CERTIFICATES):
+        told["UV_SYSTEM_CERTS"] = "true"
+    # As pip does, take the right file from whichever index has it; the hashes decide what is right.
+    told["UV_INDEX_STRATEGY"] = "unsafe-best-match"
+    return {**told, **env, "UV_NO_CONFIG": "1", "UV_PYTHON_DOWNLOADS": "never"}
+
+
+def pip_options(listing: str) -> dict[str, str]:
+    """Read `pip config list`: lines of scope.option='value'; options of the environment win."""
+    options: dict[str, str] = {}
+    lines = sorted(listing.splitlines(), key=lambda line: line.startswith(":env:"))
+    for line in lines:
+        name, _, literal = line.partition("=")
+        scope, _, option = name.rpartition(".")
+        if scope in {"global", "install", ":env:"} and literal:
+            options[option.replace("_", "-")] = " ".join(str(ast.literal_eval(literal)).split())
+    return options
