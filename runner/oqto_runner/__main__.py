@@ -1,0 +1,142 @@
+"""`oqto-runner`: one per Linux user, the only process that starts agents."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import sys
+from pathlib import Path
+
+# structlog loads rich for its pretty tracebacks when it finds it: 10 MB that a daemon per user cannot spare.
+_HIDDEN = {name: sys.modules.setdefault(name, None) for name in ("rich",)}  # type: ignore[arg-type]
+import structlog  # noqa: E402
+
+for _name, _module in _HIDDEN.items():
+    if _module is None:
+        sys.modules.pop(_name, None)
+
+LEVELS = ("debug", "info", "warning", "error")
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the daemon; 0 after an orderly end, 1 with a sentence on stderr when it cannot start."""
+    arguments = _parser().parse_args(argv)
+    _log_to_stderr(arguments.log_level)
+
+    import uvloop
+
+    from oqto_platform.errors import OqtoError
+
+    try:
+        uvloop.run(_serve(arguments))
+    except OqtoError as exc:
+        sys.stderr.write(f"oqto-runner: {exc.detail}\n")
+        return 1
+    return 0
+
+
+async def _serve(arguments: argparse.Namespace) -> None:
+    from oqto_runner import config, listen
+    from oqto_runner.daemon import Daemon, Options
+
+    options = Options(
+        socket=arguments.socket or listen.default_path(),
+        state_dir=arguments.state_dir,
+        runner_id=arguments.runner_id,
+        allowed_uids=frozenset(arguments.allow_uid),
+        idle_exit_s=arguments.idle_exit_s,
+        config=arguments.config or config.default_path(),
+        disabled=tuple(arguments.disable_plugin),
+        only=tuple(arguments.only_plugin),
+    )
+    await serve(options)
+
+
+async def serve(options: object) -> None:
+    """Run a daemon with `options` on its inherited or own socket; removes the own one at the end."""
+    from oqto_runner import listen
+    from oqto_runner.daemon import Daemon, Options
+
+    assert isinstance(options, Options)
+    daemon = Daemon(options)
+    if (listener := listen.inherited()) is not None:
+        await daemon.run(listener)
+        return
+    listener = listen.own(options.socket, is_shared=bool(options.allowed_uids))
+    try:
+        await daemon.run(listener)
+    finally:
+        options.socket.unlink(missing_ok=True)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="oqto-runner", description=__doc__)
+    add = parser.add_argument
+    add("--socket", type=Path, help="Unix socket to listen on (default: $XDG_RUNTIME_DIR/oqto-runner.sock)")
+    add(
+        "--state-dir",
+        type=Path,
+        default=_default_state_dir(),
+        help="event logs and agent homes (default: %(default)s)",
+    )
+    add("--config", type=Path, help="config.toml (default: $OQTO_CONFIG, then ~/.config/oqto/config.toml)")
+    add(
+        "--runner-id",
+        default="",
+        help="name of this runner in events (default: [runner] runner_id, then the host's)",
+    )
+    add(
+        "--allow-uid",
+        type=int,
+        action="append",
+        default=[],
+        metavar="UID",
+        help="a uid that may connect, besides this one and root",
+    )
+    add(
+        "--idle-exit-s",
+        type=float,
+        default=0.0,
+        metavar="N",
+        help="end when nothing runs and nobody is connected for N seconds; 0: never",
+    )
+    add("--disable-plugin", action="append", default=[], metavar="NAME", help="do not load this plugin")
+    add(
+        "--only-plugin",
+        action="append",
+        default=_env_plugins(),
+        metavar="NAME",
+        help="load only the plugins named so",
+    )
+    add("--log-level", choices=LEVELS, default="info")
+    return parser
+
+
+def _default_state_dir() -> Path:
+    return Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local/state") / "oqto" / "runner"
+
+
+def _env_plugins() -> list[str]:
+    return [name for name in os.environ.get("OQTO_PLUGINS", "").split(",") if name]
+
+
+def _log_to_stderr(level: str) -> None:
+    is_terminal = sys.stderr.isatty()
+    renderer = structlog.dev.ConsoleRenderer() if is_terminal else structlog.processors.JSONRenderer()
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            *([] if is_terminal else [structlog.processors.format_exc_info]),
+            renderer,
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(getattr(logging, level.upper())),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        cache_logger_on_first_use=True,
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,112 @@
+"""A control group per agent where the kernel lets us make one: then nothing can slip away from the end.
+
+Under systemd the unit has `Delegate=yes`, so the runner's own group is writable. Version 2 is preferred;
+of version 1 any hierarchy that only counts will do.
+"""
+
+from __future__ import annotations
+
+import os
+from functools import cache
+from pathlib import Path
+
+_V1 = ("name=systemd", "pids", "freezer")
+PREFIX = "oqto-"
+
+
+class Cgroup:
+    """One control group; made by `create`, gone after `remove`."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def pids(self) -> list[int]:
+        """Who is in it now; nobody when it is gone."""
+        try:
+            return [int(pid) for pid in (self.path / "cgroup.procs").read_text().split()]
+        except OSError:
+            return []
+
+    def kill(self) -> bool:
+        """SIGKILL to everyone in it at one instant; `False` where the kernel cannot."""
+        try:
+            (self.path / "cgroup.kill").write_text("1")
+        except OSError:
+            return False
+        return True
+
+    def open_procs(self) -> int:
+        """A descriptor through which a process enters by writing `0`."""
+        return os.open(self.path / "cgroup.procs", os.O_WRONLY | os.O_CLOEXEC)
+
+    def remove(self) -> None:
+        try:
+            self.path.rmdir()
+        except OSError:
+            return
+
+
+def create(name: str) -> Cgroup | None:
+    """A fresh group below the runner's own; `None` when no hierarchy is writable."""
+    base = writable_base()
+    if base is None:
+        return None
+    path = base / f"{PREFIX}{name}"
+    try:
+        path.mkdir(exist_ok=True)
+    except OSError:
+        return None
+    return Cgroup(path)
+
+
+def existing(name: str) -> Cgroup | None:
+    """The group that an earlier run of this runner made for `name`, if it is still there."""
+    base = writable_base()
+    path = base / f"{PREFIX}{name}" if base is not None else None
+    return Cgroup(path) if path is not None and path.is_dir() else None
+
+
+@cache
+def writable_base() -> Path | None:
+    """The folder of the runner's own group in the first hierarchy that it may write to."""
+    for folder in _candidates():
+        probe = folder / f"{PREFIX}probe-{os.getpid()}"
+        try:
+            probe.mkdir()
+            probe.rmdir()
+        except OSError:
+            continue
+        return folder
+    return None
+
+
+def _candidates() -> list[Path]:
+    own = dict(_own_groups())
+    mounts = _mounts()
+    names = [name for name in ("", *_V1) if name in own and name in mounts]
+    return [mounts[name] / own[name].lstrip("/") for name in names]
+
+
+def _own_groups() -> list[tuple[str, str]]:
+    try:
+        lines = Path("/proc/self/cgroup").read_text().splitlines()
+    except OSError:
+        return []
+    return [(name, path) for line in lines for _, name, path in [line.split(":", 2)]]
+
+
+def _mounts() -> dict[str, Path]:
+    found: dict[str, Path] = {}
+    try:
+        lines = Path("/proc/self/mountinfo").read_text().splitlines()
+    except OSError:
+        return found
+    for line in lines:
+        before, _, after = line.partition(" - ")
+        kind, _, options = after.split(" ", 2)
+        path = Path(before.split(" ")[4])
+        if kind == "cgroup2":
+            found[""] = path
+        elif kind == "cgroup":
+            found.update({name: path for name in _V1 if name in options.split(" ")[-1].split(",")})
+    return found

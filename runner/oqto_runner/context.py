@@ -1,0 +1,67 @@
+"""What a plugin of the runner gets to work with."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import structlog
+
+from oqto_platform import clock
+from oqto_platform.children import Child
+from oqto_platform.settings import Section, Settings
+
+
+@dataclass(frozen=True)
+class PluginContext:
+    """The `Context` of one plugin on this side: no database, and the runner always leads."""
+
+    name: str
+    root: Path
+    snapshot: Settings
+    keep_running: Callable[[Child], Awaitable[None]]
+    db: None = None
+
+    @property
+    def data_dir(self) -> Path:
+        """A private directory that survives restarts."""
+        return _private(self.root / "plugins" / self.name / "data")
+
+    @property
+    def state_dir(self) -> Path:
+        """A private directory for sockets and the like."""
+        return _private(self.root / "plugins" / self.name / "state")
+
+    @property
+    def log(self) -> Any:
+        return structlog.get_logger(f"oqto.plugins.{self.name}").bind(plugin=self.name)
+
+    def settings(self) -> Section | None:
+        """The plugin's section; `None` when it registered none."""
+        return self.snapshot.section(self.name, Section) if self.name in self.snapshot.names() else None
+
+    def audit(self, event: str, **fields: Any) -> None:
+        """Append a record to `audit.jsonl` in the runner's state directory."""
+        record = {"ts": clock.now_ms(), "plugin": self.name, "event": event, **fields}
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
+        fd = os.open(self.root / "audit.jsonl", flags, 0o600)
+        try:
+            os.write(fd, msgspec.json.encode(record) + b"\n")
+        finally:
+            os.close(fd)
+
+    def leads(self) -> bool:
+        return True
+
+    async def supervise(self, child: Child) -> None:
+        """Keep `child` running for as long as the runner does."""
+        await self.keep_running(child)
+
+
+def _private(path: Path) -> Path:
+    path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return path

@@ -1,0 +1,178 @@
+"""The life of the runner: load, listen, serve, end."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import structlog
+
+from oqto_platform import clock, wire
+from oqto_platform.children import PROBE_S, Child, Children
+from oqto_platform.errors import PluginLoadError
+from oqto_platform.hooks import Hooks, PerPlugin
+from oqto_platform.settings import Settings
+from oqto_runner import config, listen, scope, workspaces
+from oqto_runner.answers import Answers
+from oqto_runner.context import PluginContext
+from oqto_runner.harness import Harness
+from oqto_runner.scope import Reaper
+from oqto_runner.server import Server
+from oqto_runner.sessions import Sessions
+
+REAP_EVERY_S = 5.0
+IDLE_PROBE_S = 0.5
+SHUTDOWN_S = 4.0
+log = structlog.get_logger("oqto.runner")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """What the command line says. `plugins` are further plugin objects by name, for embedding and tests."""
+
+    socket: Path
+    state_dir: Path
+    runner_id: str = ""
+    allowed_uids: frozenset[int] = frozenset()
+    idle_exit_s: float = 0.0
+    config: Path | None = None
+    disabled: tuple[str, ...] = ()
+    only: tuple[str, ...] = ()
+    plugins: Mapping[str, object] = field(default_factory=dict)
+
+
+class Daemon:
+    """One runner. `run` returns when it has ended in order."""
+
+    def __init__(self, options: Options) -> None:
+        """Load the plugins and the configuration. Raises `PluginLoadError` or `ConfigError`."""
+        self._options = options
+        self._hooks = _load_plugins(options)
+        self._settings = _load_settings(options, self._hooks)
+        self._harnesses = _harnesses(self._hooks)
+        self._runner_id = _runner_id(options, self._settings)
+        self._children = Children(leads=lambda: True)
+        self._end = asyncio.Event()
+        self._state_dir = _private(options.state_dir)
+        workspaces.protect(self._state_dir)
+        self._sessions = Sessions(
+            _private(self._state_dir / "sessions"), self._runner_id, self._hooks, self._harnesses
+        )
+        self._server = Server(self._answers(), frozenset({0, os.getuid()}) | options.allowed_uids)
+
+    def _answers(self) -> Answers:
+        return Answers(
+            self._runner_id, self._sessions, self._hooks, self._harnesses, self._state_dir, self._end.set
+        )
+
+    async def run(self, listener: socket.socket) -> None:
+        """Serve on `listener` until a signal, a request or idleness ends it."""
+        scope.become_subreaper()
+        for sig in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(sig, self._end.set)
+        try:
+            await self._hooks.call.startup(PerPlugin(self._context))
+            await self._sessions.recover()
+            server = await asyncio.start_unix_server(self._server.serve, sock=listener, limit=wire.LIMIT)
+            listen.notify("READY=1")
+            log.info("runner ready", runner=self._runner_id, pid=os.getpid(), state_dir=str(self._state_dir))
+            await self._until_end()
+            server.close()
+        finally:
+            listen.notify("STOPPING=1")
+            await self._shut_down()
+
+    async def _until_end(self) -> None:
+        jobs = [self._repeat(REAP_EVERY_S, _swept(Reaper())), self._repeat(PROBE_S, self._children.keep)]
+        if self._options.idle_exit_s > 0:
+            jobs.append(self._exit_when_idle())
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(job) for job in jobs]
+            await self._end.wait()
+            for task in tasks:
+                task.cancel()
+
+    async def _shut_down(self) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(SHUTDOWN_S):
+                await self._sessions.shutdown()
+        await self._server.close()
+        await self._hooks.call.shutdown()
+        await self._children.stop_all()
+        log.info("runner ended")
+
+    async def _exit_when_idle(self) -> None:
+        last_use = clock.monotonic()
+        while clock.monotonic() - last_use < self._options.idle_exit_s:
+            await clock.sleep(min(IDLE_PROBE_S, self._options.idle_exit_s / 4))
+            if self._sessions.has_processes or self._server.has_connections:
+                last_use = clock.monotonic()
+        log.info("nobody needs this runner", idle_s=self._options.idle_exit_s)
+        self._end.set()
+
+    async def _repeat(self, every_s: float, job: Callable[[], Awaitable[None]]) -> None:
+        while True:
+            await clock.sleep(every_s)
+            try:
+                await job()
+            except Exception:  # housekeeping must not end the runner, whatever its children do
+                log.exception("housekeeping failed")
+
+    def _context(self, plugin: str) -> PluginContext:
+        return PluginContext(plugin, self._state_dir, self._settings, self._supervise)
+
+    async def _supervise(self, child: Child) -> None:
+        await self._children.supervise(child)
+
+
+def _load_plugins(options: Options) -> Hooks:
+    if "builtin" in options.disabled:
+        raise PluginLoadError("the plugin 'builtin' is the runner itself and cannot be disabled")
+    only = (*options.only, "builtin") if options.only else ()
+    return Hooks.load("runner", builtins=options.plugins, disabled=options.disabled, only=only)
+
+
+def _load_settings(options: Options, hooks: Hooks) -> Settings:
+    kinds = {"runner": config.RunnerSection, **hooks.register_all("register_config")}
+    return config.load(options.config, kinds)
+
+
+def _harnesses(hooks: Hooks) -> dict[str, Harness]:
+    found: dict[str, Harness] = {}
+    for plugin, harnesses in hooks.register_all("register_harnesses").items():
+        for harness in harnesses:
+            if harness.name in found:
+                raise PluginLoadError(
+                    f"plugin {plugin!r} registers the harness {harness.name!r}, which exists already"
+                )
+            found[harness.name] = harness
+    return dict(sorted(found.items()))
+
+
+def _runner_id(options: Options, settings: Settings) -> str:
+    named: Iterable[Any] = (
+        options.runner_id,
+        settings.section("runner", config.RunnerSection).runner_id,
+        os.environ.get("OQTO_RUNNER_ID"),
+        socket.gethostname(),
+    )
+    return next((name for name in named if name), "local")
+
+
+def _swept(reaper: Reaper) -> Callable[[], Awaitable[None]]:
+    async def sweep() -> None:
+        reaper.sweep()
+
+    return sweep
+
+
+def _private(path: Path) -> Path:
+    path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return path

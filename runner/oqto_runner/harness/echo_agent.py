@@ -1,0 +1,161 @@
+"""A small real agent: reads JSON lines, repeats what it is told, misbehaves when it is asked to.
+
+The prompt's first word chooses. `stream N RATE` writes N pieces at RATE per second; `tool SECONDS` runs a
+tool that reports progress; `ask` asks the person; `title TEXT`; `spawn [hidden]` leaves a child behind
+(hidden: double-forked, in its own session, deaf to SIGTERM); `crash CODE`; `kill`; `hang` (deaf to
+everything); `flood N` writes N pieces at once; `long BYTES` one line; `noise` writes what is no JSON;
+`stderr TEXT`; `env NAME`; `mute` stops reading. Anything else is echoed word by word.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import queue
+import signal
+import sys
+import threading
+import time
+
+inbox: queue.Queue[dict[str, str]] = queue.Queue()
+aborted = threading.Event()
+muted = threading.Event()
+
+
+def say(kind: str, **fields: object) -> None:
+    data = json.dumps({"type": kind, **fields}, ensure_ascii=False).encode() + b"\n"
+    sys.stdout.buffer.write(data)
+    sys.stdout.buffer.flush()
+
+
+def listen() -> None:
+    for line in sys.stdin.buffer:
+        message = json.loads(line)
+        if message["type"] == "abort":
+            aborted.set()
+        else:
+            inbox.put(message)
+        if muted.is_set():
+            time.sleep(3600)
+    os._exit(0)
+
+
+def pieces(texts: list[str], delay_s: float = 0.0) -> None:
+    say("begin")
+    said = []
+    for text in texts:
+        if aborted.wait(delay_s) if delay_s else aborted.is_set():
+            break
+        say("delta", text=text)
+        said.append(text)
+    say("end", text="".join(said), aborted=aborted.is_set())
+
+
+def tool(seconds: float) -> None:
+    say("tool", name="wait", input={"seconds": seconds})
+    steps = max(1, int(seconds / 0.05))
+    for step in range(steps):
+        if aborted.wait(seconds / steps):
+            break
+        say("progress", output=f"{step + 1} of {steps}")
+    say("tool_end", output="done", error=aborted.is_set())
+
+
+def spawn(how: str) -> int:
+    """A child that stays; returns its pid. `hidden` cuts every tie that a parent could follow."""
+    read, write = os.pipe()
+    if (child := os.fork()) == 0:
+        if how == "hidden":
+            os.setsid()
+            if os.fork():
+                os._exit(0)
+            os.setsid()
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        os.write(write, str(os.getpid()).encode())
+        for fd in range(3 if how != "hidden" else 0, 256):
+            try:
+                os.close(fd)
+            except OSError:
+                continue
+        while True:
+            time.sleep(60)
+    pid = int(os.read(read, 32))
+    os.close(read)
+    os.close(write)
+    if how == "hidden":
+        os.waitpid(child, 0)
+    return pid
+
+
+def hang() -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    say("begin")
+    say("delta", text="I do not move")
+    threading.Thread(target=time.sleep, args=(3600,)).start()
+    time.sleep(3600)
+
+
+def misbehave(word: str, rest: str) -> bool:
+    match word:
+        case "crash":
+            sys.stderr.write("crashing as asked\n")
+            sys.stderr.flush()
+            os._exit(int(rest or "1"))
+        case "kill":
+            os.kill(os.getpid(), signal.SIGKILL)
+        case "hang":
+            hang()
+        case "noise":
+            sys.stdout.buffer.write(b'this is no JSON\n{"half": \n\xff\xfe\n\n')
+        case "stderr":
+            sys.stderr.write(rest + "\n")
+            sys.stderr.flush()
+        case "long":
+            sys.stdout.buffer.write(b"x" * int(rest) + b"\n")
+        case "mute":
+            muted.set()
+        case _:
+            return False
+    return True
+
+
+def act(text: str) -> None:
+    word, _, rest = text.partition(" ")
+    if misbehave(word, rest):
+        pieces(["done"])
+        return
+    match word:
+        case "stream":
+            count, rate = rest.split()
+            pieces([f"{n} " for n in range(int(count))], 1 / float(rate))
+        case "flood":
+            pieces([f"{n} " for n in range(int(rest))])
+        case "tool":
+            tool(float(rest))
+            pieces(["done"])
+        case "ask":
+            say("ask", title="Go on?")
+            pieces([f"you said {inbox.get()['text']}"])
+        case "title":
+            say("title", text=rest)
+            pieces([rest])
+        case "spawn":
+            pieces([str(spawn(rest))])
+        case "env":
+            pieces([os.environ.get(rest, "(not set)")])
+        case _:
+            pieces([part for part in text.split(" ") for part in (part + " ",)])
+
+
+def main() -> None:
+    threading.Thread(target=listen, daemon=True).start()
+    say("ready")
+    while True:
+        message = inbox.get()
+        aborted.clear()
+        act(message["text"])
+        say("idle")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,66 @@
+"""The process table, read from /proc."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import NamedTuple
+
+
+class Proc(NamedTuple):
+    """One process. `started` (clock ticks since boot) tells a reused pid from the one that was meant."""
+
+    pid: int
+    parent: int
+    group: int
+    session: int
+    started: int
+    is_zombie: bool
+
+    @property
+    def key(self) -> tuple[int, int]:
+        return self.pid, self.started
+
+
+def read(pid: int) -> Proc | None:
+    """The process `pid`; `None` when there is none."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_bytes()
+    except OSError:
+        return None
+    # The name in parentheses may hold anything, also spaces and parentheses.
+    fields = stat.rpartition(b")")[2].split()
+    return Proc(pid, int(fields[1]), int(fields[2]), int(fields[3]), int(fields[19]), fields[0] in b"ZX")
+
+
+def table() -> dict[int, Proc]:
+    """Every process that can be seen, by pid."""
+    pids = (int(name) for name in os.listdir("/proc") if name.isdigit())
+    return {proc.pid: proc for pid in pids if (proc := read(pid))}
+
+
+def descendants(procs: dict[int, Proc], roots: set[int]) -> set[int]:
+    """`roots` and everything below them."""
+    children: dict[int, list[int]] = {}
+    for proc in procs.values():
+        children.setdefault(proc.parent, []).append(proc.pid)
+    found: set[int] = set()
+    todo = list(roots)
+    while todo:
+        if (pid := todo.pop()) not in found:
+            found.add(pid)
+            todo.extend(children.get(pid, ()))
+    return found
+
+
+def environment_has(pid: int, entry: bytes) -> bool:
+    """Whether a process began with the environment entry `entry` (`NAME=value`)."""
+    try:
+        return entry in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+    except OSError:
+        return False
+
+
+def boot_id() -> str:
+    """Names this boot of the machine: process numbers mean something within it only."""
+    return Path("/proc/sys/kernel/random/boot_id").read_text().strip()

@@ -1,0 +1,315 @@
+"""Every session of this runner: started, stopped, asked and followed by its id."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import structlog
+
+from oqto_platform import canon
+from oqto_platform.canon import (
+    Command,
+    Compact,
+    FollowUp,
+    NewSession,
+    Prompt,
+    SessionCreated,
+    Steer,
+    SwitchSession,
+)
+from oqto_platform.errors import AgentFailed, Conflict, Invalid, NotFound, Unconfined
+from oqto_platform.hooks import Hooks
+from oqto_platform.types import ConfinedPlan, Launch, Outcome, Session, SessionId, SpawnPlan, StopReason
+from oqto_platform.wire import Following, SessionStatus
+from oqto_runner import process, recovery
+from oqto_runner.agent import Agent
+from oqto_runner.deliveries import REMEMBERED, Deliveries
+from oqto_runner.eventlog import EventLog
+from oqto_runner.harness import Harness
+from oqto_runner.logs import Logs
+from oqto_runner.store import Footprint, SessionFolder
+
+COMMAND_TIMEOUT_S = 30.0
+LONG_COMMAND_TIMEOUT_S = 600.0
+_LONG = (Compact, NewSession, SwitchSession)
+_TEXTS = (Prompt, Steer, FollowUp)
+
+log = structlog.get_logger("oqto.sessions")
+
+
+@dataclass
+class Life:
+    """A session that has a process. `watch` ends when the process is gone and everybody was told."""
+
+    agent: Agent
+    events: EventLog
+    confined: ConfinedPlan
+    deliveries: Deliveries
+    watch: asyncio.Task[None]
+
+
+class Sessions:
+    """The sessions under `root`. `harnesses` maps a name to what can be started."""
+
+    def __init__(self, root: Path, runner_id: str, hooks: Hooks, harnesses: Mapping[str, Harness]) -> None:
+        self._root = root
+        self._hooks = hooks
+        self._harnesses = harnesses
+        self._logs = Logs(root, runner_id)
+        self._lives: dict[str, Life] = {}
+        self._starts: dict[str, asyncio.Task[SessionStatus]] = {}
+        self._ended: dict[str, SessionStatus] = {}
+
+    @property
+    def has_processes(self) -> bool:
+        return bool(self._lives or self._starts)
+
+    # Starting
+
+    async def start(self, session: Session, launch: Launch) -> SessionStatus:
+        """Start the agent, or answer how it already runs; a second caller waits for the first's start."""
+        folder = SessionFolder(self._root, session.id)
+        if (life := self._lives.get(session.id)) is not None and life.agent.state == "stopping":
+            await asyncio.shield(life.watch)
+        if session.id in self._lives and session.id not in self._starts:
+            return self.status(session.id)
+        if session.id not in self._starts:
+            start = asyncio.create_task(self._start(folder, session, launch))
+            start.add_done_callback(lambda _: self._starts.pop(session.id, None))
+            self._starts[session.id] = start
+        return await self._started(session.id)
+
+    async def _started(self, session_id: str) -> SessionStatus:
+        start = self._starts[session_id]
+        await asyncio.wait([start])
+        if start.cancelled():
+            raise Conflict("the session was stopped while it was starting")
+        return start.result()
+
+    async def _start(self, folder: SessionFolder, session: Session, launch: Launch) -> SessionStatus:
+        harness = self._harness(session.harness)
+        folder.make()
+        home = folder.agent_home()
+        confined = await self._confined(session, await self._planned(harness, session, launch, home))
+        events = self._logs.take(session.id)
+        try:
+            agent = await self._launched(folder, harness, session, launch, confined, events)
+        except BaseException:
+            await self._logs.give_back(session.id, events)
+            raise
+        life = self._begin(folder, agent, events, confined)
+        try:
+            await agent.ready()
+        except asyncio.CancelledError:
+            await agent.stop("asked", "stopped while it was starting")
+            await life.watch
+            raise
+        except AgentFailed:
+            await life.watch
+            self._take_note(session.id)
+            raise
+        await self._hooks.call.session_started(session)
+        return self.status(session.id)
+
+    async def _planned(self, harness: Harness, session: Session, launch: Launch, home: Path) -> SpawnPlan:
+        plan = harness.plan(session, launch, home)
+        missing = tuple(relay for relay in launch.relays if relay not in plan.relays)
+        plan = msgspec.structs.replace(plan, relays=(*plan.relays, *missing))
+        return await self._hooks.call.spawn(session, plan)
+
+    async def _confined(self, session: Session, plan: SpawnPlan) -> ConfinedPlan:
+        confined = await self._hooks.call.confine(session, plan)
+        if confined is None:
+            raise Unconfined(
+                "no plugin of this runner confines agents, so none is started; install oqto-plugin-sandbox "
+                "and restart the runner"
+            )
+        return confined
+
+    async def _launched(
+        self,
+        folder: SessionFolder,
+        harness: Harness,
+        session: Session,
+        launch: Launch,
+        confined: ConfinedPlan,
+        events: EventLog,
+    ) -> Agent:
+        created = SessionCreated(
+            harness=harness.name,
+            resumed=launch.resume,
+            provider=session.provider,
+            model=session.model,
+            confined_by=confined.confined_by,
+            profile=confined.profile,
+            network=confined.network,
+            sandbox=confined.summary,
+            capabilities=harness.capabilities,
+        )
+        agent = Agent(session, harness.conversation(session, launch, folder.agent_home()), events, created)
+        started = await process.start(confined, session.id, agent.take_lines, agent.take_too_long)
+        agent.run(started)
+        folder.keep(session)
+        folder.keep(process.footprint(started))
+        return agent
+
+    def _begin(self, folder: SessionFolder, agent: Agent, events: EventLog, confined: ConfinedPlan) -> Life:
+        self._ended.pop(agent.session.id, None)
+        watch = asyncio.create_task(self._watch(folder, agent))
+        deliveries = Deliveries(events.client_ids(REMEMBERED))
+        life = self._lives[agent.session.id] = Life(agent, events, confined, deliveries, watch)
+        return life
+
+    async def _watch(self, folder: SessionFolder, agent: Agent) -> None:
+        """Until the process is gone: keep its outcome, tell the plugins, give the log back."""
+        session_id = agent.session.id
+        await agent.finished()
+        outcome = agent.outcome or Outcome(reason="failed")
+        folder.keep(outcome)
+        folder.forget(Footprint)
+        folder.keep(msgspec.structs.replace(agent.session, title=agent.title))
+        self._ended[session_id] = self._ended_status(self._lives[session_id], outcome)
+        await self._hooks.call.session_stopped(agent.session, outcome)
+        await self._logs.give_back(session_id, self._lives[session_id].events)
+        del self._lives[session_id]
+        log.info("session ended", session=session_id, reason=outcome.reason, detail=outcome.detail)
+
+    def _harness(self, name: str) -> Harness:
+        try:
+            return self._harnesses[name]
+        except KeyError:
+            known = ", ".join(sorted(self._harnesses)) or "none"
+            raise Invalid(f"harness {name!r} is not known to this runner; it has: {known}") from None
+
+    # Ending
+
+    async def stop(self, session_id: SessionId, reason: StopReason) -> None:
+        """End the agent; returns when nothing of it is left. Harmless when it does not run."""
+        if (start := self._starts.get(session_id)) is not None:
+            start.cancel()
+            await asyncio.wait([start])
+        if (life := self._lives.get(session_id)) is not None:
+            await self._end(life, reason)
+        self._take_note(session_id)
+
+    async def _end(self, life: Life, reason: StopReason) -> None:
+        if life.agent.state not in ("dead", "stopping"):
+            await self._hooks.call.session_stopping(life.agent.session, reason)
+        await life.agent.stop(reason)
+        await asyncio.shield(life.watch)
+
+    def _take_note(self, session_id: str) -> None:
+        self._ended.pop(session_id, None)
+        SessionFolder(self._root, session_id).forget(Outcome)
+
+    async def delete(self, session_id: SessionId) -> None:
+        """Stop, then remove everything that is kept about the session."""
+        await self.stop(session_id, "deleted")
+        await self._logs.drop(session_id)
+        await asyncio.to_thread(SessionFolder(self._root, session_id).remove)
+
+    # Asking
+
+    def status(self, session_id: SessionId) -> SessionStatus:
+        """Raises `NotFound` for a session that has neither a process nor an unreported ending."""
+        life = self._lives.get(session_id)
+        if life is None or life.agent.outcome is not None:
+            if (ended := self._ended.get(session_id)) is not None:
+                return ended
+        if life is None:
+            raise NotFound(f"session {session_id} does not run here")
+        return SessionStatus(
+            session_id=session_id,
+            state=life.agent.state,
+            idle_s=round(life.agent.idle_s, 3),
+            seq=life.events.last,
+            pid=life.agent.process.pid,
+            confined_by=life.confined.confined_by,
+            profile=life.confined.profile,
+            network=life.confined.network,
+            sandbox=life.confined.summary,
+            title=life.agent.title,
+        )
+
+    def list(self) -> list[SessionStatus]:
+        """Every session with a process or an ending that the core has not taken note of."""
+        return [self.status(SessionId(session_id)) for session_id in {**self._ended, **self._lives}]
+
+    def _ended_status(self, life: Life, outcome: Outcome) -> SessionStatus:
+        return SessionStatus(
+            session_id=life.agent.session.id,
+            state="dead",
+            seq=life.events.last,
+            confined_by=life.confined.confined_by,
+            title=life.agent.title,
+            outcome=outcome,
+        )
+
+    async def send(self, session_id: SessionId, command: Command) -> Any:
+        """The agent's answer to `command`. A repeated `client_id` has no second effect."""
+        life = self._lives.get(session_id)
+        if life is None:
+            raise Conflict(f"the agent of session {session_id} does not run; resume the session first")
+        timeout_s = LONG_COMMAND_TIMEOUT_S if isinstance(command, _LONG) else COMMAND_TIMEOUT_S
+        if not isinstance(command, _TEXTS):
+            return await life.agent.command(command, timeout_s)
+        size = len(canon.encode(command))
+
+        async def deliver() -> Any:
+            # Asked first, because a harness that has taken a message cannot give it back.
+            life.events.reserve.ensure_room(2 * size)
+            return await life.agent.command(command, timeout_s)
+
+        return await life.deliveries.once(command.client_id, deliver)
+
+    async def follow(self, session_id: SessionId, after: int) -> AsyncIterator[Following | bytes]:
+        """The events of a session, whether it runs or not. Raises `NotFound`."""
+        if not SessionFolder(self._root, session_id).exists():
+            raise NotFound(f"session {session_id} has no events here")
+        events = self._logs.take(session_id)
+        try:
+            async for chunk in events.follow(after):
+                yield chunk
+        finally:
+            await self._logs.give_back(session_id, events)
+
+    async def recover(self) -> None:
+        """Bring order into what an earlier run left: no process, no open log, endings told."""
+        for path in sorted(self._root.iterdir()) if self._root.exists() else ():
+            if path.is_dir():
+                await self._recover(SessionFolder(self._root, path.name))
+
+    async def _recover(self, folder: SessionFolder) -> None:
+        await recovery.end_leftovers(folder)
+        if folder.session() is None:
+            return
+        events = self._logs.take(folder.session_id)
+        try:
+            ended = recovery.interrupted(folder, events)
+            if ended is None:
+                return
+            session, outcome = ended
+            self._ended[session.id] = SessionStatus(
+                session_id=session.id, state="dead", seq=events.last, title=session.title, outcome=outcome
+            )
+        finally:
+            await self._logs.give_back(folder.session_id, events)
+        await self._hooks.call.session_stopped(session, outcome)
+
+    async def shutdown(self) -> None:
+        """End every session with reason `shutdown`."""
+        ids = {*self._starts, *self._lives}
+        await asyncio.gather(*(self._shut_down(SessionId(session_id)) for session_id in ids))
+        await self._logs.close()
+
+    async def _shut_down(self, session_id: SessionId) -> None:
+        if (start := self._starts.get(session_id)) is not None:
+            start.cancel()
+            await asyncio.wait([start])
+        if (life := self._lives.get(session_id)) is not None:
+            await self._end(life, "shutdown")
