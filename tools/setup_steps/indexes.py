@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-from pathlib import Path
 
 from setup_steps import place, shell
 
@@ -18,19 +17,29 @@ TRANSLATED = {
     "proxy": "ALL_PROXY",
     "cert": "SSL_CERT_FILE",
 }
-SYSTEM_CERTIFICATES = (Path("/etc/ssl/certs/ca-certificates.crt"), Path("/etc/pki/tls/certs/ca-bundle.crt"))
+
+
+def pip_environment() -> dict[str, str]:
+    """The environment for pip: it trusts what the machine trusts unless it was told what to trust."""
+    trusted = place.system_certificates()
+    if not trusted or "cert" in configured():
+        return place.environment()
+    return {"PIP_CERT": str(trusted), **place.environment()}
 
 
 def uv_environment() -> dict[str, str]:
     """The environment for uv. What the caller set for uv itself wins over what pip was told."""
-    asked = pip_options(shell.ask([place.PYTHON, "-m", "pip", "config", "list"]))
-    told = {TRANSLATED[name]: value for name, value in asked.items() if name in TRANSLATED}
-    env = place.environment()
-    if any(path.exists() for path in SYSTEM_CERTIFICATES):
+    told = {TRANSLATED[name]: value for name, value in configured().items() if name in TRANSLATED}
+    if place.system_certificates():
         told["UV_SYSTEM_CERTS"] = "true"
     # As pip does, take the right file from whichever index has it; the hashes decide what is right.
     told["UV_INDEX_STRATEGY"] = "unsafe-best-match"
-    return {**told, **env, "UV_NO_CONFIG": "1", "UV_PYTHON_DOWNLOADS": "never"}
+    return {**told, **place.environment(), "UV_NO_CONFIG": "1", "UV_PYTHON_DOWNLOADS": "never"}
+
+
+def configured() -> dict[str, str]:
+    """What pip's files and variables on this machine say."""
+    return pip_options(shell.ask([place.PYTHON, "-m", "pip", "config", "list"]))
 
 
 def pip_options(listing: str) -> dict[str, str]:

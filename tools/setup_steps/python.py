@@ -11,7 +11,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlparse
 
 from setup_steps import debian, shell
-from setup_steps.indexes import uv_environment
+from setup_steps.indexes import pip_environment, uv_environment
 from setup_steps.place import PYTHON, REQUIREMENTS, ROOT, UV, VENV
 from setup_steps.stamps import Stamp
 
@@ -67,7 +67,7 @@ def ensure_ensurepip() -> None:
 def install_uv() -> None:
     key = UV_STAMP.key()
     options: list[str | Path] = ["--quiet", "--require-hashes", "--requirement", REQUIREMENTS / "uv.txt"]
-    shell.run([PYTHON, "-m", "pip", "install", *options], repair=ONLINE)
+    shell.run([PYTHON, "-m", "pip", "install", *options], repair=ONLINE, env=pip_environment())
     UV_STAMP.seal(key)
 
 
