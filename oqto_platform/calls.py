@@ -14,6 +14,7 @@ if TYPE_CHECKING:
         ConfinedPlan,
         Credentials,
         Identity,
+        ModelSource,
         Outcome,
         Reservation,
         Session,
@@ -77,6 +78,9 @@ class Calls:
 
     async def budget_usage(self, account: Account) -> Usage | None:
         return cast("Usage | None", await self._run("budget_usage", account=account))
+
+    async def list_models(self, account: Account) -> dict[str, Sequence[ModelSource]]:
+        return cast("dict[str, Sequence[ModelSource]]", await self._run("list_models", account=account))
 
     async def list_templates(self, account: Account) -> dict[str, Sequence[Template]]:
         return cast("dict[str, Sequence[Template]]", await self._run("list_templates", account=account))

@@ -1,4 +1,5 @@
-"""Daemons that serve the server: started when they are missing, adopted when they already run.
+"""
+Daemons that serve the server: started when they are missing, adopted when they already run.
 
 A child outlives a killed server on purpose (agents go on working) and is found again by its Unix
 socket. It ends with the last worker of an orderly stop.
@@ -142,7 +143,9 @@ async def _wait_until(
     deadline = asyncio.get_running_loop().time() + START_TIMEOUT_S
     while not await ready():
         if process is not None and process.returncode is not None:
-            raise ChildFailed(f"{child.name} ended at once (exit {process.returncode}): {_tail(child.log_file)}")
+            raise ChildFailed(
+                f"{child.name} ended at once (exit {process.returncode}): {_tail(child.log_file)}"
+            )
         if asyncio.get_running_loop().time() > deadline:
             raise ChildFailed(
                 f"{child.name} did not listen on {child.socket} within {START_TIMEOUT_S:g} s: {_tail(child.log_file)}"

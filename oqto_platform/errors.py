@@ -1,4 +1,5 @@
-"""Every way Oqto says no: a class with a code, an HTTP status and a sentence that names the repair.
+"""
+Every way Oqto says no: a class with a code, an HTTP status and a sentence that names the repair.
 
 The same `Problem` travels in HTTP bodies (RFC 9457), in mux frames, in the runner's replies and to
 `oqtoctl`. Raise at the cause, translate at the edge, never log *and* raise.
@@ -66,6 +67,18 @@ class Invalid(OqtoError):
     """The request, its path or one of its fields is wrong; the sentence names it."""
 
     code, status, title = "invalid", 422, "Invalid request"
+
+
+class Malformed(OqtoError):
+    """The request is not what HTTP or JSON ask for."""
+
+    code, status, title = "malformed", 400, "Malformed request"
+
+
+class MethodNotAllowed(OqtoError):
+    """The path exists, but not with this method."""
+
+    code, status, title = "method-not-allowed", 405, "Method not allowed"
 
 
 class TooLarge(OqtoError):

@@ -1,4 +1,5 @@
-"""Find plugins and call their hooks from async code, with the plugin's name on every failure.
+"""
+Find plugins and call their hooks from async code, with the plugin's name on every failure.
 
 pluggy finds, validates and orders implementations; it does not call the awaited ones. Its own call
 loop cannot await, forgets which plugin gave which result, and lets one raising plugin hide the rest
@@ -128,9 +129,15 @@ class Hooks:
 
     @classmethod
     def load(
-        cls, side: Side, *, builtins: Mapping[str, object] = {}, disabled: Iterable[str] = (), only: Iterable[str] = ()
+        cls,
+        side: Side,
+        *,
+        builtins: Mapping[str, object] = {},
+        disabled: Iterable[str] = (),
+        only: Iterable[str] = (),
     ) -> Hooks:
-        """Register `builtins`, then every installed plugin of this side in alphabetical order.
+        """
+        Register `builtins`, then every installed plugin of this side in alphabetical order.
 
         Raises `PluginLoadError` that names the plugin, its version and the command that disables it.
         """
@@ -264,7 +271,9 @@ class Hooks:
             policy = self.policies.get(caller.name)
             for impl in (i for i in caller.get_hookimpls() if i.plugin is plugin):
                 if impl.hookwrapper or impl.wrapper:
-                    raise TypeError(f"{caller.name} is awaited, so a wrapper cannot surround it; remove wrapper=True")
+                    raise TypeError(
+                        f"{caller.name} is awaited, so a wrapper cannot surround it; remove wrapper=True"
+                    )
                 if policy and policy.mode is Mode.REGISTER and inspect.iscoroutinefunction(impl.function):
                     raise TypeError(f"{caller.name} is called once at load; make it a plain def")
             if policy and self.side not in policy.sides:
@@ -312,5 +321,7 @@ def _load_error(entry: EntryPoint | str, reason: str) -> PluginLoadError:
 def _answer_types(function: Callable[..., Any]) -> tuple[type, ...]:
     hint = typing.get_type_hints(function).get("return")
     options = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
-    found = [typing.get_origin(option) or option for option in options if option not in (None, type(None), Any)]
+    found = [
+        typing.get_origin(option) or option for option in options if option not in (None, type(None), Any)
+    ]
     return tuple(option for option in found if isinstance(option, type))

@@ -1,4 +1,5 @@
-"""The hook catalogue. Each function is a hook; its docstring is the contract.
+"""
+The hook catalogue. Each function is a hook; its docstring is the contract.
 
 The tense tells the hook: `…_starting` may still refuse, `…_started` is told. `register_*` are plain
 functions called once at load; every other hook is awaited, and an implementation may be `def` (it must
@@ -21,6 +22,7 @@ from oqto_platform.types import (
     Credentials,
     Identity,
     Job,
+    ModelSource,
     Outcome,
     Panel,
     Reservation,
@@ -39,7 +41,14 @@ RUNNER: Any = ("runner",)
 
 
 def _failing_check(plugin: str, exc: BaseException) -> list[Check]:
-    return [Check(name=plugin, ok=False, detail=str(exc), repair=f"see the log, or: oqtoctl plugins disable {plugin}")]
+    return [
+        Check(
+            name=plugin,
+            ok=False,
+            detail=str(exc),
+            repair=f"see the log, or: oqtoctl plugins disable {plugin}",
+        )
+    ]
 
 
 @hookspec(Mode.REGISTER, sides=BOTH)
@@ -49,7 +58,8 @@ def register_config() -> type[Section]:
 
 @hookspec(Mode.REGISTER)
 def register_routes(context: Context) -> Sequence[Any]:
-    """Litestar handlers, mounted under `/api/plugins/<plugin>` and guarded by sign-in.
+    """
+    Litestar handlers, mounted under `/api/plugins/<plugin>` and guarded by sign-in.
 
     A handler opens itself with `opt={"public": True}` or asks for an admin with `opt={"admin": True}`.
     """
@@ -102,7 +112,8 @@ def health() -> Sequence[Check]:
 
 @hookspec(Mode.FIRST)
 def authenticate(credentials: Credentials) -> Identity | None:
-    """Who signs in with these credentials? `None` means: not mine, ask the next.
+    """
+    Who signs in with these credentials? `None` means: not mine, ask the next.
 
     The built-in implementation answers last, from the account table. Take equal time for unknown names.
     """
@@ -110,7 +121,8 @@ def authenticate(credentials: Credentials) -> Identity | None:
 
 @hookspec(Mode.CHECK, timeout_s=1)
 def authorize(identity: Identity, action: str, target: str) -> None:
-    """May `identity` do `action` to `target`? Raise `Refusal` to deny.
+    """
+    May `identity` do `action` to `target`? Raise `Refusal` to deny.
 
     Called after the core's own ownership rule has allowed it: a plugin can narrow, never widen.
     """
@@ -123,7 +135,8 @@ def session_starting(session: Session, account: Account) -> None:
 
 @hookspec(Mode.FIRST, timeout_s=10)
 def budget_reserve(session: Session, account: Account) -> Reservation | None:
-    """Set money aside for `session` before anything starts.
+    """
+    Set money aside for `session` before anything starts.
 
     Safe to repeat: the same session gets the same wallet. Answers with the environment for the agent,
     which holds a virtual key and never a real one. Money fails closed: a failure refuses the session.
@@ -132,7 +145,8 @@ def budget_reserve(session: Session, account: Account) -> Reservation | None:
 
 @hookspec(Mode.FOLD, sides=RUNNER, timeout_s=10, value="plan")
 def spawn(session: Session, plan: SpawnPlan) -> SpawnPlan | None:
-    """Describe what will run. Answer a changed copy (`msgspec.structs.replace`), or `None` to leave it.
+    """
+    Describe what will run. Answer a changed copy (`msgspec.structs.replace`), or `None` to leave it.
 
     Describe only: nothing is started here, and `confine` has the last word.
     """
@@ -160,7 +174,8 @@ def session_stopped(session: Session, outcome: Outcome) -> None:
 
 @hookspec(Mode.FIRST, timeout_s=30)
 def budget_settle(session: Session, reservation_id: str) -> Settlement | None:
-    """Close the wallet's open holds and say what was spent.
+    """
+    Close the wallet's open holds and say what was spent.
 
     Called again until it answers, so it must give the same answer each time.
     """
@@ -169,6 +184,11 @@ def budget_settle(session: Session, reservation_id: str) -> Settlement | None:
 @hookspec(Mode.FIRST, timeout_s=3)
 def budget_usage(account: Account) -> Usage | None:
     """What this account spent and may spend, for the status strip and the usage page."""
+
+
+@hookspec(Mode.COLLECT)
+def list_models(account: Account) -> Sequence[ModelSource]:
+    """The model sources that a session of this account could use now, for pickers. No secrets."""
 
 
 @hookspec(Mode.COLLECT, timeout_s=10)

@@ -1,4 +1,5 @@
-"""What a section of the configuration is, and the immutable snapshot that holds them all.
+"""
+What a section of the configuration is, and the immutable snapshot that holds them all.
 
 One declaration per key: the field of a `Section`, with its constraint, its description and its marks.
 Parsing, defaults, messages and documentation follow from it.
@@ -27,7 +28,8 @@ def key(
     expand: bool = False,
     **constraints: Any,
 ) -> msgspec.Meta:
-    """The annotation of a key: what it means and how it behaves.
+    """
+    The annotation of a key: what it means and how it behaves.
 
     `restart`: a change waits for the next start. `expand`: `~`, `$VAR`, `env:NAME` and `file:PATH` are
     replaced (secrets always are). `needs`: the feature this key belongs to is not built yet; any value
@@ -84,6 +86,10 @@ class Settings:
         if not isinstance(found, kind):
             raise TypeError(f"section [{name}] is {type(found).__name__}, not {kind.__name__}")
         return found
+
+    def any_section(self, name: str) -> Section:
+        """The section `[name]` of a plugin, whatever its type; `KeyError` when it has none."""
+        return self._sections[name]
 
     def names(self) -> list[str]:
         """Every section that is registered, alphabetical."""

@@ -1,4 +1,5 @@
-"""The values that cross hooks and process borders. Frozen: change with `msgspec.structs.replace`.
+"""
+The values that cross hooks and process borders. Frozen: change with `msgspec.structs.replace`.
 
 Money is integer nano-dollars inside (`…_nusd`, 1 USD = 1_000_000_000) and USD floats at the edge.
 Times are seconds since the epoch (`…_at`) unless a name says `_ms`.
@@ -90,7 +91,8 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Relay(msgspec.Struct, frozen=True, kw_only=True):
-    """A TCP port on 127.0.0.1 as the agent sees it, served by a Unix socket outside.
+    """
+    A TCP port on 127.0.0.1 as the agent sees it, served by a Unix socket outside.
 
     Where the network is shared the port is already there; where it is isolated, whoever confines
     the agent listens on the port inside and forwards to the socket.
@@ -116,7 +118,8 @@ class ModelInfo(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ModelSource(msgspec.Struct, frozen=True, kw_only=True):
-    """A provider as an agent may use it: through the LLM proxy, with the key in `key_env`.
+    """
+    A provider as an agent may use it: through the LLM proxy, with the key in `key_env`.
 
     `base_url` is the address inside the sandbox, in the form the wire `api` wants it (with `/v1` for
     openai-completions and openai-responses, host root for anthropic-messages).
@@ -170,7 +173,8 @@ class Launch(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class SpawnPlan(msgspec.Struct, frozen=True, kw_only=True):
-    """A description of the process to run, before it is confined. Absolute paths only.
+    """
+    A description of the process to run, before it is confined. Absolute paths only.
 
     `env` is the whole environment, nothing is inherited. `readable` and `writable` are what the
     program needs beyond the workspace (its own files, its private state); they are platform needs,
@@ -186,7 +190,8 @@ class SpawnPlan(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ConfinedPlan(msgspec.Struct, frozen=True, kw_only=True):
-    """The process that will really be executed.
+    """
+    The process that will really be executed.
 
     `env` is the environment of the launcher (bubblewrap gets none; the agent's travels in `fds`).
     `fds` are inheritable descriptors made for this plan; the runner passes them on and closes them.

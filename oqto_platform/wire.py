@@ -1,4 +1,5 @@
-"""Core and runner: newline-delimited JSON over a Unix socket, one exchange per connection.
+"""
+Core and runner: newline-delimited JSON over a Unix socket, one exchange per connection.
 
 The client writes one request line. The runner answers with one reply line; after `following` the lines
 are events, as the log holds them, until either side closes. No correlation ids, and a slow reader stalls
@@ -40,74 +41,76 @@ class _Request(msgspec.Struct, frozen=True, kw_only=True, tag_field="cmd"):
     pass
 
 
-class Hello(_Request, tag="runner.hello"):
+class Hello(_Request, frozen=True, tag="runner.hello"):
     """Who are you?"""
 
 
-class Health(_Request, tag="runner.health"):
+class Health(_Request, frozen=True, tag="runner.health"):
     """Checks of the runner and its plugins."""
 
 
-class Shutdown(_Request, tag="runner.shutdown"):
+class Shutdown(_Request, frozen=True, tag="runner.shutdown"):
     """End all sessions with reason `shutdown`, then the process. Only the runner's own uid and root may."""
 
 
-class Start(_Request, tag="session.start"):
+class Start(_Request, frozen=True, tag="session.start"):
     """Start the agent of `session`, or answer how it already runs. Answered when the agent is ready."""
 
     session: Session
     launch: Launch
 
 
-class Stop(_Request, tag="session.stop"):
+class Stop(_Request, frozen=True, tag="session.stop"):
     """End the agent; answered when nothing of it is left. Harmless when it does not run."""
 
     session_id: SessionId
     reason: StopReason
 
 
-class Delete(_Request, tag="session.delete"):
+class Delete(_Request, frozen=True, tag="session.delete"):
     """Stop, then remove the event log, the history and the private agent directory."""
 
     session_id: SessionId
 
 
-class Status(_Request, tag="session.status"):
+class Status(_Request, frozen=True, tag="session.status"):
     session_id: SessionId
 
 
-class List(_Request, tag="session.list"):
+class List(_Request, frozen=True, tag="session.list"):
     """Every session that this runner has a process or an unreported ending for."""
 
 
-class Send(_Request, tag="session.send"):
+class Send(_Request, frozen=True, tag="session.send"):
     """A canonical command for the agent; exactly one reply."""
 
     session_id: SessionId
     command: Command
 
 
-class Follow(_Request, tag="session.follow"):
+class Follow(_Request, frozen=True, tag="session.follow"):
     """Events after `after`, then live. `after=0` begins with a snapshot: see `Following`."""
 
     session_id: SessionId
     after: int = 0
 
 
-class Browse(_Request, tag="workspace.browse"):
+class Browse(_Request, frozen=True, tag="workspace.browse"):
     """The folders in `path` (`""`: the principal's home), for the picker."""
 
     path: str = ""
     show_hidden: bool = False
 
 
-class OpenWorkspace(_Request, tag="workspace.open"):
+class OpenWorkspace(_Request, frozen=True, tag="workspace.open"):
     """Make or open a workspace, by the hook `create_workspace`."""
 
     request: WorkspaceRequest
 
 
-Request = Hello | Health | Shutdown | Start | Stop | Delete | Status | List | Send | Follow | Browse | OpenWorkspace
+Request = (
+    Hello | Health | Shutdown | Start | Stop | Delete | Status | List | Send | Follow | Browse | OpenWorkspace
+)
 
 AgentState = Literal["starting", "idle", "working", "stopping", "dead"]
 
@@ -116,7 +119,7 @@ class _Reply(msgspec.Struct, frozen=True, kw_only=True, tag_field="reply"):
     pass
 
 
-class HelloReply(_Reply, tag="hello"):
+class HelloReply(_Reply, frozen=True, tag="hello"):
     runner_id: str
     version: str
     uid: int
@@ -125,12 +128,13 @@ class HelloReply(_Reply, tag="hello"):
     plugins: tuple[PluginInfo, ...]
 
 
-class HealthReply(_Reply, tag="health"):
+class HealthReply(_Reply, frozen=True, tag="health"):
     checks: dict[str, list[Check]]
 
 
-class SessionStatus(_Reply, tag="status"):
-    """`idle_s`: seconds without activity; 0 while a turn runs. `seq`: the last event in the log.
+class SessionStatus(_Reply, frozen=True, tag="status"):
+    """
+    `idle_s`: seconds without activity; 0 while a turn runs. `seq`: the last event in the log.
 
     `outcome` is set once the process is gone, until the core has taken note (`session.stop`).
     """
@@ -148,18 +152,19 @@ class SessionStatus(_Reply, tag="status"):
     outcome: Outcome | None = None
 
 
-class SessionList(_Reply, tag="sessions"):
+class SessionList(_Reply, frozen=True, tag="sessions"):
     sessions: list[SessionStatus]
 
 
-class Sent(_Reply, tag="sent"):
+class Sent(_Reply, frozen=True, tag="sent"):
     """The agent took the command; `data` is its answer where the command asks for one."""
 
     data: msgspec.Raw = msgspec.Raw(b"null")
 
 
-class Following(_Reply, tag="following"):
-    """What comes next. `exact`: every event after `after`, without a hole.
+class Following(_Reply, frozen=True, tag="following"):
+    """
+    What comes next. `exact`: every event after `after`, without a hole.
 
     `snapshot`: the log from its start without the passing events of finished messages, so `seq` has
     holes; what is still being written is complete. `reset` asks the reader to forget what it holds.
@@ -176,7 +181,7 @@ class Folder(msgspec.Struct, frozen=True, kw_only=True):
     is_repository: bool = False
 
 
-class Listing(_Reply, tag="listing"):
+class Listing(_Reply, frozen=True, tag="listing"):
     path: str
     parent: str | None
     folders: list[Folder]
@@ -184,20 +189,29 @@ class Listing(_Reply, tag="listing"):
     is_truncated: bool = False
 
 
-class Opened(_Reply, tag="opened"):
+class Opened(_Reply, frozen=True, tag="opened"):
     workspace: Workspace
 
 
-class Done(_Reply, tag="done"):
+class Done(_Reply, frozen=True, tag="done"):
     pass
 
 
-class Failed(_Reply, tag="failed"):
+class Failed(_Reply, frozen=True, tag="failed"):
     problem: Problem
 
 
 Reply = (
-    HelloReply | HealthReply | SessionStatus | SessionList | Sent | Following | Listing | Opened | Done | Failed
+    HelloReply
+    | HealthReply
+    | SessionStatus
+    | SessionList
+    | Sent
+    | Following
+    | Listing
+    | Opened
+    | Done
+    | Failed
 )
 
 encode = msgspec.json.Encoder().encode
@@ -207,7 +221,9 @@ decode_reply = msgspec.json.Decoder(Reply).decode
 
 def peer_uid(writer: asyncio.StreamWriter) -> int:
     """The uid of the process at the other end of a Unix socket, as the kernel knows it."""
-    raw = writer.get_extra_info("socket").getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
+    raw = writer.get_extra_info("socket").getsockopt(
+        socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i")
+    )
     return int(struct.unpack("3i", raw)[1])
 
 
@@ -220,10 +236,14 @@ async def connect(
         async with asyncio.timeout(CONNECT_TIMEOUT_S):
             reader, writer = await asyncio.open_unix_connection(path, limit=LIMIT)
     except (OSError, TimeoutError) as exc:
-        raise RunnerUnavailable(f"the runner does not answer on {path}: {exc or 'timed out'}", socket=path) from exc
+        raise RunnerUnavailable(
+            f"the runner does not answer on {path}: {exc or 'timed out'}", socket=path
+        ) from exc
     try:
         if expected_uid is not None and (uid := peer_uid(writer)) != expected_uid:
-            raise RunnerUnavailable(f"uid {uid} answers on {path}, expected {expected_uid}; not talking to it")
+            raise RunnerUnavailable(
+                f"uid {uid} answers on {path}, expected {expected_uid}; not talking to it"
+            )
         yield reader, writer
     finally:
         writer.close()
@@ -249,7 +269,7 @@ async def read_reply(reader: asyncio.StreamReader) -> Reply:
     line = await reader.readline()
     if not line.endswith(b"\n"):
         raise RunnerUnavailable("the runner closed the connection before it answered")
-    reply = decode_reply(line)
+    reply: Reply = decode_reply(line)
     if isinstance(reply, Failed):
         raise from_problem(reply.problem)
     return reply

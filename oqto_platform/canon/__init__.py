@@ -1,4 +1,5 @@
-"""The canonical protocol: what browser, core and runner say to each other about a session.
+"""
+The canonical protocol: what browser, core and runner say to each other about a session.
 
 Commands are tagged by `cmd`, events by `event`; names are `noun.verb`. Unknown fields are ignored (a
 newer peer), unknown kinds are refused. Every event of a session carries `seq`, given by the runner's log:
@@ -40,6 +41,7 @@ from oqto_platform.canon.command import (
     SwitchSession,
 )
 from oqto_platform.canon.event import (
+    PASSING,
     AgentError,
     AgentIdle,
     AgentWorking,
@@ -57,7 +59,6 @@ from oqto_platform.canon.event import (
     MessageStart,
     ModelChanged,
     Notify,
-    PASSING,
     Phase,
     QueueChanged,
     ResyncRequired,
@@ -94,6 +95,7 @@ from oqto_platform.canon.message import (
 )
 
 __all__ = [
+    "PASSING",
     "Abort",
     "AbortRetry",
     "AgentError",
@@ -132,7 +134,6 @@ __all__ = [
     "ModelChanged",
     "NewSession",
     "Notify",
-    "PASSING",
     "Part",
     "Phase",
     "Prompt",

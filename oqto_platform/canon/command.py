@@ -6,6 +6,7 @@ from typing import Literal
 
 import msgspec
 
+
 class Image(msgspec.Struct, frozen=True, kw_only=True):
     """An image of a prompt; `data` is base64."""
 
@@ -17,7 +18,7 @@ class _Command(msgspec.Struct, frozen=True, kw_only=True, tag_field="cmd", omit_
     pass
 
 
-class Prompt(_Command, tag="prompt"):
+class Prompt(_Command, frozen=True, tag="prompt"):
     """A message for the agent. While it works this steers it. A repeated `client_id` has no second effect."""
 
     message: str
@@ -25,7 +26,7 @@ class Prompt(_Command, tag="prompt"):
     client_id: str = ""
 
 
-class Steer(_Command, tag="steer"):
+class Steer(_Command, frozen=True, tag="steer"):
     """Guidance that the agent reads after its current step."""
 
     message: str
@@ -33,7 +34,7 @@ class Steer(_Command, tag="steer"):
     client_id: str = ""
 
 
-class FollowUp(_Command, tag="follow_up"):
+class FollowUp(_Command, frozen=True, tag="follow_up"):
     """A message for after this turn."""
 
     message: str
@@ -41,15 +42,15 @@ class FollowUp(_Command, tag="follow_up"):
     client_id: str = ""
 
 
-class Abort(_Command, tag="abort"):
+class Abort(_Command, frozen=True, tag="abort"):
     """End the current turn now, queued messages included. Overtakes everything."""
 
 
-class AbortRetry(_Command, tag="abort_retry"):
+class AbortRetry(_Command, frozen=True, tag="abort_retry"):
     """Stop waiting for the next automatic try."""
 
 
-class InputResponse(_Command, tag="input_response"):
+class InputResponse(_Command, frozen=True, tag="input_response"):
     """The answer to `agent.input_needed`."""
 
     request_id: str
@@ -58,74 +59,74 @@ class InputResponse(_Command, tag="input_response"):
     cancelled: bool = False
 
 
-class GetState(_Command, tag="get_state"):
+class GetState(_Command, frozen=True, tag="get_state"):
     pass
 
 
-class GetMessages(_Command, tag="get_messages"):
+class GetMessages(_Command, frozen=True, tag="get_messages"):
     pass
 
 
-class GetStats(_Command, tag="get_stats"):
+class GetStats(_Command, frozen=True, tag="get_stats"):
     pass
 
 
-class GetModels(_Command, tag="get_models"):
+class GetModels(_Command, frozen=True, tag="get_models"):
     pass
 
 
-class GetCommands(_Command, tag="get_commands"):
+class GetCommands(_Command, frozen=True, tag="get_commands"):
     pass
 
 
-class GetForkPoints(_Command, tag="get_fork_points"):
+class GetForkPoints(_Command, frozen=True, tag="get_fork_points"):
     pass
 
 
-class SetModel(_Command, tag="set_model"):
+class SetModel(_Command, frozen=True, tag="set_model"):
     provider: str
     model_id: str
 
 
-class CycleModel(_Command, tag="cycle_model"):
+class CycleModel(_Command, frozen=True, tag="cycle_model"):
     pass
 
 
-class SetThinkingLevel(_Command, tag="set_thinking_level"):
+class SetThinkingLevel(_Command, frozen=True, tag="set_thinking_level"):
     level: Literal["off", "minimal", "low", "medium", "high", "xhigh"]
 
 
-class CycleThinkingLevel(_Command, tag="cycle_thinking_level"):
+class CycleThinkingLevel(_Command, frozen=True, tag="cycle_thinking_level"):
     pass
 
 
-class SetAutoCompaction(_Command, tag="set_auto_compaction"):
+class SetAutoCompaction(_Command, frozen=True, tag="set_auto_compaction"):
     enabled: bool
 
 
-class SetAutoRetry(_Command, tag="set_auto_retry"):
+class SetAutoRetry(_Command, frozen=True, tag="set_auto_retry"):
     enabled: bool
 
 
-class Compact(_Command, tag="compact"):
+class Compact(_Command, frozen=True, tag="compact"):
     instructions: str = ""
 
 
-class SetSessionName(_Command, tag="set_session_name"):
+class SetSessionName(_Command, frozen=True, tag="set_session_name"):
     name: str
 
 
-class NewSession(_Command, tag="session.new"):
+class NewSession(_Command, frozen=True, tag="session.new"):
     """A fresh conversation in the same process."""
 
 
-class SwitchSession(_Command, tag="session.switch"):
+class SwitchSession(_Command, frozen=True, tag="session.switch"):
     """Continue the conversation in this file of the harness; it must exist and belong to this workspace."""
 
     session_path: str
 
 
-class Fork(_Command, tag="fork"):
+class Fork(_Command, frozen=True, tag="fork"):
     """Go back to just before the user message `entry_id` and continue from there."""
 
     entry_id: str

@@ -82,28 +82,36 @@ class AgentError(_Event, tag="agent.error"):
     code: str = ""
 
 
-class SelectRequest(msgspec.Struct, frozen=True, kw_only=True, tag="select", tag_field="type", omit_defaults=True):
+class SelectRequest(
+    msgspec.Struct, frozen=True, kw_only=True, tag="select", tag_field="type", omit_defaults=True
+):
     request_id: str
     title: str
     options: tuple[str, ...]
     timeout_ms: int | None = None
 
 
-class ConfirmRequest(msgspec.Struct, frozen=True, kw_only=True, tag="confirm", tag_field="type", omit_defaults=True):
+class ConfirmRequest(
+    msgspec.Struct, frozen=True, kw_only=True, tag="confirm", tag_field="type", omit_defaults=True
+):
     request_id: str
     title: str
     message: str = ""
     timeout_ms: int | None = None
 
 
-class TextRequest(msgspec.Struct, frozen=True, kw_only=True, tag="input", tag_field="type", omit_defaults=True):
+class TextRequest(
+    msgspec.Struct, frozen=True, kw_only=True, tag="input", tag_field="type", omit_defaults=True
+):
     request_id: str
     title: str
     placeholder: str = ""
     timeout_ms: int | None = None
 
 
-class EditorRequest(msgspec.Struct, frozen=True, kw_only=True, tag="editor", tag_field="type", omit_defaults=True):
+class EditorRequest(
+    msgspec.Struct, frozen=True, kw_only=True, tag="editor", tag_field="type", omit_defaults=True
+):
     request_id: str
     title: str
     prefill: str = ""

@@ -14,22 +14,22 @@ class _Part(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", rename=
     id: str = ""
 
 
-class TextPart(_Part, tag="text"):
+class TextPart(_Part, frozen=True, tag="text"):
     text: str
 
 
-class ThinkingPart(_Part, tag="thinking"):
+class ThinkingPart(_Part, frozen=True, tag="thinking"):
     text: str
 
 
-class ToolCallPart(_Part, tag="tool_call"):
+class ToolCallPart(_Part, frozen=True, tag="tool_call"):
     tool_call_id: str
     name: str
     input: Any = None
     status: ToolStatus = "pending"
 
 
-class ToolResultPart(_Part, tag="tool_result"):
+class ToolResultPart(_Part, frozen=True, tag="tool_result"):
     tool_call_id: str
     name: str = ""
     output: Any = None
@@ -37,7 +37,7 @@ class ToolResultPart(_Part, tag="tool_result"):
     duration_ms: int | None = None
 
 
-class ImagePart(_Part, tag="image"):
+class ImagePart(_Part, frozen=True, tag="image"):
     """An image inside the message; `data` is base64."""
 
     data: str
@@ -46,7 +46,7 @@ class ImagePart(_Part, tag="image"):
     alt: str = ""
 
 
-class ExtensionPart(_Part, tag="x-harness"):
+class ExtensionPart(_Part, frozen=True, tag="x-harness"):
     """Something only this harness knows, kept whole so that nothing is lost."""
 
     kind: str

@@ -1,4 +1,5 @@
-"""A scripted LLM provider for tests: real HTTP, four wires, and every fault a provider can have.
+"""
+A scripted LLM provider for tests: real HTTP, four wires, and every fault a provider can have.
 
     with ScriptedProvider() as provider:
         provider.url          # http://127.0.0.1:PORT

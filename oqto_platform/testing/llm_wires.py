@@ -1,4 +1,5 @@
-"""The reply side of the scripted provider: one class per wire, each plain and streamed.
+"""
+The reply side of the scripted provider: one class per wire, each plain and streamed.
 
 Shapes follow the vendors' published references: OpenAI chat completions and responses, Anthropic
 messages, Gemini generateContent. A reply is told as steps, `(kind, payload)`: `text`, `think`,

@@ -1,0 +1,25 @@
+"""The built-in password sign-in, as the plugin that answers last."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from oqto_platform.accounts.service import Accounts
+from oqto_platform.auth import passwords
+from oqto_platform.hooks import hookimpl
+from oqto_platform.types import Credentials, Identity
+
+
+class PasswordSignIn:
+    """Answers `authenticate` from the account table; as slow for names that do not exist."""
+
+    def __init__(self, accounts: Callable[[], Accounts]) -> None:
+        self._accounts = accounts
+
+    @hookimpl(trylast=True)
+    async def authenticate(self, credentials: Credentials) -> Identity | None:
+        found = await self._accounts().password_hash(credentials.name)
+        if not await passwords.is_right(credentials.password, found[1] if found else None) or not found:
+            return None
+        account = found[0]
+        return Identity(account_id=account.id, name=account.name, role=account.role, door="password")

@@ -1,0 +1,116 @@
+"""The composition root: `granian oqto_platform.app`."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any
+
+from litestar import Litestar, Request, Router
+from litestar.di import Provide
+from litestar.middleware import DefineMiddleware
+
+from oqto_platform import health, problems
+from oqto_platform.accounts import routes as accounts
+from oqto_platform.admin import routes as admin
+from oqto_platform.auth.guards import Gate, signed_in
+from oqto_platform.config.sections import Auth, Server
+from oqto_platform.errors import OqtoError
+from oqto_platform.extensions import routes as extensions
+from oqto_platform.hooks import PerPlugin, installed
+from oqto_platform.house import House
+from oqto_platform.mux.socket import mux
+from oqto_platform.rsgi import RSGIMixin
+from oqto_platform.services import Services
+from oqto_platform.sessions import routes as sessions
+from oqto_platform.types import Identity
+from oqto_platform.web import ui_handler
+from oqto_platform.workspaces import routes as workspaces
+
+MODULES: tuple[Any, ...] = (health, accounts, workspaces, sessions, extensions, admin)
+
+
+class Oqto(RSGIMixin, Litestar):
+    """Litestar that also answers Granian's native interface. A failing start is one sentence."""
+
+    @asynccontextmanager
+    async def lifespan(self) -> AsyncIterator[None]:
+        async with AsyncExitStack() as stack:
+            try:
+                await stack.enter_async_context(super().lifespan())
+            except BaseException as exc:
+                if cause := _first_oqto_error(exc):
+                    raise SystemExit(f"oqto: {cause.detail}") from exc
+                raise
+            yield
+
+
+def build(house: House) -> Oqto:
+    """The application of one worker."""
+
+    def provide_services() -> Services:
+        return house.services
+
+    ours = [handler for module in MODULES for handler in module.HANDLERS]
+    app = Oqto(
+        [*ours, mux, *_plugin_routers(house), *_plugin_statics(house), ui_handler()],
+        guards=[signed_in],
+        dependencies={
+            "services": Provide(provide_services, sync_to_thread=False),
+            "identity": Provide(_identity, sync_to_thread=False),
+        },
+        exception_handlers=problems.HANDLERS,
+        middleware=[DefineMiddleware(Gate, origins=_origins(house), loopback_only=house.is_personal)],
+        lifespan=[house.lifespan],
+        request_max_body_size=house.settings.section("server", Server).max_upload_size_mb * 2**20,
+        openapi_config=None,
+        logging_config=None,
+    )
+    app.state.house = house
+    house.app = app
+    return app
+
+
+def _first_oqto_error(exc: BaseException) -> OqtoError | None:
+    """Litestar starts its lifespans in a task group, which wraps what they raise."""
+    if isinstance(exc, BaseExceptionGroup):
+        return next((found for inner in exc.exceptions if (found := _first_oqto_error(inner))), None)
+    return exc if isinstance(exc, OqtoError) else None
+
+
+def _identity(request: Request[Any, Any, Any]) -> Identity:
+    user: Identity = request.user
+    return user
+
+
+def _origins(house: House) -> Any:
+    return lambda: house.live.current.section("auth", Auth).allowed_origins
+
+
+def _plugin_routers(house: House) -> list[Router]:
+    """Routes of a plugin live under its prefix and are guarded like ours."""
+    answers = house.hooks.register_all("register_routes", context=PerPlugin(house.context))
+    return [
+        Router(f"/api/plugins/{name}", route_handlers=list(handlers)) for name, handlers in answers.items()
+    ]
+
+
+def _plugin_statics(house: House) -> list[Any]:
+    loaded = {info.name for info in house.hooks.plugins()}
+    found = [
+        extensions.plugin_static(entry.name, entry.module)
+        for entry in installed("core")
+        if entry.name in loaded
+    ]
+    return [router for router in found if router is not None]
+
+
+def _build_or_exit() -> Oqto:
+    """A wrong configuration or plugin ends the worker with one sentence, not with a traceback."""
+    try:
+        return build(House())
+    except OqtoError as exc:
+        raise SystemExit(f"oqto: {exc.detail}") from None
+
+
+app = _build_or_exit()

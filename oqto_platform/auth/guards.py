@@ -1,0 +1,153 @@
+"""
+Who is behind a request, and which requests are let in at all.
+
+`Gate` runs before routing: our own origin and host only, security headers on every reply, a request id.
+`signed_in` is the guard of every route; a route opens itself with `opt={"public": True}` and closes itself
+to all but admins with `opt={"admin": True}`.
+"""
+
+from __future__ import annotations
+
+import secrets
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+import msgspec
+import structlog
+from litestar.connection import ASGIConnection
+from litestar.handlers import BaseRouteHandler
+
+from oqto_platform.errors import Forbidden, NotSignedIn, OqtoError
+from oqto_platform.types import AccountId, Identity
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from litestar.types import ASGIApp, Message, Receive, Scope, Send
+
+    from oqto_platform.auth.tokens import Tokens
+
+COOKIE = "oqto"
+SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
+ADMIN_SOCKET = Identity(
+    account_id=AccountId("admin-socket"), name="admin-socket", role="admin", door="admin-socket"
+)
+
+CSP = (
+    "default-src 'self'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; font-src 'self'; "
+    "connect-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'self'; object-src 'none'"
+)
+HEADERS = [
+    (b"content-security-policy", CSP.encode()),
+    (b"x-content-type-options", b"nosniff"),
+    (b"x-frame-options", b"DENY"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"cross-origin-opener-policy", b"same-origin"),
+    (b"cross-origin-resource-policy", b"same-origin"),
+    (b"permissions-policy", b"camera=(), geolocation=(), microphone=()"),
+]
+
+
+class Gate:
+    """
+    ASGI middleware in front of everything. `origins()` are the configured other origins.
+
+    `loopback_only`: personal mode answers only to loopback names, so that a web page cannot reach it
+    through a name of its own (DNS rebinding).
+    """
+
+    def __init__(self, app: ASGIApp, origins: Callable[[], tuple[str, ...]], *, loopback_only: bool) -> None:
+        self._app = app
+        self._origins = origins
+        self._loopback_only = loopback_only
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        request_id = secrets.token_hex(8)
+        scope["state"]["request_id"] = request_id
+        structlog.contextvars.bind_contextvars(request=request_id)
+        try:
+            self._check(scope)
+        except OqtoError as exc:
+            await _refuse(scope, send, exc, request_id)
+            return
+        await self._app(scope, receive, _with_headers(send, request_id))
+
+    def _check(self, scope: Scope) -> None:
+        if scope["state"].get("door") == "admin-socket":
+            return
+        headers = {name: value.decode("latin-1") for name, value in scope["headers"] if name in _LOOKED_AT}
+        host = headers.get(b"host", "")
+        if self._loopback_only and _hostname(host) not in LOOPBACK | {_hostname(o) for o in self._origins()}:
+            raise Forbidden(f"this server answers on 127.0.0.1 only, not as {host!r}")
+        is_unsafe = scope.get("method") not in SAFE_METHODS  # a WebSocket has none
+        origin = headers.get(b"origin")
+        if is_unsafe and origin is not None and not self._is_ours(origin, host):
+            raise Forbidden(f"requests from {origin} are not allowed; see auth.allowed_origins")
+        if (
+            is_unsafe
+            and origin is None
+            and headers.get(b"sec-fetch-site", "none") not in ("none", "same-origin")
+        ):
+            raise Forbidden("requests from other sites are not allowed")
+
+    def _is_ours(self, origin: str, host: str) -> bool:
+        return origin in self._origins() or (urlsplit(origin).netloc == host and bool(host))
+
+
+_LOOKED_AT = frozenset({b"host", b"origin", b"sec-fetch-site"})
+
+
+async def signed_in(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:
+    """The guard of every route. Leaves the identity in `connection.user`."""
+    if handler.opt.get("public"):
+        return
+    identity = await identify(connection)
+    if identity is None:
+        raise NotSignedIn("sign in first")
+    if handler.opt.get("admin") and not identity.is_admin:
+        raise Forbidden("only an admin may do this")
+    connection.scope["user"] = identity
+
+
+async def identify(connection: ASGIConnection[Any, Any, Any, Any]) -> Identity | None:
+    """The identity behind a connection: the admin socket, a bearer token or the cookie."""
+    if connection.scope["state"].get("door") == "admin-socket":
+        return ADMIN_SOCKET
+    token = credential(connection)
+    tokens: Tokens = connection.app.state.services.tokens
+    return await tokens.verify(token) if token else None
+
+
+def credential(connection: ASGIConnection[Any, Any, Any, Any]) -> str:
+    """The token that came with the request, or an empty text."""
+    authorization = connection.headers.get("authorization", "")
+    if authorization.lower().startswith("bearer "):
+        return str(authorization[7:].strip())
+    return connection.cookies.get(COOKIE, "")
+
+
+def _hostname(host: str) -> str:
+    parts = urlsplit(host if "//" in host else f"//{host}")
+    return parts.hostname or ""
+
+
+def _with_headers(send: Send, request_id: str) -> Send:
+    async def wrapped(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            present = {name.lower() for name, _ in message["headers"]}
+            ours = [header for header in HEADERS if header[0] not in present]
+            message["headers"] = [*message["headers"], *ours, (b"x-request-id", request_id.encode())]
+        await send(message)
+
+    return wrapped
+
+
+async def _refuse(scope: Scope, send: Send, exc: OqtoError, request_id: str) -> None:
+    if "method" not in scope:
+        await send({"type": "websocket.close", "code": 4403, "reason": exc.detail})
+        return
+    body = msgspec.json.encode(exc.to_problem(request_id))
+    headers = [(b"content-type", b"application/problem+json"), (b"content-length", str(len(body)).encode())]
+    await send({"type": "http.response.start", "status": exc.status, "headers": headers})
+    await send({"type": "http.response.body", "body": body, "more_body": False})

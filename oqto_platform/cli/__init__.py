@@ -1,0 +1,84 @@
+"""
+`oqtoctl`: everything an admin does, over the admin socket, without a token.
+
+`--help` must be quick: nothing but click is imported until a command runs.
+"""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+from importlib.metadata import entry_points
+from typing import Any
+
+import click
+
+COMMANDS = {
+    "status": ("oqto_platform.cli.status", "status", "Is the server well? One line per check."),
+    "plugins": ("oqto_platform.cli.plugins", "plugins", "Installed plugins: list, disable, enable."),
+    "session": ("oqto_platform.cli.sessions", "session", "Live sessions of everybody: list, stop."),
+    "config": ("oqto_platform.cli.config", "config", "The configuration: check, path, show."),
+    "audit": ("oqto_platform.cli.audit", "audit", "The audit log: verify."),
+    "setup-link": ("oqto_platform.cli.status", "setup_link", "The link that makes the first account."),
+}
+
+
+class Root(click.Group):
+    """Finds commands by name, and a plugin's group by the plugin's name, when they are asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name in COMMANDS:
+            module, attribute, _ = COMMANDS[cmd_name]
+            command: click.Command = getattr(import_module(module), attribute)
+            return command
+        return plugin_group(cmd_name)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, _, text) in sorted(COMMANDS.items())])
+        if names := sorted({entry.name for entry in entry_points(group="oqto.core")}):
+            with formatter.section("Commands of plugins, where they have any"):
+                formatter.write_dl([(name, f"see oqtoctl {name} --help") for name in names])
+
+
+def plugin_group(name: str) -> click.Command | None:
+    """The commands of an installed plugin; `None` when there is no such plugin or it has none."""
+    entry = next((entry for entry in entry_points(group="oqto.core") if entry.name == name), None)
+    register: Any = getattr(entry.load(), "register_commands", None) if entry else None
+    if register is None:
+        return None
+    group = click.Group(name, help=f"Commands of the plugin {name}.")
+    register(group)
+    return group
+
+
+@click.group(cls=Root, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option(
+    "-s", "--server", envvar="OQTO_SERVER_URL", default="", help="Talk to this server over HTTP instead."
+)
+@click.option("--admin-socket", envvar="OQTO_ADMIN_SOCKET", default="", help="The server's admin socket.")
+@click.option(
+    "-c", "--config", "config_path", envvar="OQTO_CONFIG", default="", help="The server's config.toml."
+)
+@click.option("--json", "as_json", is_flag=True, help="Answer in JSON.")
+@click.pass_context
+def root(ctx: click.Context, server: str, admin_socket: str, config_path: str, as_json: bool) -> None:  # noqa: FBT001
+    """Administer an Oqto server."""
+    ctx.obj = {"server": server, "admin_socket": admin_socket, "config": config_path, "json": as_json}
+
+
+def main() -> None:
+    """Exit codes: 0 done, 1 refused, 2 usage, 3 unreachable, 4 internal."""
+    from oqto_platform.errors import OqtoError, RunnerUnavailable
+
+    try:
+        root(prog_name="oqtoctl")
+    except RunnerUnavailable as exc:
+        click.echo(f"oqtoctl: {exc.detail}", err=True)
+        sys.exit(3)
+    except OqtoError as exc:
+        click.echo(f"oqtoctl: {exc.detail}", err=True)
+        sys.exit(4 if exc.code == "internal" else 1)

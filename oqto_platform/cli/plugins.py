@@ -1,0 +1,118 @@
+"""`oqtoctl plugins`: what is installed, and switching it off and on."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Any
+
+import click
+
+from oqto_platform import config as configuration
+from oqto_platform.cli.client import call, is_running
+from oqto_platform.config.edit import edited
+from oqto_platform.config.expand import xdg
+from oqto_platform.config.sections import Plugins
+from oqto_platform.errors import NotFound
+from oqto_platform.hooks import Side, installed
+
+SIDES: tuple[Side, ...] = ("core", "runner")
+
+
+@click.group(invoke_without_command=True)
+@click.pass_context
+def plugins(ctx: click.Context) -> None:
+    """Installed plugins."""
+    if ctx.invoked_subcommand is None:
+        ctx.invoke(list_plugins)
+
+
+@plugins.command("list")
+@click.pass_context
+def list_plugins(ctx: click.Context) -> None:
+    """Name, side, version, hooks and health of every installed plugin."""
+    lines = _merged(ctx)
+    if ctx.obj["json"]:
+        click.echo(json.dumps(lines))
+        return
+    for line in lines:
+        click.echo(
+            f"{line['name']:<16} {line['side']:<7} {line['distribution']} {line['version']}  {line['state']}"
+        )
+        if line["hooks"]:
+            click.echo(f"{'':<25}{', '.join(line['hooks'])}")
+
+
+@plugins.command()
+@click.argument("name")
+@click.pass_context
+def disable(ctx: click.Context, name: str) -> None:
+    """Do not load the plugin NAME from the next start on."""
+    _known(name)
+    _edit(ctx, lambda names: sorted({*names, name}))
+    click.echo(f"{name} is off from the next start on")
+
+
+@plugins.command()
+@click.argument("name")
+@click.pass_context
+def enable(ctx: click.Context, name: str) -> None:
+    """Load the plugin NAME again from the next start on."""
+    _known(name)
+    _edit(ctx, lambda names: [other for other in names if other != name])
+    click.echo(f"{name} is on from the next start on")
+
+
+def _merged(ctx: click.Context) -> list[dict[str, Any]]:
+    """What is installed here, with what the running server says of it."""
+    path = configuration.locate(os.environ, ctx.obj["config"])
+    disabled = configuration.peek(path, os.environ, "plugins", Plugins).disabled
+    running = {(info["name"], info["side"]): info for info in _running(ctx)}
+    lines = []
+    for side in SIDES:
+        for entry in installed(side):
+            info = running.get((entry.name, side), {})
+            state = "disabled" if entry.name in disabled else info.get("state", "not running")
+            lines.append(
+                {
+                    "name": entry.name,
+                    "side": side,
+                    "distribution": entry.dist.name if entry.dist else "",
+                    "version": entry.dist.version if entry.dist else "",
+                    "hooks": list(info.get("hooks", [])),
+                    "state": state,
+                }
+            )
+    return lines
+
+
+def _running(ctx: click.Context) -> list[dict[str, Any]]:
+    if not is_running(ctx):
+        return []
+    failing = {
+        check["name"].split(".")[0]: check
+        for check in call(ctx, "GET", "/api/admin/health")
+        if not check["ok"]
+    }
+    infos: list[dict[str, Any]] = call(ctx, "GET", "/api/plugins")
+    for info in infos:
+        check = failing.get(info["name"])
+        info["state"] = f"failing: {check['detail']}" if check else "healthy"
+    return infos
+
+
+def _known(name: str) -> None:
+    names = sorted({entry.name for side in SIDES for entry in entry_points(group=f"oqto.{side}")})
+    if name not in names:
+        raise NotFound(f"no plugin {name!r} is installed; there are: {', '.join(names)}")
+
+
+def _edit(ctx: click.Context, change: Callable[[list[str]], list[str]]) -> None:
+    path = configuration.locate(os.environ, ctx.obj["config"])
+    path = path or Path(xdg("XDG_CONFIG_HOME", os.environ)) / "oqto" / "config.toml"
+    with edited(path) as document:
+        section = document.setdefault("plugins", {})
+        section["disabled"] = change(list(section.get("disabled", [])))

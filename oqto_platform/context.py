@@ -1,0 +1,59 @@
+"""What a plugin of the core side gets to work with."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import structlog
+
+if TYPE_CHECKING:
+    from oqto_platform.children import Child
+    from oqto_platform.db import Database
+    from oqto_platform.house import House
+
+
+class CoreContext:
+    """See `oqto_platform.types.Context`. Database, audit log and daemons exist from `startup` on."""
+
+    def __init__(self, name: str, house: House) -> None:
+        self._name = name
+        self._house = house
+
+    @property
+    def name(self) -> str:
+        return self._name
+
+    @property
+    def data_dir(self) -> Path:
+        return private_dir(self._house.data_dir / self._name)
+
+    @property
+    def state_dir(self) -> Path:
+        return private_dir(self._house.state_dir / self._name)
+
+    @property
+    def log(self) -> Any:
+        return structlog.get_logger("oqto.plugin").bind(plugin=self._name)
+
+    @property
+    def db(self) -> Database:
+        return self._house.db
+
+    def settings(self) -> Any:
+        return self._house.live.current.any_section(self._name)
+
+    def audit(self, event: str, **fields: Any) -> None:
+        self._house.audit(f"{self._name}.{event}", **fields)
+
+    def leads(self) -> bool:
+        return self._house.leadership.leads()
+
+    async def supervise(self, child: Child) -> None:
+        await self._house.children.supervise(child)
+
+
+def private_dir(path: Path) -> Path:
+    """`path` as a directory that only we can enter, made when missing."""
+    path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return path

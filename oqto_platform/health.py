@@ -1,0 +1,75 @@
+"""Is the server able to work? `/health/live` for a supervisor, `/health/ready` for a balancer and people."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+from litestar import Request, Response, get
+from litestar.di import NamedDependency
+from sqlmodel import text
+
+from oqto_platform.auth.guards import identify
+from oqto_platform.errors import NotSignedIn, OqtoError
+from oqto_platform.services import Services
+from oqto_platform.types import Check
+
+
+class HealthView(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """`checks` only for a signed-in admin: they name paths and plugins."""
+
+    status: str
+    checks: list[Check] = []
+
+
+@get("/health/live", opt={"public": True})
+async def live() -> HealthView:
+    return HealthView(status="ok")
+
+
+@get("/health/ready", opt={"public": True})
+async def ready(request: Request[Any, Any, Any], services: NamedDependency[Services]) -> Response[HealthView]:
+    checks = await all_checks(services)
+    is_ok = all(check.ok for check in checks)
+    shown = checks if await _is_admin(request) else []
+    view = HealthView(status="ok" if is_ok else "failing", checks=shown)
+    return Response(view, status_code=200 if is_ok else 503)
+
+
+async def all_checks(services: Services) -> list[Check]:
+    """Database, runner (with its plugins) and the plugins of the core."""
+    answers = await services.hooks.call.health()
+    ours = [check for found in answers.values() for check in found]
+    return [await _database(services), *await _runner(services), *ours]
+
+
+async def _database(services: Services) -> Check:
+    try:
+        await services.db.read(
+            lambda transaction: transaction.connection().execute(text("select 1")).scalar()
+        )
+    except Exception as exc:  # noqa: BLE001 (whatever the driver says is the detail of the check)
+        return Check(
+            name="database", ok=False, detail=str(exc), repair=f"check {services.db.path} and its disk"
+        )
+    return Check(name="database", ok=True, detail=str(services.db.path))
+
+
+async def _runner(services: Services) -> list[Check]:
+    try:
+        reply = await services.runner.health()
+    except OqtoError as exc:
+        return [Check(name="runner", ok=False, detail=exc.detail, repair="see the runner's log")]
+    ours = Check(name="runner", ok=True, detail=services.runner.address.socket)
+    return [ours, *(check for found in reply.checks.values() for check in found)]
+
+
+async def _is_admin(request: Request[Any, Any, Any]) -> bool:
+    try:
+        identity = await identify(request)
+    except NotSignedIn:
+        return False
+    return identity is not None and identity.is_admin
+
+
+HANDLERS = [live, ready]

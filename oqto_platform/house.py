@@ -1,0 +1,204 @@
+"""
+One worker of the server: what it is made of, in which order it starts, and how it ends.
+
+Start: files and database, leadership, plugins (with their daemons), the runner, the admin socket, the jobs.
+The end goes backwards; daemons and personal sessions end only with the last worker.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from importlib.metadata import version as installed_version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import structlog
+
+from oqto_platform import config, logs, welcome
+from oqto_platform.access import Access
+from oqto_platform.accounts.builtin import PasswordSignIn
+from oqto_platform.accounts.service import Accounts
+from oqto_platform.audit import AuditLog
+from oqto_platform.auth.throttle import Throttle
+from oqto_platform.auth.tokens import Epoch, Tokens, signing_secret
+from oqto_platform.background import Leadership, run_while_leading
+from oqto_platform.children import PROBE_S, Children
+from oqto_platform.config.live import Live
+from oqto_platform.config.sections import CORE, Auth, Local, Logging, Paths, Plugins, Runtime
+from oqto_platform.context import CoreContext, private_dir
+from oqto_platform.db import Database, migrate, models
+from oqto_platform.hooks import Hooks, PerPlugin
+from oqto_platform.runners.client import RunnerClient
+from oqto_platform.runners.registry import Registry
+from oqto_platform.services import Services
+from oqto_platform.sessions.reconcile import Reconciler
+from oqto_platform.sessions.service import Sessions
+from oqto_platform.sessions.store import Store
+from oqto_platform.types import Account, AccountId, Job, Tables
+from oqto_platform.workspaces.service import Workspaces
+
+if TYPE_CHECKING:
+    from oqto_platform.settings import Settings
+
+log = structlog.get_logger("oqto.house")
+
+RECONCILE_S = 5.0
+STOP_SESSIONS_S = 3.0
+
+
+class House:
+    """Settings and plugins from the environment; the rest exists between the start and the end."""
+
+    app: Any
+    services: Services
+    db: Database
+    audit: AuditLog
+    leadership: Leadership
+    children: Children
+
+    def __init__(self, env: Mapping[str, str] = os.environ) -> None:
+        self.env = env
+        path = config.locate(env, env.get("OQTO_CONFIG_FLAG", ""))
+        chosen = config.peek(path, env, "plugins", Plugins)
+        only = tuple(name for name in env.get("OQTO_PLUGINS", "").split(",") if name) or chosen.only
+        builtins = {"builtin": PasswordSignIn(lambda: self.services.accounts)}
+        self.hooks = Hooks.load("core", builtins=builtins, disabled=chosen.disabled, only=only)
+        kinds = CORE | self.hooks.register_all("register_config")
+        self.live = Live(config.load(path, env, kinds=kinds))
+        paths = self.settings.section("paths", Paths)
+        self.data_dir, self.state_dir = Path(paths.data_dir), Path(paths.state_dir)
+        logging = self.settings.section("logging", Logging)
+        logs.set_up(logging.level, file=logging.file, env=env)
+        self.registry = Registry(self.settings, self.state_dir, env)
+
+    @property
+    def settings(self) -> Settings:
+        return self.live.current
+
+    @property
+    def is_personal(self) -> bool:
+        """The server has a runner of its own: one person, this machine only."""
+        return self.registry.child is not None
+
+    def context(self, plugin: str) -> CoreContext:
+        """What `plugin` gets to work with."""
+        return CoreContext(plugin, self)
+
+    @asynccontextmanager
+    async def lifespan(self, _app: object = None) -> AsyncIterator[None]:
+        """The worker's life, from start to end."""
+        die_with_parent()
+        async with AsyncExitStack() as stack:
+            self._open_files(stack)
+            self.services = self._make_services()
+            await self._lead(stack)
+            await self._start_plugins(stack)
+            if self.registry.child:
+                await self.children.supervise(self.registry.child)
+            await stack.enter_async_context(self._jobs())
+            await welcome.show_setup_link(self)
+            yield
+
+    def _open_files(self, stack: AsyncExitStack) -> None:
+        private_dir(self.data_dir)
+        private_dir(self.state_dir)
+        self.audit = AuditLog(self._audit_path())
+        stack.callback(self.audit.close)
+        path = Path(self.env.get("OQTO_DATABASE_PATH") or self.data_dir / "oqto.db")
+        self.db = Database(path)
+        stack.push_async_callback(self.db.close)
+        core = migrate.Owner("core", migrate.HERE / "versions", models.metadata)
+        tables: dict[str, Tables] = self.hooks.register_all("register_tables")
+        theirs = [migrate.Owner(name, t.migrations, t.models[0].metadata) for name, t in tables.items()]
+        migrate.upgrade(self.db.engine, path, [core, *theirs])
+
+    def _audit_path(self) -> Path | None:
+        logging = self.settings.section("logging", Logging)
+        if not logging.audit_enabled:
+            return None
+        return Path(logging.audit_file) if logging.audit_file else self.state_dir / "audit.log.jsonl"
+
+    def _make_services(self) -> Services:
+        auth = self.settings.section("auth", Auth)
+        secret = signing_secret(auth.jwt_secret, self.state_dir, dev_mode=auth.dev_mode)
+        tokens = Tokens(self.db, secret, Epoch(self.state_dir / "token-epoch"), auth.session_hours * 3600)
+        access, accounts, store = Access(self.hooks), Accounts(self.db), Store(self.db)
+        reconciler = Reconciler(store, self.hooks, self.live, self.runner_of)
+        return Services(
+            hooks=self.hooks,
+            live=self.live,
+            db=self.db,
+            audit=self.audit,
+            access=access,
+            accounts=accounts,
+            tokens=tokens,
+            throttle=Throttle(),
+            sessions=Sessions(store, accounts, self.hooks, self.live, access, reconciler, self.runner_of),
+            workspaces=Workspaces(self.db, access, self.live, self.runner_of),
+            reconciler=reconciler,
+            registry=self.registry,
+            runner=self.runner_of("admin-socket"),
+            state_dir=self.state_dir,
+            version=installed_version("oqto-platform"),
+            mode="personal" if self.is_personal else "server",
+        )
+
+    def runner_of(self, account_id: str) -> RunnerClient:
+        """The runner of an account."""
+        address = self.registry.address(Account(id=AccountId(account_id), name=""))
+        return RunnerClient(address, self.settings.section("runtime", Runtime).timeout)
+
+    async def _lead(self, stack: AsyncExitStack) -> None:
+        self.leadership = Leadership(self.state_dir)
+        self.children = Children(self.leadership.leads)
+        stack.push_async_callback(self._leave)
+
+    async def _leave(self) -> None:
+        """The last worker takes the daemons with it, and the sessions where that is asked for."""
+        if not self.leadership.release():
+            return
+        if self.is_personal or self.settings.section("local", Local).stop_sessions_on_shutdown:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(STOP_SESSIONS_S):
+                    await self.services.sessions.stop_all("shutdown")
+        await self.children.stop_all()
+
+    async def _start_plugins(self, stack: AsyncExitStack) -> None:
+        stack.push_async_callback(self.hooks.call.shutdown)
+        await self.hooks.call.startup(PerPlugin(self.context))
+
+    @asynccontextmanager
+    async def _jobs(self) -> AsyncIterator[None]:
+        from oqto_platform.admin.door import serve_door
+
+        jobs = [
+            Job(name="daemons", every_s=PROBE_S, run=self.children.keep),
+            Job(name="reconcile", every_s=RECONCILE_S, run=self.services.reconciler.round),
+            *(job for found in self._plugin_jobs() for job in found),
+        ]
+        if self.settings.section("local", Local).cleanup_on_startup and self.leadership.leads():
+            await self.services.sessions.stop_all("shutdown")
+        tasks = [asyncio.create_task(run_while_leading(self.leadership, job)) for job in jobs]
+        tasks.append(asyncio.create_task(serve_door(self)))
+        try:
+            yield
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _plugin_jobs(self) -> list[list[Job]]:
+        return list(self.hooks.register_all("register_jobs", context=PerPlugin(self.context)).values())
+
+
+def die_with_parent() -> None:
+    """A worker whose Granian was killed must free the port; agents and daemons go on on their own."""
+    import ctypes
+    import multiprocessing
+    import signal
+
+    if multiprocessing.parent_process() is not None:
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)

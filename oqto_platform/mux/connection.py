@@ -1,0 +1,197 @@
+"""
+One browser's connection: commands in, replies and events out.
+
+Sending waits for the client, so a slow one holds back its own followers (and through them the runner's
+sockets) and nobody else. Commands of one session keep their order; `abort` and answers to questions
+overtake. Each command gets exactly one reply.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Any, Protocol
+
+import structlog
+
+from oqto_platform.canon import Abort, AbortRetry, Command, FollowUp, InputResponse, Prompt, Steer
+from oqto_platform.errors import Internal, LimitReached, NotSignedIn, OqtoError
+from oqto_platform.mux import frames
+from oqto_platform.mux.follower import Follower
+from oqto_platform.runners.client import RunnerClient
+from oqto_platform.types import Identity, SessionId
+
+log = structlog.get_logger("oqto.mux")
+
+MAX_COMMANDS = 64
+"""Commands of one connection that may wait for their reply."""
+
+MAX_FOLLOWED = 64
+SEND_TIMEOUT_S = 60.0
+SIGN_IN_CHECK_S = 1.0
+PING_EVERY = 10  # checks
+OVERTAKE = (Abort, AbortRetry, InputResponse)
+SPEAKING = (Prompt, Steer, FollowUp)
+
+Find = Callable[[Identity, str, str], Awaitable[RunnerClient]]
+
+
+class Peer(Protocol):
+    """The WebSocket, as far as the connection needs it."""
+
+    async def receive(self) -> str | bytes | None:
+        """The next frame, or `None` when the client has left."""
+
+    async def send(self, text: str) -> None:
+        """Returns when the transport took it."""
+
+
+class SlowClient(Exception):
+    """The client took nothing for `SEND_TIMEOUT_S`."""
+
+
+class Connection:
+    """Runs until the client leaves or is told `bye`. `holds` raises `NotSignedIn` once the sign-in ended."""
+
+    def __init__(
+        self, peer: Peer, identity: Identity, find: Find, holds: Callable[[], Awaitable[object]], version: str
+    ) -> None:
+        self._peer = peer
+        self._identity = identity
+        self._find = find
+        self._holds = holds
+        self._version = version
+        self._sending = asyncio.Lock()
+        self._order: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+        self._followed: dict[str, asyncio.Task[None]] = {}
+        self._commands: set[asyncio.Task[None]] = set()
+
+    async def run(self) -> None:
+        """Serve the connection to its end. Every task it started is over when it returns."""
+        await self._send(frames.system("connected", version=self._version))
+        serving = {asyncio.create_task(self._read()), asyncio.create_task(self._watch())}
+        try:
+            done, _ = await asyncio.wait(serving, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            await _end([*serving, *self._commands, *self._followed.values()])
+        for task in done:
+            await self._bye(task.exception())
+
+    async def _read(self) -> None:
+        while (text := await self._peer.receive()) is not None:
+            try:
+                self._take(text)
+            except OqtoError as exc:
+                await self._send(frames.system("error", id=exc.extra.get("id"), error=exc.to_problem()))
+
+    def _take(self, text: str | bytes) -> None:
+        head = frames.read_head(text)
+        if len(self._commands) >= MAX_COMMANDS:
+            raise LimitReached(f"{MAX_COMMANDS} commands wait for their reply already; slow down", id=head.id)
+        task = asyncio.create_task(self._answer(head, text))
+        self._commands.add(task)
+        task.add_done_callback(self._commands.discard)
+
+    async def _answer(self, head: frames.Head, text: str | bytes) -> None:
+        try:
+            await self._carry_out(head, text)
+        except OqtoError as exc:
+            await self._send(frames.failed(head, exc))
+        except (SlowClient, ConnectionError):
+            raise
+        except Exception:  # the one reply is owed whatever broke
+            log.exception("command failed", cmd=head.cmd)
+            await self._send(
+                frames.failed(head, Internal("something broke in the server; the log has the cause"))
+            )
+
+    async def _carry_out(self, head: frames.Head, text: str | bytes) -> None:
+        match head.cmd:
+            case "subscribe":
+                await self._subscribe(head)
+            case "unsubscribe":
+                await self._unfollow(head.session_id)
+                await self._send(frames.done(head))
+            case _:
+                await self._send(
+                    frames.done(head, await self._command(head, frames.read_command(text, head)))
+                )
+
+    async def _command(self, head: frames.Head, command: Command) -> Any:
+        action = (
+            "session.prompt"
+            if isinstance(command, SPEAKING)
+            else f"session.{head.cmd.removeprefix('session.')}"
+        )
+        runner = await self._find(self._identity, action, head.session_id)
+        if isinstance(command, OVERTAKE):
+            return (await runner.send(SessionId(head.session_id), command)).data
+        async with self._order[head.session_id]:
+            return (await runner.send(SessionId(head.session_id), command)).data
+
+    async def _subscribe(self, head: frames.Head) -> None:
+        await self._unfollow(head.session_id)
+        if len(self._followed) >= MAX_FOLLOWED:
+            raise LimitReached(
+                f"one connection follows at most {MAX_FOLLOWED} sessions; unsubscribe from one"
+            )
+        runner = await self._find(self._identity, "session.read", head.session_id)
+        follower = Follower(runner, SessionId(head.session_id), head.after, self._send)
+        following = await follower.open()
+        try:
+            data = {"mode": following.mode, "last": following.last, "reset": following.reset}
+            await self._send(frames.done(head, data))
+        except BaseException:
+            await follower.close()
+            raise
+        self._followed[head.session_id] = asyncio.create_task(self._relay(follower))
+
+    async def _relay(self, follower: Follower) -> None:
+        try:
+            await follower.relay()
+        except (SlowClient, ConnectionError) as exc:
+            log.info("client is gone or stuck", reason=str(exc))
+        except Exception:  # one broken subscription must not end the connection silently
+            log.exception("subscription broke")
+
+    async def _unfollow(self, session_id: str) -> None:
+        if task := self._followed.pop(session_id, None):
+            await _end([task])
+
+    async def _watch(self) -> None:
+        """Ping, and end the connection as soon as the sign-in does not hold any more."""
+        checks = 0
+        while True:
+            await asyncio.sleep(SIGN_IN_CHECK_S)
+            await self._holds()
+            checks += 1
+            if checks % PING_EVERY == 0:
+                await self._send(frames.system("ping"))
+
+    async def _send(self, text: str) -> None:
+        async with self._sending:
+            try:
+                async with asyncio.timeout(SEND_TIMEOUT_S):
+                    await self._peer.send(text)
+            except TimeoutError as exc:
+                raise SlowClient(f"nothing was taken for {SEND_TIMEOUT_S:g} s") from exc
+
+    async def _bye(self, cause: BaseException | None) -> None:
+        match cause:
+            case NotSignedIn():
+                await self._send(frames.system("bye", code="signed_out", reason=cause.detail))
+            case None | SlowClient() | ConnectionError():
+                return
+            case _:
+                log.error("connection broke", exc_info=cause)
+                await self._send(
+                    frames.system("bye", code="restart", reason="the server has a fault; connect again")
+                )
+
+
+async def _end(tasks: Iterable[asyncio.Task[None]]) -> None:
+    tasks = list(tasks)
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)

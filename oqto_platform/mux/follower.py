@@ -1,0 +1,107 @@
+"""
+One subscription: event lines from the runner to the browser, as they are.
+
+The lines are not parsed on the way. When the runner goes away (a restart), the follower comes back with
+the last `seq` it passed on, so the browser sees neither a gap nor a double.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
+
+import msgspec
+import structlog
+
+from oqto_platform import wire
+from oqto_platform.canon import ResyncRequired, encode
+from oqto_platform.errors import NotFound, OqtoError
+from oqto_platform.mux import frames
+from oqto_platform.runners.client import RunnerClient
+from oqto_platform.types import SessionId
+
+log = structlog.get_logger("oqto.mux")
+
+CHUNK = 256 * 1024
+BACKOFF_S = (0.1, 0.3, 1.0, 2.0, 5.0)
+
+
+class _Numbered(msgspec.Struct):
+    seq: int = 0
+
+
+_seq_of = msgspec.json.Decoder(_Numbered).decode
+
+
+class Follower:
+    """Follows one session for one client. `send` waits for the client."""
+
+    def __init__(
+        self, runner: RunnerClient, session_id: SessionId, after: int, send: Callable[[str], Awaitable[None]]
+    ) -> None:
+        self._runner = runner
+        self._session_id = session_id
+        self._after = after
+        self._send = send
+        self._stack = AsyncExitStack()
+        self._reader: asyncio.StreamReader | None = None
+
+    async def open(self) -> wire.Following:
+        """Connect; what comes next is in the answer. Call `relay` afterwards, or `close`."""
+        following, self._reader = await self._stack.enter_async_context(
+            self._runner.follow(self._session_id, self._after)
+        )
+        return following
+
+    async def close(self) -> None:
+        await self._stack.aclose()
+
+    async def relay(self) -> None:
+        """Pass events on until cancelled or until the session is deleted."""
+        tries = 0
+        try:
+            while True:
+                if await self._pass_on():
+                    tries = 0
+                await self._stack.aclose()
+                await asyncio.sleep(BACKOFF_S[min(tries, len(BACKOFF_S) - 1)])
+                tries += 1
+                if not await self._reopen():
+                    return
+        finally:
+            await self._stack.aclose()
+
+    async def _pass_on(self) -> bool:
+        """Relay until the runner closes; whether anything came."""
+        reader, rest, last = self._reader, b"", b""
+        while reader is not None and (chunk := await _read(reader)):
+            *lines, rest = (rest + chunk).split(b"\n")
+            for line in lines:
+                await self._send(frames.event(line))
+            last = lines[-1] if lines else last
+        if last:
+            self._after = max(self._after, _seq_of(last).seq)
+        self._reader = None
+        return bool(last)
+
+    async def _reopen(self) -> bool:
+        """Follow again from where we were; false when the session is gone for good."""
+        try:
+            following = await self.open()
+        except NotFound:
+            return False
+        except OqtoError as exc:
+            log.debug("runner is away", session=self._session_id, reason=exc.detail)
+            return True
+        if following.mode == "snapshot":
+            notice = ResyncRequired(session_id=self._session_id, oldest=1, reason="the runner was restarted")
+            await self._send(frames.event(encode(notice)))
+        return True
+
+
+async def _read(reader: asyncio.StreamReader) -> bytes:
+    try:
+        return await reader.read(CHUNK)
+    except OSError:
+        return b""

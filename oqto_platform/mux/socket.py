@@ -1,0 +1,46 @@
+"""The WebSocket route `/api/ws/mux`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from litestar import WebSocket, websocket
+from litestar.di import NamedDependency
+
+from oqto_platform.auth.guards import credential
+from oqto_platform.mux.connection import Connection
+from oqto_platform.services import Services
+
+Socket = WebSocket[Any, Any, Any]
+
+
+@websocket("/api/ws/mux")
+async def mux(socket: Socket, services: NamedDependency[Services]) -> None:
+    """See `docs/reference/api.md`. The guard has checked the sign-in, the gate the origin."""
+    await socket.accept()
+    token = credential(socket)
+    connection = Connection(
+        _Peer(socket),
+        socket.user,
+        services.sessions.runner,
+        lambda: services.tokens.verify(token),
+        services.version,
+    )
+    await connection.run()
+    await socket.send({"type": "websocket.close", "code": 1000, "reason": ""})
+
+
+class _Peer:
+    """Straight to the ASGI messages: Litestar's helpers cost more than the frames."""
+
+    def __init__(self, socket: Socket) -> None:
+        self._socket = socket
+
+    async def receive(self) -> str | bytes | None:
+        message = await self._socket.receive()
+        if message["type"] != "websocket.receive":
+            return None
+        return message.get("text") or message.get("bytes") or ""
+
+    async def send(self, text: str) -> None:
+        await self._socket.send({"type": "websocket.send", "text": text, "bytes": None})

@@ -1,0 +1,83 @@
+"""Every error becomes one shape at the edge: RFC 9457 with our code. Nothing else leaks."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import structlog
+from litestar import Request, Response
+from litestar.exceptions import HTTPException, ValidationException
+
+from oqto_platform.errors import (
+    Conflict,
+    Forbidden,
+    Internal,
+    Invalid,
+    LimitReached,
+    Malformed,
+    MethodNotAllowed,
+    NotFound,
+    NotSignedIn,
+    OqtoError,
+    Problem,
+    TooLarge,
+)
+
+log = structlog.get_logger("oqto.http")
+
+BY_STATUS: dict[int, type[OqtoError]] = {
+    400: Malformed,
+    401: NotSignedIn,
+    403: Forbidden,
+    404: NotFound,
+    405: MethodNotAllowed,
+    409: Conflict,
+    413: TooLarge,
+    422: Invalid,
+    429: LimitReached,
+}
+
+Asked = Request[Any, Any, Any]
+
+
+def oqto_error(request: Asked, exc: OqtoError) -> Response[Problem]:
+    """Ours: the sentence is for people."""
+    if exc.status >= 500:  # noqa: PLR2004
+        log.warning("request failed", path=request.url.path, code=exc.code, detail=exc.detail)
+    return _response(request, exc)
+
+
+def http_error(request: Asked, exc: HTTPException) -> Response[Problem]:
+    """Litestar's: its sentence with our code."""
+    if isinstance(exc, ValidationException):
+        return _response(request, Invalid(_fields(exc)))
+    kind = BY_STATUS.get(exc.status_code, Malformed if exc.status_code < 500 else Internal)  # noqa: PLR2004
+    return _response(request, kind(exc.detail if kind is not Internal else _SORRY))
+
+
+def unexpected(request: Asked, exc: Exception) -> Response[Problem]:
+    """Anything else: the log has the cause under the same id."""
+    log.error("request broke", path=request.url.path, exc_info=exc)
+    return _response(request, Internal(_SORRY))
+
+
+_SORRY = "something broke in the server; the log has the cause under this id"
+
+HANDLERS: dict[Any, Any] = {OqtoError: oqto_error, HTTPException: http_error, Exception: unexpected}
+
+
+def _response(request: Asked, exc: OqtoError) -> Response[Problem]:
+    instance = request.scope["state"].get("request_id", "")
+    headers = {"retry-after": str(exc.extra["retry_after_s"])} if "retry_after_s" in exc.extra else {}
+    return Response(
+        exc.to_problem(instance),
+        status_code=exc.status,
+        media_type="application/problem+json",
+        headers=headers,
+    )
+
+
+def _fields(exc: ValidationException) -> str:
+    if not isinstance(exc.extra, list) or not exc.extra:
+        return exc.detail
+    return "; ".join(f"{item.get('key', 'body')}: {item.get('message', '')}" for item in exc.extra)

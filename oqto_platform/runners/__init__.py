@@ -1,0 +1,1 @@
+"""Where an account's runner is and how to talk to it."""

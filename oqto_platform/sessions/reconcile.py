@@ -1,0 +1,150 @@
+"""
+The one loop that ends, settles and repairs sessions.
+
+For each row: compare what it says with what the runner says, and do the next step. Each step writes its
+intent to the row, acts, and writes the result, and each is safe to repeat; so what a crash interrupted is
+simply done again. Stopping by hand only writes the intent and asks for a round.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Callable
+
+import structlog
+
+from oqto_platform import wire
+from oqto_platform.clock import now
+from oqto_platform.config.live import Live
+from oqto_platform.config.sections import Sessions as SessionSettings
+from oqto_platform.errors import OqtoError
+from oqto_platform.hooks import Hooks
+from oqto_platform.runners.client import RunnerClient
+from oqto_platform.sessions.states import LIVE, UNSETTLED
+from oqto_platform.sessions.store import Store, Stored
+from oqto_platform.types import Outcome, SessionState, StopReason
+
+log = structlog.get_logger("oqto.sessions")
+
+START_PATIENCE_S = 90.0
+"""A `starting` row that is older and that no worker is busy with was left by a crash."""
+
+BAD_ENDINGS: frozenset[StopReason] = frozenset({"failed", "interrupted"})
+
+
+class Reconciler:
+    """Brings rows and runners together. `runner_of` finds the client for an account id."""
+
+    def __init__(
+        self, store: Store, hooks: Hooks, live: Live, runner_of: Callable[[str], RunnerClient]
+    ) -> None:
+        self._store = store
+        self._hooks = hooks
+        self._live = live
+        self._runner_of = runner_of
+        self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+        self.starting: set[str] = set()
+        """Ids that this worker is starting right now."""
+
+    async def round(self) -> None:
+        """Look at every session that is not settled."""
+        for stored in await self._store.in_states(LIVE | UNSETTLED):
+            try:
+                await self.one(stored.id)
+            except OqtoError as exc:
+                log.warning("session needs another round", session=stored.id, reason=exc.detail)
+        for session_id in [key for key, lock in self._locks.items() if not lock.locked()]:
+            del self._locks[session_id]
+
+    async def one(self, session_id: str) -> Stored:
+        """Take the steps that are due for one session; returns the row as it is then."""
+        async with self._locks[session_id]:
+            stored = await self._store.get(session_id)
+            if stored.state in LIVE:
+                stored = await self._look(stored)
+            if stored.state == "stopping":
+                stored = await self._stop(stored)
+            if stored.state in UNSETTLED:
+                stored = await self._settle(stored)
+            return stored
+
+    async def _look(self, stored: Stored) -> Stored:
+        """A row that should have a process: does it, and is it still wanted?"""
+        if stored.state == "stopping" or (stored.state == "starting" and self._is_starting(stored)):
+            return stored
+        status = await self._runner_of(stored.session.account_id).status(stored.id)
+        if status.state == "dead":
+            return await self._is_over(stored, status.outcome or Outcome(reason="interrupted", detail=_LOST))
+        if stored.state == "starting":
+            stored = await self._store.move(stored.id, "running", **facts(status))
+        await self._note(stored, status)
+        if status.idle_s > self._idle_timeout_s():
+            log.info("session is idle", session=stored.id, idle_s=round(status.idle_s))
+            return await self._store.move(stored.id, "stopping", stop_reason="idle")
+        return stored
+
+    async def _stop(self, stored: Stored) -> Stored:
+        reason = _reason(stored.stop_reason)
+        status = await self._runner_of(stored.session.account_id).stop(stored.id, reason)
+        return await self._is_over(stored, status.outcome or Outcome(reason=reason))
+
+    async def _is_over(self, stored: Stored, outcome: Outcome) -> Stored:
+        wanted: SessionState = "failed" if outcome.reason in BAD_ENDINGS else "stopped"
+        stored = await self._store.move(
+            stored.id, wanted, stop_reason=outcome.reason, error=_sentence(outcome), stopped_at=now()
+        )
+        await self._hooks.call.session_stopped(stored.session, outcome)
+        # Told again when a crash comes between: the runner keeps the outcome until this call.
+        await self._runner_of(stored.session.account_id).stop(stored.id, outcome.reason)
+        return stored
+
+    async def _settle(self, stored: Stored) -> Stored:
+        spent_nusd = stored.spent_nusd
+        if stored.reservation_id:
+            settlement = await self._hooks.call.budget_settle(stored.session, stored.reservation_id)
+            spent_nusd = settlement.spent_nusd if settlement else spent_nusd
+        return await self._store.move(stored.id, "settled", spent_nusd=spent_nusd)
+
+    async def _note(self, stored: Stored, status: wire.SessionStatus) -> None:
+        changes: dict[str, object] = {}
+        if status.title and status.title != stored.session.title:
+            changes["title"] = status.title[:200]
+        last_active_at = now() - status.idle_s
+        if last_active_at - (stored.last_active_at or 0) > 1:
+            changes["last_active_at"] = last_active_at
+        if changes:
+            await self._store.note(stored.id, **changes)
+
+    def _is_starting(self, stored: Stored) -> bool:
+        begun_at = max(stored.created_at, stored.last_active_at or 0)
+        return stored.id in self.starting or now() - begun_at < START_PATIENCE_S
+
+    def _idle_timeout_s(self) -> float:
+        return self._live.current.section("sessions", SessionSettings).idle_timeout_minutes * 60
+
+
+_LOST = "the runner knows nothing of it: it was restarted or lost its state"
+
+
+def facts(status: wire.SessionStatus) -> dict[str, object]:
+    """The columns that a started process fills."""
+    return {
+        "confined_by": status.confined_by,
+        "profile": status.profile,
+        "network": status.network,
+        "sandbox": status.sandbox,
+        "started_at": now(),
+        "last_active_at": now(),
+    }
+
+
+def _reason(text: str) -> StopReason:
+    return text if text in ("idle", "deleted", "shutdown") else "asked"  # type: ignore[return-value]
+
+
+def _sentence(outcome: Outcome) -> str:
+    if outcome.reason not in BAD_ENDINGS and not outcome.exit_code:
+        return ""
+    tail = f" — it said last: {outcome.stderr_tail.strip()[-500:]}" if outcome.stderr_tail.strip() else ""
+    return f"{outcome.detail or outcome.reason}{tail}"

@@ -1,0 +1,86 @@
+"""Sessions over HTTP: start, list, rename, stop, resume, delete; and the models they may use."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from litestar import delete, get, patch, post
+from litestar.di import NamedDependency
+from litestar.params import Parameter
+
+from oqto_platform.services import Services
+from oqto_platform.sessions.schemas import NewSession, SessionChange, SessionView
+from oqto_platform.types import Identity
+
+Limit = Annotated[int, Parameter(ge=1, le=1000)]
+
+
+@get("/api/sessions")
+async def list_sessions(
+    services: NamedDependency[Services], identity: NamedDependency[Identity], limit: Limit = 100
+) -> list[SessionView]:
+    return await services.sessions.list(identity, limit)
+
+
+@post("/api/sessions")
+async def start_session(
+    data: NewSession, services: NamedDependency[Services], identity: NamedDependency[Identity]
+) -> SessionView:
+    view = await services.sessions.start(identity, data)
+    await services.workspaces.used(identity.account_id, view.workspace)
+    services.audit("session.started", actor=identity.name, target=view.id, workspace=view.workspace)
+    return view
+
+
+@get("/api/sessions/{session_id:str}")
+async def show_session(
+    session_id: str, services: NamedDependency[Services], identity: NamedDependency[Identity]
+) -> SessionView:
+    return await services.sessions.get(identity, session_id)
+
+
+@patch("/api/sessions/{session_id:str}")
+async def change_session(
+    session_id: str,
+    data: SessionChange,
+    services: NamedDependency[Services],
+    identity: NamedDependency[Identity],
+) -> SessionView:
+    return await services.sessions.rename(identity, session_id, data.title)
+
+
+@post("/api/sessions/{session_id:str}/stop", status_code=200)
+async def stop_session(
+    session_id: str, services: NamedDependency[Services], identity: NamedDependency[Identity]
+) -> SessionView:
+    view = await services.sessions.stop(identity, session_id)
+    services.audit("session.stopped", actor=identity.name, target=session_id)
+    return view
+
+
+@post("/api/sessions/{session_id:str}/resume", status_code=200)
+async def resume_session(
+    session_id: str, services: NamedDependency[Services], identity: NamedDependency[Identity]
+) -> SessionView:
+    view = await services.sessions.resume(identity, session_id)
+    services.audit("session.resumed", actor=identity.name, target=session_id)
+    return view
+
+
+@delete("/api/sessions/{session_id:str}")
+async def delete_session(
+    session_id: str, services: NamedDependency[Services], identity: NamedDependency[Identity]
+) -> None:
+    await services.sessions.delete(identity, session_id)
+    services.audit("session.deleted", actor=identity.name, target=session_id)
+
+
+HANDLERS = [
+    list_sessions,
+    start_session,
+    show_session,
+    change_session,
+    stop_session,
+    resume_session,
+    delete_session,
+]

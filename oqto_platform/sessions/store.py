@@ -1,0 +1,147 @@
+"""Session rows, in and out as Structs. Every change of state goes through `move`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import msgspec
+from sqlmodel import Session as Transaction
+from sqlmodel import col, func, select
+
+from oqto_platform.clock import now
+from oqto_platform.db import Database
+from oqto_platform.db.models import SessionRow
+from oqto_platform.errors import LimitReached, NotFound
+from oqto_platform.sessions.states import LIVE, check_move
+from oqto_platform.types import AccountId, Session, SessionId, SessionState
+
+
+class Stored(msgspec.Struct, frozen=True, kw_only=True):
+    """A session row: the session, and what became of it."""
+
+    session: Session
+    state: SessionState
+    stop_reason: str
+    reservation_id: str | None
+    spent_nusd: int
+    error: str
+    confined_by: str
+    profile: str
+    network: str
+    sandbox: str
+    created_at: float
+    started_at: float | None
+    stopped_at: float | None
+    last_active_at: float | None
+
+    @property
+    def id(self) -> SessionId:
+        return self.session.id
+
+
+class Store:
+    """The session table."""
+
+    def __init__(self, db: Database) -> None:
+        self._db = db
+
+    async def add(self, session: Session, *, limit: int) -> Stored:
+        """A new row, `starting`. Raises `LimitReached` when the account has `limit` live sessions."""
+        row = SessionRow(**msgspec.to_builtins(session), state="starting", created_at=now())
+
+        def insert(transaction: Transaction) -> None:
+            _check_limit(transaction, session.account_id, limit)
+            transaction.add(row)
+
+        await self._db.write(insert)
+        return _stored(row)
+
+    async def get(self, session_id: str) -> Stored:
+        """Raises `NotFound`."""
+        row = await self._db.read(lambda t: t.get(SessionRow, session_id))
+        if row is None:
+            raise NotFound("there is no such session")
+        return _stored(row)
+
+    async def of_account(self, account_id: str, limit: int) -> list[Stored]:
+        """The newest sessions of an account."""
+        query = select(SessionRow).where(SessionRow.account_id == account_id)
+        query = query.order_by(col(SessionRow.created_at).desc()).limit(limit)
+        return [_stored(row) for row in await self._db.read(lambda t: t.exec(query).all())]
+
+    async def in_states(self, states: Iterable[SessionState]) -> list[Stored]:
+        """Everybody's sessions in one of `states`, oldest first."""
+        query = (
+            select(SessionRow)
+            .where(col(SessionRow.state).in_(list(states)))
+            .order_by(col(SessionRow.created_at))
+        )
+        return [_stored(row) for row in await self._db.read(lambda t: t.exec(query).all())]
+
+    async def move(self, session_id: str, wanted: SessionState, **changes: Any) -> Stored:
+        """Change the state, checked against the table of moves, with other columns in one transaction."""
+
+        def change(transaction: Transaction) -> Stored:
+            row = _row(transaction, session_id)
+            check_move(row.state, wanted)
+            return _stored(_changed(row, changes | {"state": wanted}))
+
+        return await self._db.write(change)
+
+    async def restart(self, session_id: str, *, limit: int) -> Stored:
+        """A session that is over begins again, within the account's limit."""
+
+        def change(transaction: Transaction) -> Stored:
+            row = _row(transaction, session_id)
+            check_move(row.state, "starting")
+            _check_limit(transaction, row.account_id, limit)
+            fresh = {"state": "starting", "stop_reason": "", "error": "", "stopped_at": None}
+            return _stored(_changed(row, fresh))
+
+        return await self._db.write(change)
+
+    async def note(self, session_id: str, **changes: Any) -> None:
+        """Change other columns than the state."""
+        await self._db.write(lambda t: _changed(_row(t, session_id), changes) and None)
+
+    async def remove(self, session_id: str) -> None:
+        """Delete the row."""
+        await self._db.write(lambda t: t.delete(_row(t, session_id)))
+
+
+def _row(transaction: Transaction, session_id: str) -> SessionRow:
+    row = transaction.get(SessionRow, session_id)
+    if row is None:
+        raise NotFound("there is no such session")
+    return row
+
+
+def _changed(row: SessionRow, changes: dict[str, Any]) -> SessionRow:
+    for name, value in changes.items():
+        setattr(row, name, value)
+    return row
+
+
+def _check_limit(transaction: Transaction, account_id: str, limit: int) -> None:
+    query = select(func.count()).select_from(SessionRow)
+    query = query.where(SessionRow.account_id == account_id, col(SessionRow.state).in_(list(LIVE)))
+    if transaction.exec(query).one() >= limit:
+        raise LimitReached(
+            f"{limit} sessions run already; stop one first, or raise sessions.max_concurrent_sessions",
+            limit=limit,
+        )
+
+
+def _stored(row: SessionRow) -> Stored:
+    values = row.model_dump()
+    session = Session(**{name: values.pop(name) for name in _IN_SESSION})
+    return Stored(session=session, **values)
+
+
+_IN_SESSION = Session.__struct_fields__
+
+
+def owner_of(stored: Stored) -> AccountId:
+    """Whose session it is."""
+    return stored.session.account_id

@@ -1,0 +1,70 @@
+"""Serves the built web UI: hashed assets for ever, everything else is the page itself."""
+
+from __future__ import annotations
+
+import hashlib
+import mimetypes
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+from litestar import asgi
+from litestar.handlers import ASGIRouteHandler
+
+from oqto_platform.errors import NotFound
+
+if TYPE_CHECKING:
+    from litestar.types import Receive, Scope, Send
+
+UI = Path(__file__).parent / "ui"
+NOT_PAGES = ("/api/", "/health/", "/plugins/", "/metrics")
+MISSING = (
+    b"""<!doctype html><title>Oqto</title><p>The web UI is not built. In a checkout: <code>make ui</code>."""
+)
+
+
+class Asset(msgspec.Struct, frozen=True):
+    body: bytes
+    headers: tuple[tuple[bytes, bytes], ...]
+    etag: bytes
+
+
+def read_assets(folder: Path) -> dict[str, Asset]:
+    """Every file of the built UI by its URL path; small enough to keep in memory."""
+    files = (path for path in sorted(folder.rglob("*")) if path.is_file())
+    return {f"/{path.relative_to(folder).as_posix()}": _asset(path) for path in files}
+
+
+def ui_handler(folder: Path = UI) -> ASGIRouteHandler:
+    """The handler for every path that no route has."""
+    assets = read_assets(folder)
+    page = assets.get("/index.html") or Asset(
+        MISSING, ((b"content-type", b"text/html; charset=utf-8"),), b'"0"'
+    )
+
+    @asgi("/", is_mount=True, opt={"public": True}, copy_scope=True)
+    async def serve(scope: Scope, receive: Receive, send: Send) -> None:
+        path = scope["path"] if scope["path"].startswith("/") else f"/{scope['path']}"
+        if path.startswith(NOT_PAGES) or "method" not in scope:
+            raise NotFound(f"there is nothing at {path}")
+        await _send(scope, send, assets.get(path, page))
+
+    return serve
+
+
+async def _send(scope: Scope, send: Send, asset: Asset) -> None:
+    known = next((value for name, value in scope["headers"] if name == b"if-none-match"), b"")
+    status, body = (304, b"") if known == asset.etag else (200, asset.body)
+    headers = [*asset.headers, (b"etag", asset.etag), (b"content-length", str(len(body)).encode())]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    is_head = scope.get("method") == "HEAD"
+    await send({"type": "http.response.body", "body": b"" if is_head else body, "more_body": False})
+
+
+def _asset(path: Path) -> Asset:
+    body = path.read_bytes()
+    kind = mimetypes.guess_type(path.name)[0] or "application/octet-stream"
+    charset = "; charset=utf-8" if kind.startswith("text/") or kind.endswith("javascript") else ""
+    lasting = b"public, max-age=31536000, immutable" if path.parent.name == "assets" else b"no-cache"
+    etag = f'"{hashlib.sha256(body).hexdigest()[:20]}"'.encode()
+    return Asset(body, ((b"content-type", f"{kind}{charset}".encode()), (b"cache-control", lasting)), etag)

@@ -1,0 +1,40 @@
+"""Workspaces over HTTP: recent ones, the folder picker, opening and making."""
+
+from __future__ import annotations
+
+from litestar import get, post
+from litestar.di import NamedDependency
+
+from oqto_platform.services import Services
+from oqto_platform.types import Identity
+from oqto_platform.workspaces.schemas import FolderListing, NewWorkspace, OpenedWorkspace, WorkspaceView
+
+
+@get("/api/workspaces")
+async def list_workspaces(
+    services: NamedDependency[Services], identity: NamedDependency[Identity]
+) -> list[WorkspaceView]:
+    return await services.workspaces.recent(identity)
+
+
+@get("/api/workspaces/browse")
+async def browse(
+    services: NamedDependency[Services],
+    identity: NamedDependency[Identity],
+    path: str = "",
+    hidden: bool = False,  # noqa: FBT001, FBT002 (a query parameter)
+) -> FolderListing:
+    return await services.workspaces.browse(identity, path, show_hidden=hidden)
+
+
+@post("/api/workspaces")
+async def open_workspace(
+    data: NewWorkspace, services: NamedDependency[Services], identity: NamedDependency[Identity]
+) -> OpenedWorkspace:
+    workspace = await services.workspaces.open(identity, data)
+    if workspace.is_new:
+        services.audit("workspace.created", actor=identity.name, target=workspace.path)
+    return OpenedWorkspace(path=workspace.path, name=workspace.name, is_new=workspace.is_new)
+
+
+HANDLERS = [list_workspaces, browse, open_workspace]

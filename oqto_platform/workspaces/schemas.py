@@ -1,0 +1,40 @@
+"""What the workspace routes take and give."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import msgspec
+
+from oqto_platform.wire import Folder
+
+
+class WorkspaceView(msgspec.Struct, frozen=True, kw_only=True):
+    path: str
+    name: str
+    last_used_at: float
+
+
+class NewWorkspace(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A folder to work in; `create` makes it."""
+
+    path: Annotated[str, msgspec.Meta(min_length=1, max_length=4096)]
+    create: bool = False
+    template: str = ""
+
+
+class OpenedWorkspace(msgspec.Struct, frozen=True, kw_only=True):
+    path: str
+    name: str
+    is_new: bool
+
+
+class FolderListing(msgspec.Struct, frozen=True, kw_only=True):
+    """The folders in `path`; `suggested` is where new workspaces of this account go by default."""
+
+    path: str
+    parent: str | None
+    folders: list[Folder]
+    is_writable: bool
+    is_truncated: bool
+    suggested: str

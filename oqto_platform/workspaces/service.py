@@ -1,0 +1,87 @@
+"""Recent workspaces, and the folder picker. Every look at the disk goes through the runner."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import PurePath
+
+from sqlmodel import Session as Transaction
+from sqlmodel import col, select
+
+from oqto_platform.access import Access
+from oqto_platform.clock import now
+from oqto_platform.config.live import Live
+from oqto_platform.config.sections import Local
+from oqto_platform.db import Database
+from oqto_platform.db.models import WorkspaceRow
+from oqto_platform.runners.client import RunnerClient
+from oqto_platform.types import Identity, Workspace, WorkspaceRequest
+from oqto_platform.workspaces.schemas import FolderListing, NewWorkspace, WorkspaceView
+
+RECENT = 30
+
+
+class Workspaces:
+    """Folders that an account works in."""
+
+    def __init__(
+        self, db: Database, access: Access, live: Live, runner_of: Callable[[str], RunnerClient]
+    ) -> None:
+        self._db = db
+        self._access = access
+        self._live = live
+        self._runner_of = runner_of
+
+    async def recent(self, identity: Identity) -> list[WorkspaceView]:
+        """The workspaces the account used, the latest first."""
+        await self._access.check(identity, "workspace.list", identity.account_id)
+        query = select(WorkspaceRow).where(WorkspaceRow.account_id == identity.account_id)
+        query = query.order_by(col(WorkspaceRow.last_used_at).desc()).limit(RECENT)
+        rows = await self._db.read(lambda t: t.exec(query).all())
+        return [WorkspaceView(path=row.path, name=row.name, last_used_at=row.last_used_at) for row in rows]
+
+    async def browse(self, identity: Identity, path: str, *, show_hidden: bool) -> FolderListing:
+        """The folders in `path`, for the picker."""
+        await self._access.check(identity, "workspace.browse", path)
+        listing = await self._runner_of(identity.account_id).browse(path, show_hidden=show_hidden)
+        return FolderListing(
+            path=listing.path,
+            parent=listing.parent,
+            folders=listing.folders,
+            is_writable=listing.is_writable,
+            is_truncated=listing.is_truncated,
+            suggested=self._suggested(identity),
+        )
+
+    async def open(self, identity: Identity, new: NewWorkspace) -> Workspace:
+        """Make or open a folder and remember it. Errors name the path and the repair."""
+        await self._access.check(identity, "workspace.open", new.path)
+        request = WorkspaceRequest(path=new.path, create=new.create, template=new.template)
+        workspace = await self._runner_of(identity.account_id).open_workspace(request)
+        await self.used(identity.account_id, workspace.path)
+        return workspace
+
+    async def used(self, account_id: str, path: str) -> None:
+        """Move a workspace to the top of the account's list."""
+
+        def note(transaction: Transaction) -> None:
+            query = select(WorkspaceRow).where(
+                WorkspaceRow.account_id == account_id, WorkspaceRow.path == path
+            )
+            row = transaction.exec(query).first()
+            row = row or WorkspaceRow(
+                account_id=account_id, path=path, name=PurePath(path).name, last_used_at=0
+            )
+            row.last_used_at = now()
+            transaction.add(row)
+
+        await self._db.write(note)
+
+    def _suggested(self, identity: Identity) -> str:
+        local = self._live.current.section("local", Local)
+        template = local.workspace_dir
+        return (
+            template.replace("/{user_id}", "")
+            if local.single_user
+            else template.replace("{user_id}", identity.name)
+        )
