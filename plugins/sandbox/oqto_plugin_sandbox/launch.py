@@ -1,0 +1,238 @@
+"""From plan to process: what bubblewrap is started with, all of it in descriptors that only it can read."""
+
+from __future__ import annotations
+
+import fnmatch
+import marshal
+import os
+import platform
+import re
+import resource
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+
+import msgspec
+
+from oqto_platform.errors import Invalid, Unconfined
+from oqto_platform.types import ConfinedPlan, SpawnPlan
+from oqto_plugin_sandbox import host
+from oqto_plugin_sandbox.plan.compose import RELAY_FOLDER, compose
+from oqto_plugin_sandbox.plan.model import Plan, Request
+from oqto_plugin_sandbox.plan.opening import make_beneath
+from oqto_plugin_sandbox.plan.render import Descriptors, expected_mounts, options
+from oqto_plugin_sandbox.plan.system import INSIDE_UID
+from oqto_plugin_sandbox.policy.model import Policy
+from oqto_plugin_sandbox.seccomp import filters
+
+PATH = "/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin"
+ALWAYS = {"PATH": PATH, "LANG": "C.UTF-8", "TERM": "dumb", "SHELL": "/bin/bash", "TMPDIR": "/tmp"}
+MIB = 1 << 20
+MAX_OPTIONS = 8500
+"""bubblewrap stops at 9000 arguments; the command comes on top."""
+
+# Variables that make programs load code or reach services; the platform has no reason to pass them.
+NEVER = (
+    "LD_*", "DYLD_*", "GCONV_PATH", "BASH_ENV", "ENV", "PROMPT_COMMAND", "PYTHON*", "PERL5*", "RUBY*",
+    "NODE_OPTIONS", "JAVA_TOOL_OPTIONS", "SSH_AUTH_SOCK", "DBUS_*", "DISPLAY", "WAYLAND_DISPLAY", "XAUTHORITY",
+    "XDG_RUNTIME_DIR", "DOCKER_HOST", "KUBECONFIG", "AUTH_JWT_SECRET", "EAVS_MASTER_KEY", "TMUX", "TMUX_PANE",
+    "OQTO_SANDBOX*", "OQTO_NO_SANDBOX",
+)  # fmt: skip
+
+
+class Cage(msgspec.Struct, frozen=True, kw_only=True):
+    """All that decides how one process is confined, before anything is opened."""
+
+    policy: Policy
+    plan: Plan
+    request: Request
+    relays: tuple[tuple[int, str], ...] = ()
+    env: Mapping[str, str] = {}
+    cwd: str
+    argv: tuple[str, ...]
+    groups: tuple[str, ...] = ()
+    causes: tuple[tuple[str, str], ...] = ()
+
+
+def design(policy: Policy, workspace: str, spawn: SpawnPlan, home: str, uid: int) -> Cage:
+    """Compute everything for one spawn. Raises `Unconfined` or `Invalid` and changes nothing."""
+    relays = spawn.relays if policy.network.mode != "open" else ()
+    sockets = tuple((os.path.realpath(r.socket), f"{RELAY_FOLDER}/{r.port}.sock") for r in relays)
+    shim_needs = host.interpreter().readable
+    request = Request(
+        workspace=real_workspace(workspace),
+        home=os.path.realpath(home),
+        uid=uid,
+        readable=tuple(sorted({os.path.realpath(path) for path in (*spawn.readable, *shim_needs)})),
+        writable=tuple(sorted({os.path.realpath(path) for path in spawn.writable})),
+        sockets=sockets,
+    )
+    return Cage(
+        policy=policy,
+        plan=compose(policy, request),
+        request=request,
+        relays=tuple((relay.port, inside) for relay, (_, inside) in zip(relays, sockets, strict=True)),
+        env=environment(policy, spawn.env, request.home),
+        cwd=os.path.realpath(spawn.cwd),
+        argv=spawn.argv,
+    )
+
+
+def launch(cage: Cage) -> ConfinedPlan:
+    """Open what the launcher needs and describe its command. The caller owns the descriptors."""
+    bwrap = host.bubblewrap()
+    host.probe()
+    for path in cage.plan.creates:
+        _create(path, cage.request)
+    with Descriptors() as owned:
+        words = [
+            *_namespaces(cage),
+            *options(cage.plan, owned, by_fd=bwrap.binds_by_fd),
+            *_inside(cage, owned),
+        ]
+        if len(words) > MAX_OPTIONS:
+            raise Unconfined(
+                f"the policy needs {len(words)} options for bubblewrap, the limit is {MAX_OPTIONS}"
+            )
+        arguments = owned.memory("oqto-arguments", b"".join(os.fsencode(word) + b"\0" for word in words))
+        argv = (
+            *host.signal_shield(),
+            bwrap.path,
+            "--args",
+            str(arguments),
+            "--",
+            *_shim(cage, owned),
+            *cage.argv,
+        )
+        return ConfinedPlan(
+            argv=argv,
+            cwd=cage.cwd,
+            env={},
+            fds=tuple(owned.fds),
+            confined_by="bubblewrap",
+            profile=cage.policy.profile,
+            network=cage.policy.network.mode,
+            summary=summary(cage),
+        )
+
+
+def summary(cage: Cage) -> str:
+    """One line for people."""
+    writes = "can read here" if cage.policy.readonly_workspace else "can write here"
+    line = f"{writes}; network: {cage.policy.network.mode}; profile {cage.policy.profile}"
+    if cage.policy.seccomp_mode != "enforce":
+        line += f"; system-call filter: {cage.policy.seccomp_mode}"
+    if cage.request.uid == 0:
+        line += (
+            "; warning: the runner is root, so its files are root's; use an ordinary account where you can"
+        )
+    return line
+
+
+def real_workspace(path: str) -> str:
+    """The workspace without symlinks. Raises `Invalid` with the path."""
+    real = os.path.realpath(path)
+    if not os.path.isdir(real):
+        raise Invalid(f"the workspace {path} is not a folder")
+    if any(character in real for character in "\0\n"):
+        raise Invalid(f"the workspace {path!r} has a line break in its name")
+    return real
+
+
+def environment(policy: Policy, wanted: Mapping[str, str], home: str) -> dict[str, str]:
+    """The whole environment of the agent: fixed values, then the platform's, less what loads code."""
+    refused = (*NEVER, *policy.env.denied)
+    passed = {k: v for k, v in wanted.items() if not any(fnmatch.fnmatchcase(k, name) for name in refused)}
+    for name, value in passed.items():
+        if "\0" in name + value or not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
+            raise Invalid(f"the environment variable {name!r} cannot be passed on: bad name or a zero byte")
+    return {
+        **ALWAYS,
+        "HOME": home,
+        "USER": "oqto",
+        "LOGNAME": "oqto",
+        **passed,
+        "HOME": passed.get("HOME", home),
+    }
+
+
+def _namespaces(cage: Cage) -> list[str]:
+    """Always all of them. The network only stays shared where the policy opens it."""
+    words = ["--unshare-user", "--unshare-ipc", "--unshare-uts", "--unshare-pid", "--unshare-cgroup-try"]
+    words += ["--hostname", "oqto", "--die-with-parent", "--as-pid-1", "--clearenv", "--cap-drop", "ALL"]
+    if cage.policy.disable_userns:
+        words += ["--disable-userns"]
+    if cage.policy.network.mode != "open":
+        words += ["--unshare-net"]
+    if cage.request.uid == 0:
+        words += ["--uid", str(INSIDE_UID), "--gid", str(INSIDE_UID)]
+    return words
+
+
+def _inside(cage: Cage, owned: Descriptors) -> list[str]:
+    words = [word for name, value in sorted(cage.env.items()) for word in ("--setenv", name, value)]
+    words += ["--chdir", cage.cwd]
+    if cage.policy.seccomp_mode == "off":
+        return words
+    audit = cage.policy.seccomp_mode == "audit"
+    program = filters.base_filter(platform.machine(), audit=audit, allow_ptrace=cage.policy.allow_ptrace)
+    return [*words, "--seccomp", str(owned.memory("oqto-filter", program))]
+
+
+def _shim(cage: Cage, owned: Descriptors) -> list[str]:
+    code = owned.memory("oqto-init", _shim_source())
+    config = owned.memory("oqto-config", marshal.dumps(_shim_config(cage, owned), 2))
+    return [host.interpreter().path, "-I", "-S", f"/proc/self/fd/{code}", str(config)]
+
+
+@cache
+def _shim_source() -> bytes:
+    return (Path(__file__).parent / "shim.py").read_bytes()
+
+
+def _shim_config(cage: Cage, owned: Descriptors) -> dict[str, object]:
+    policy = cage.policy
+    status = [("NoNewPrivs", "1"), ("CapEff", "0" * 16), ("CapBnd", "0" * 16)]
+    if policy.seccomp_mode != "off":
+        status.append(("Seccomp", "2"))
+    return {
+        "mounts": expected_mounts(cage.plan),
+        "status": status,
+        "relays": list(cage.relays),
+        "rlimits": _rlimits(policy),
+        "landlock": (),
+        "filter": _agent_filter(policy),
+        "groups": [owned.adopt(os.open(path, os.O_WRONLY | os.O_CLOEXEC)) for path in cage.groups],
+        "causes": [
+            (owned.adopt(os.open(path, os.O_RDONLY | os.O_CLOEXEC)), why) for path, why in cage.causes
+        ],
+        "wall_s": policy.limits.wall_seconds or 0,
+    }
+
+
+def _agent_filter(policy: Policy) -> bytes:
+    if not policy.deny_unix or policy.seccomp_mode == "off":
+        return b""
+    return filters.no_unix_filter(platform.machine(), audit=policy.seccomp_mode == "audit")
+
+
+def _rlimits(policy: Policy) -> list[tuple[int, int]]:
+    limits = policy.limits
+    found = [(resource.RLIMIT_CORE, 0)]
+    for number, value, unit in (
+        (resource.RLIMIT_NOFILE, limits.open_files, 1),
+        (resource.RLIMIT_FSIZE, limits.file_size_mb, MIB),
+        (resource.RLIMIT_CPU, limits.cpu_seconds, 1),
+    ):
+        if value:
+            found.append((number, value * unit))
+    return found
+
+
+def _create(path: str, request: Request) -> None:
+    top = request.workspace if path.startswith(request.workspace + "/") else request.home
+    mode = 0o755 if top == request.workspace else 0o700
+    try:
+        make_beneath(top, path, mode)
+    except OSError as exc:
+        raise Unconfined(f"cannot make {path}: {exc.strerror}") from exc

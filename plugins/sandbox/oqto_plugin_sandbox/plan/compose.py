@@ -1,0 +1,192 @@
+"""Turn rules into mounts: the deepest rule wins, what is hidden stays hidden, what is protected stays put."""
+
+from __future__ import annotations
+
+import os
+import stat
+
+from oqto_platform.errors import Unconfined
+from oqto_plugin_sandbox.plan import rules as wishes
+from oqto_plugin_sandbox.plan.model import (
+    Bind,
+    Link,
+    Op,
+    Plan,
+    Request,
+    Rule,
+    Seal,
+    Tmpfs,
+    depth,
+    is_within,
+)
+from oqto_plugin_sandbox.plan.system import hide, system_ops
+from oqto_plugin_sandbox.policy.model import Policy
+
+RELAY_FOLDER = "/run/oqto"
+MAX_MOUNTS = 1000
+SYSTEM_BINDS = ("/usr", "/etc", "/bin", "/sbin", "/lib", "/lib64", "/lib32")
+
+
+def compose(policy: Policy, request: Request) -> Plan:
+    """The plan for one session. Raises `Unconfined` where the policy cannot hold on this machine."""
+    _check_workspace(policy, request)
+    creates = _missing_folders(policy, request)
+    chosen = _choose(policy, request, set(creates))
+    ops = [*system_ops(policy, request), *_home_ops(policy, request, chosen)]
+    seals: list[str] = [] if policy.home == "rw" else [request.home]
+    for rule in chosen:
+        ops += _mounts(rule, chosen, seals)
+    ops += _socket_ops(request)
+    ops += [Seal(dest=path) for path in sorted(seals, key=depth, reverse=True)]
+    if len(ops) > MAX_MOUNTS:
+        raise Unconfined(
+            f"the policy needs {len(ops)} mounts, the limit is {MAX_MOUNTS}; deny folders, not files"
+        )
+    return Plan(ops=tuple(ops), creates=creates)
+
+
+def _check_workspace(policy: Policy, request: Request) -> None:
+    workspace, home = request.workspace, request.home
+    if workspace == "/" or (is_within(home, workspace) and workspace != home):
+        raise Unconfined(
+            f"{workspace} contains the home directory; choose a folder below it as the workspace"
+        )
+    if workspace == home and not policy.allow_home_workspace:
+        raise Unconfined(
+            f"{workspace} is the home directory itself; choose a folder below it as the workspace"
+        )
+    system = next(
+        (place for place in (*SYSTEM_BINDS, "/proc", "/dev", "/sys", "/run") if is_within(workspace, place)),
+        "",
+    )
+    if system:
+        raise Unconfined(f"{workspace} lies in {system}, which belongs to the system; choose another folder")
+    for key, paths in (("deny_read", policy.deny_read), ("deny_write", policy.deny_write)):
+        if path := next((path for path in paths if is_within(workspace, path)), ""):
+            raise Unconfined(
+                f"the workspace {workspace} lies in {path}, which is in {key}; choose another folder"
+            )
+
+
+def _missing_folders(policy: Policy, request: Request) -> tuple[str, ...]:
+    """Folders that have to exist on the host: `.oqto`, and caches whose tool is installed."""
+    wanted = [] if policy.readonly_workspace else [f"{request.workspace}/.oqto"]
+    for path in (*policy.allow_write, *request.writable):
+        if (
+            is_within(path, request.home)
+            and path not in wishes.PRIVATE_PLACES
+            and _may_create(path, request.home)
+        ):
+            wanted.append(path)
+    return tuple(path for path in wanted if not os.path.lexists(path))
+
+
+def _may_create(path: str, home: str) -> bool:
+    parent = os.path.dirname(path)
+    return os.path.isdir(parent) or parent == f"{home}/.cache"
+
+
+def _choose(policy: Policy, request: Request, creates: set[str]) -> list[Rule]:
+    """One rule per path, shallow first, without those that change nothing."""
+    strongest: dict[str, Rule] = {}
+    for rule in wishes.gather(policy, request):
+        known = strongest.get(rule.path)
+        if known is None or (rule.rank > known.rank and not _only_reads(rule, known.access)):
+            strongest[rule.path] = rule
+    chosen: list[Rule] = []
+    for rule in sorted(strongest.values(), key=lambda rule: (depth(rule.path), rule.path)):
+        if _matters(rule, chosen, request, creates):
+            chosen.append(rule)
+    return chosen
+
+
+def _matters(rule: Rule, chosen: list[Rule], request: Request, creates: set[str]) -> bool:
+    cover = _cover(rule.path, chosen)
+    access = cover.access if cover else _system_access(rule.path)
+    if cover and cover.rank > rule.rank and cover.access != "rw" and cover.rank > wishes.WORKSPACE_RANK:
+        return False  # a denial holds at any depth
+    if (access == rule.access and not _splits(rule)) or _only_reads(rule, access):
+        return False
+    if os.path.islink(rule.path):
+        return _refuse_link(rule)
+    if not os.path.lexists(rule.path) and rule.path not in creates:
+        return _refuse_missing(rule)
+    return rule.access != "hidden" or access is not None
+
+
+def _only_reads(rule: Rule, access: str | None) -> bool:
+    """A program that wants to read what is already visible changes nothing, least of all the right to write."""
+    return rule.rank == wishes.PLATFORM_RANK and rule.access == "ro" and access in ("ro", "rw")
+
+
+def _splits(rule: Rule) -> bool:
+    """The workspace is always a mount of its own: its protected names hang below it."""
+    return rule.rank == wishes.WORKSPACE_RANK
+
+
+def _refuse_link(rule: Rule) -> bool:
+    if rule.access == "rw" or rule.rank in (wishes.PROTECT_RANK, wishes.PLATFORM_RANK):
+        raise Unconfined(
+            f"{rule.path} ({rule.why}) is a symbolic link, which could lead anywhere; remove the link"
+        )
+    return False
+
+
+def _refuse_missing(rule: Rule) -> bool:
+    if rule.rank == wishes.PLATFORM_RANK:
+        raise Unconfined(f"{rule.path} ({rule.why}) does not exist")
+    return False
+
+
+def _cover(path: str, chosen: list[Rule]) -> Rule | None:
+    """The deepest chosen rule at or above `path`; `chosen` is sorted shallow first."""
+    return next((rule for rule in reversed(chosen) if is_within(path, rule.path)), None)
+
+
+def _system_access(path: str) -> str | None:
+    return "ro" if any(is_within(path, place) for place in SYSTEM_BINDS) else None
+
+
+def _home_ops(policy: Policy, request: Request, chosen: list[Rule]) -> list[Op]:
+    """A private home to compose: the links of the real one, and places for the mounts that follow."""
+    if policy.home == "rw":
+        return []
+    ops: list[Op] = [Tmpfs(dest=request.home, size_mb=1, why=f'home = "{policy.home}"')]
+    if policy.home == "ro":
+        denied = {rule.path for rule in chosen if rule.access == "hidden"} | set(policy.deny_read)
+        for entry in sorted(os.listdir(request.home)):
+            path = f"{request.home}/{entry}"
+            if os.path.islink(path) and path not in denied:
+                ops.append(Link(dest=path, target=os.readlink(path)))
+    return ops
+
+
+def _mounts(rule: Rule, chosen: list[Rule], seals: list[str]) -> list[Op]:
+    below = [other.path for other in chosen if other is not rule and is_within(other.path, rule.path)]
+    if rule.access == "hidden":
+        return _hidden(rule, below, seals)
+    bind = Bind(dest=rule.path, source=rule.path, writable=rule.access == "rw", why=rule.why)
+    if rule.access == "ro":
+        return [bind]
+    pinned = wishes.pins(rule.path, below)
+    if not pinned:
+        return [bind]
+    carried = [Bind(dest=path, source=path, is_pin=True, why="pin") for path in (rule.path, *pinned)]
+    return [*carried, bind]
+
+
+def _hidden(rule: Rule, below: list[str], seals: list[str]) -> list[Op]:
+    ops = hide(rule.path, has_children=bool(below), why=rule.why)
+    if stat.S_ISDIR(os.lstat(rule.path).st_mode):
+        if below:
+            seals.append(rule.path)
+        else:
+            ops.append(Seal(dest=rule.path))
+    return ops
+
+
+def _socket_ops(request: Request) -> list[Op]:
+    if not request.sockets:
+        return []
+    binds = [Bind(dest=inside, source=outside, why="relay") for outside, inside in request.sockets]
+    return [Tmpfs(dest=RELAY_FOLDER, size_mb=1), *binds, Seal(dest=RELAY_FOLDER)]

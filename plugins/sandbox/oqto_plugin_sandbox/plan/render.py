@@ -1,0 +1,100 @@
+"""Write a plan in bubblewrap's options. Descriptors are collected in a `Descriptors`, which owns them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from types import TracebackType
+
+from oqto_platform.errors import Unconfined
+from oqto_plugin_sandbox.plan.model import Bind, Data, Hide, Kernel, Link, Op, Plan, Seal, Tmpfs
+from oqto_plugin_sandbox.plan.opening import open_plain
+
+MIB = 1 << 20
+
+
+class Descriptors:
+    """Open descriptors for the launcher; closes all of them when planning fails."""
+
+    def __init__(self) -> None:
+        self.fds: list[int] = []
+
+    def __enter__(self) -> Descriptors:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
+    ) -> None:
+        if kind is not None:
+            self.close()
+
+    def close(self) -> None:
+        while self.fds:
+            os.close(self.fds.pop())
+
+    def adopt(self, fd: int) -> int:
+        """Take over `fd` and let it pass to the launcher."""
+        self.fds.append(fd)
+        os.set_inheritable(fd, True)
+        return fd
+
+    def memory(self, name: str, content: bytes) -> int:
+        """A sealed descriptor with `content`, at its beginning."""
+        fd = self.adopt(os.memfd_create(name, os.MFD_ALLOW_SEALING | os.MFD_CLOEXEC))
+        with os.fdopen(fd, "wb", closefd=False) as file:
+            file.write(content)
+        os.lseek(fd, 0, os.SEEK_SET)
+        return fd
+
+
+def options(plan: Plan, owned: Descriptors, *, by_fd: bool = True) -> list[str]:
+    """The options for every mount. `by_fd`: this bubblewrap has `--bind-fd`. Raises `Unconfined`."""
+    return [word for op in plan.ops for word in _option(op, owned, by_fd=by_fd)]
+
+
+def expected_mounts(plan: Plan) -> list[tuple[str, str]]:
+    """Mount points with the access on top, for the self-check of the init shim."""
+    found: dict[str, str] = {}
+    for op in plan.ops:
+        match op:
+            case Bind(dest=dest, writable=writable):
+                found[dest] = "rw" if writable else "ro"
+            case Tmpfs(dest=dest):
+                found[dest] = "rw"
+            case Hide(dest=dest) | Seal(dest=dest) | Data(dest=dest):
+                found[dest] = "ro"
+    return sorted(found.items())
+
+
+def _option(op: Op, owned: Descriptors, *, by_fd: bool) -> Iterable[str]:
+    match op:
+        case Bind():
+            return _bind(op, owned, by_fd=by_fd)
+        case Tmpfs(dest=dest, size_mb=size_mb, mode=mode):
+            size = ["--size", str(size_mb * MIB)] if size_mb else []
+            return ["--perms", f"{mode:04o}", *size, "--tmpfs", dest]
+        case Hide(dest=dest):
+            return ["--ro-bind", "/dev/null", dest]
+        case Link(dest=dest, target=target):
+            return ["--symlink", target, dest]
+        case Data(dest=dest, content=content):
+            return ["--perms", "0644", "--ro-bind-data", str(owned.memory("oqto-file", content)), dest]
+        case Kernel(dest=dest, kind=kind):
+            return [f"--{kind}", dest]
+        case Seal(dest=dest):
+            return ["--remount-ro", dest]
+
+
+def _bind(op: Bind, owned: Descriptors, *, by_fd: bool) -> list[str]:
+    option = "--bind" if op.writable else "--ro-bind"
+    if not op.is_checked:
+        return [option, op.source, op.dest]
+    try:
+        fd = owned.adopt(open_plain(op.source))
+    except OSError as exc:
+        raise Unconfined(
+            f"cannot bind {op.source} ({op.why}): {exc.strerror}; no part of this path may be a symbolic link"
+        ) from exc
+    if by_fd:
+        return [f"{option}-fd", str(fd), op.dest]
+    return [option, f"/proc/self/fd/{fd}", op.dest]

@@ -1,0 +1,124 @@
+"""Every wish about a path, from the policy, the platform and the names that are always protected."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+
+from oqto_platform.errors import Unconfined
+from oqto_plugin_sandbox.plan.globs import expand
+from oqto_plugin_sandbox.plan.model import Access, Request, Rule, is_within, parents_between
+from oqto_plugin_sandbox.plan.system import secret_rules
+from oqto_plugin_sandbox.policy.model import Policy
+
+HOME_RANK, ALLOW_RANK, EXTRA_RANK, WORKSPACE_RANK = 10, 20, 30, 40
+PROTECT_RANK, DENY_WRITE_RANK, DENY_READ_RANK, PLATFORM_RANK = 50, 60, 70, 80
+
+PRIVATE_PLACES = ("/tmp", "/var/tmp")
+
+# What tools execute or obey without being asked, written by nobody but the person.
+PROTECTED_NAMES = (
+    ".oqto", ".git/hooks", ".git/info/attributes", ".git/config.worktree", ".gitmodules", ".vscode", ".idea",
+    ".claude/settings.json", ".claude/settings.local.json", ".claude/hooks", ".claude/commands", ".claude/agents",
+    ".codex", ".gemini", ".cursor", ".mcp.json", ".envrc",
+)  # fmt: skip
+GIT_CONFIG = ".git/config"
+
+
+def gather(policy: Policy, request: Request) -> list[Rule]:
+    """All rules, in no particular order; several may name one path."""
+    return [
+        *_home(policy, request),
+        *_allowed(policy, request),
+        *_workspace(policy, request),
+        *_denied(policy, request),
+        *secret_rules(request.uid),
+        *_platform(request),
+    ]
+
+
+def _home(policy: Policy, request: Request) -> Iterator[Rule]:
+    if policy.home == "rw":
+        yield Rule(path=request.home, access="rw", rank=HOME_RANK, why='home = "rw"')
+    elif policy.home == "ro":
+        for entry in sorted(os.listdir(request.home)):
+            path = f"{request.home}/{entry}"
+            if not os.path.islink(path):
+                yield Rule(path=path, access="ro", rank=HOME_RANK, why='home = "ro"')
+    else:
+        yield from _each(policy.allow_read or (), "ro", ALLOW_RANK, "allow_read")
+
+
+def _allowed(policy: Policy, request: Request) -> Iterator[Rule]:
+    yield from _each(policy.allow_write, "rw", ALLOW_RANK, "allow_write")
+    yield from _each(policy.extra_ro_bind, "ro", EXTRA_RANK, "extra_ro_bind")
+    yield from _each(policy.extra_rw_bind, "rw", EXTRA_RANK, "extra_rw_bind")
+    yield from _each(policy.unix_sockets, "ro", EXTRA_RANK, "unix_sockets.allow")
+
+
+def _workspace(policy: Policy, request: Request) -> Iterator[Rule]:
+    access: Access = "ro" if policy.readonly_workspace else "rw"
+    why = "readonly_workspace" if policy.readonly_workspace else "the workspace"
+    yield Rule(path=request.workspace, access=access, rank=WORKSPACE_RANK, why=why)
+    yield from _each(protected_paths(policy, request.workspace), "ro", PROTECT_RANK, "protect_defaults")
+
+
+def protected_paths(policy: Policy, workspace: str) -> list[str]:
+    """Names in the workspace that stay read-only; `.oqto` always, the others with `protect_defaults`."""
+    names = [".oqto"]
+    if policy.protect_defaults:
+        names = [*PROTECTED_NAMES, *([] if policy.allow_git_config else [GIT_CONFIG])]
+        names += list(_submodules(workspace))
+    return [f"{workspace}/{name}" for name in names]
+
+
+def _submodules(workspace: str) -> Iterator[str]:
+    """`.git/modules/**/{hooks,config}`: git runs them when it enters the submodule."""
+    top = f"{workspace}/.git/modules"
+    for folder, names, files in os.walk(top):
+        if "HEAD" in files:
+            relative = folder.removeprefix(workspace + "/")
+            yield from (f"{relative}/{name}" for name in ("hooks", "config"))
+            names[:] = [name for name in names if name == "modules"]
+
+
+def _denied(policy: Policy, request: Request) -> Iterator[Rule]:
+    yield from _each(_spellings(expand(policy.deny_write)), "ro", DENY_WRITE_RANK, "deny_write")
+    yield from _each(_spellings(expand(policy.deny_read)), "hidden", DENY_READ_RANK, "deny_read")
+
+
+def _spellings(paths: Iterable[str]) -> Iterator[str]:
+    """A denied path as written and as it resolves: the data is reachable by both names."""
+    for path in paths:
+        try:
+            target = os.path.realpath(path)
+            os.stat(target) if os.path.lexists(target) else None
+        except OSError as exc:
+            raise Unconfined(
+                f"the denied path {path} cannot be resolved: {exc.strerror}; remove the link"
+            ) from exc
+        yield path
+        if target != path:
+            yield target
+
+
+def _platform(request: Request) -> Iterator[Rule]:
+    for path in request.readable:
+        yield Rule(path=path, access="ro", rank=PLATFORM_RANK, why="needed by the agent program")
+    for path in request.writable:
+        yield Rule(path=path, access="rw", rank=PLATFORM_RANK, why="private state of the agent")
+    for outside, _ in request.sockets:
+        if not os.path.exists(outside):
+            raise Unconfined(f"the socket {outside} does not exist; its service is not running")
+
+
+def _each(paths: Iterable[str], access: Access, rank: int, key: str) -> Iterator[Rule]:
+    for path in paths:
+        if path not in PRIVATE_PLACES:
+            yield Rule(path=path, access=access, rank=rank, why=key)
+
+
+def pins(area: str, below: Iterable[str]) -> list[str]:
+    """Directories of a writable area that may not be renamed, because something below them is protected."""
+    found = {parent for path in below if is_within(path, area) for parent in parents_between(area, path)}
+    return sorted(found, key=lambda path: (path.count("/"), path))

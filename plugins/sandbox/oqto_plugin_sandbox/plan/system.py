@@ -1,0 +1,128 @@
+"""The parts of the host that every sandbox shows: programs, libraries, settings, devices. Never /run, /var, /home."""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+
+from oqto_plugin_sandbox.plan.model import (
+    Bind,
+    Data,
+    Hide,
+    Kernel,
+    Link,
+    Op,
+    Request,
+    Rule,
+    Seal,
+    Tmpfs,
+    is_within,
+)
+from oqto_plugin_sandbox.policy.model import Policy
+
+SYSTEM_RANK = 5
+INSIDE_UID = 1000
+"""As whom an agent of root sees itself; programs behave differently, and worse, when they think they are root."""
+
+SECRET_SETTINGS = (
+    "/etc/shadow", "/etc/shadow-", "/etc/gshadow", "/etc/gshadow-", "/etc/sudoers", "/etc/sudoers.d", "/etc/ssh",
+    "/etc/ssl/private", "/etc/krb5.keytab", "/etc/NetworkManager/system-connections", "/etc/wireguard",
+    "/etc/openvpn", "/etc/docker", "/etc/kubernetes", "/etc/rancher", "/etc/letsencrypt", "/etc/caddy",
+)  # fmt: skip
+
+
+def system_ops(policy: Policy, request: Request) -> list[Op]:
+    """The mounts at the root, before everything else."""
+    ops: list[Op] = [_shared("/usr"), *_merged_usr(), _shared("/etc"), *_resolver(policy)]
+    if request.uid == 0:
+        ops += [
+            Data(dest="/etc/passwd", content=passwd(request.home)),
+            Data(dest="/etc/group", content=group()),
+        ]
+    limits = policy.limits
+    ops += [
+        Kernel(dest="/proc", kind="proc"),
+        Kernel(dest="/dev", kind="dev"),
+        Tmpfs(dest="/dev/shm", size_mb=limits.shm_mb or 0, mode=0o1777, why="private shared memory"),
+        Seal(dest="/dev"),
+        Tmpfs(dest="/tmp", size_mb=limits.tmp_mb or 0, mode=0o1777, why="private /tmp"),
+        _second_tmp(policy, request),
+    ]
+    return ops
+
+
+def secret_rules(uid: int) -> list[Rule]:
+    """Settings that only root may read. For root itself also everything in /etc that others cannot read."""
+    paths = {path for path in SECRET_SETTINGS if os.path.lexists(path)}
+    if uid == 0:
+        paths.update(_private_settings())
+    return [Rule(path=p, access="hidden", rank=SYSTEM_RANK, why="secrets of the host") for p in sorted(paths)]
+
+
+def hide(path: str, *, has_children: bool, why: str) -> list[Op]:
+    """A mask: nothing at `path` can be listed or opened. Passable, not listable, if something below is shown."""
+    if not stat.S_ISDIR(os.lstat(path).st_mode):
+        return [Hide(dest=path, why=why)]
+    return [Tmpfs(dest=path, mode=0o111 if has_children else 0, why=why)]
+
+
+def passwd(home: str) -> bytes:
+    """The accounts of the host with one for the agent, so that names and homes resolve."""
+    own = f"oqto:x:{INSIDE_UID}:{INSIDE_UID}:Oqto agent:{home}:/bin/bash"
+    return _accounts("/etc/passwd", own)
+
+
+def group() -> bytes:
+    return _accounts("/etc/group", f"oqto:x:{INSIDE_UID}:")
+
+
+def _accounts(path: str, own: str) -> bytes:
+    lines = [line for line in Path(path).read_text(errors="replace").splitlines() if line.count(":") > 2]
+    others = [
+        line for line in lines if line.split(":")[0] != "oqto" and line.split(":")[2] != str(INSIDE_UID)
+    ]
+    return ("\n".join([*others, own]) + "\n").encode()
+
+
+def _second_tmp(policy: Policy, request: Request) -> Op:
+    """One private directory serves both, unless a mount has to go below /var/tmp: links hold no mount points."""
+    places = (request.workspace, request.home, *request.readable, *request.writable, *policy.allow_write)
+    if any(is_within(path, "/var/tmp") and path != "/var/tmp" for path in places):
+        return Tmpfs(dest="/var/tmp", size_mb=policy.limits.tmp_mb or 0, mode=0o1777, why="private /var/tmp")
+    return Link(dest="/var/tmp", target="/tmp")
+
+
+def _shared(path: str) -> Bind:
+    return Bind(dest=path, source=path, is_checked=False, why="system")
+
+
+def _merged_usr() -> list[Op]:
+    ops: list[Op] = []
+    for path in ("/bin", "/sbin", "/lib", "/lib64", "/lib32"):
+        if os.path.islink(path):
+            ops.append(Link(dest=path, target=os.readlink(path)))
+        elif os.path.isdir(path):
+            ops.append(_shared(path))
+    return ops
+
+
+def _resolver(policy: Policy) -> list[Op]:
+    """The file behind /etc/resolv.conf; never its directory, which holds sockets on systemd hosts."""
+    target = os.path.realpath("/etc/resolv.conf")
+    if policy.network.mode != "open" or target.startswith("/etc/") or not os.path.isfile(target):
+        return []
+    return [Bind(dest=target, source=target, is_checked=False, why="name resolution")]
+
+
+def _private_settings() -> list[str]:
+    found = []
+    for folder, names, files in os.walk("/etc"):
+        for name in [*names, *files]:
+            path = f"{folder}/{name}"
+            mode = os.lstat(path).st_mode
+            if not stat.S_ISLNK(mode) and not mode & (stat.S_IXOTH if stat.S_ISDIR(mode) else stat.S_IROTH):
+                found.append(path)
+                if name in names:
+                    names.remove(name)
+    return found
