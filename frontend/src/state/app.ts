@@ -1,0 +1,199 @@
+// What is known once someone is signed in, shared by every screen.
+import { batch, createContext, createSignal, onCleanup, useContext } from "solid-js";
+import { createStore, reconcile } from "solid-js/store";
+import { api } from "../api/client";
+import { type Connection, Mux } from "../api/mux";
+import { type ProblemError, toProblem } from "../api/problem";
+import type { Account, Features, ModelSource, Session } from "../api/rest";
+import type { Event } from "../api/types.gen";
+import { announce } from "../ui/announcer";
+import { followSession, type LiveSession } from "./live";
+import { milestone } from "./milestones";
+import { createPost } from "./post";
+
+export type Loading = "loading" | "ready" | "failed";
+const KEPT_SESSIONS = 6;
+const LIST_EVERY_MS = 8_000;
+
+export interface AppOptions {
+  account: Account;
+  features: Features | null;
+  onSignedOut(): void;
+}
+
+export function createApp({ account, features, onSignedOut }: AppOptions) {
+  const [connection, setConnection] = createSignal<Connection>("stopped");
+  const [retryAtMs, setRetryAtMs] = createSignal<number | null>(null);
+  const [lostAtMs, setLostAtMs] = createSignal<number | null>(null);
+
+  const mux = new Mux(
+    {
+      onConnection: (state, retryAt) =>
+        batch(() => {
+          setRetryAtMs(retryAt);
+          if (state === "open") setLostAtMs(null);
+          else setLostAtMs((since) => since ?? Date.now());
+          setConnection(state);
+          if (state === "open") reconnected();
+          else post.cut();
+        }),
+      onBye: (code) => {
+        if (code === "signed_out") onSignedOut();
+      },
+      onRefused: () => {
+        api.authState().then(
+          (state) => state.account === null && onSignedOut(),
+          () => {},
+        );
+      },
+    },
+    {
+      open: () => new WebSocket(muxUrl()),
+      nowMs: () => Date.now(),
+      random: () => Math.random(),
+    },
+  );
+  const post = createPost(mux, account.id);
+  const list = createSessionList();
+  const models = createModels();
+  const kept = new Map<string, LiveSession>();
+
+  function reconnected(): void {
+    post.deliverAll();
+    void list.refresh();
+  }
+
+  const follow = (id: string): LiveSession => {
+    const live = kept.get(id) ?? followSession(mux, id, (event) => onEvent(id, event));
+    kept.delete(id);
+    kept.set(id, live);
+    live.start();
+    for (const [oldest, session] of kept) {
+      if (kept.size <= KEPT_SESSIONS || oldest === id) break;
+      session.stop();
+      kept.delete(oldest);
+    }
+    return live;
+  };
+
+  const onEvent = (id: string, event: Event) => {
+    const words = milestone(event);
+    if (words) announce(words.text, words.isUrgent);
+    if (REFRESH_ON.has(event.event)) void list.refreshOne(id);
+  };
+
+  mux.start();
+  const timer = setInterval(() => document.visibilityState === "visible" && list.refresh(), LIST_EVERY_MS);
+  onCleanup(() => {
+    clearInterval(timer);
+    post.close();
+    mux.stop();
+  });
+
+  const forget = (id: string) => {
+    kept.get(id)?.stop();
+    kept.delete(id);
+    list.drop(id);
+  };
+
+  return {
+    account,
+    features,
+    mux,
+    post,
+    list,
+    models,
+    connection,
+    retryAtMs,
+    lostAtMs,
+    follow,
+    forget,
+    onSignedOut,
+  };
+}
+
+const REFRESH_ON = new Set([
+  "agent.idle",
+  "agent.working",
+  "session.closed",
+  "session.created",
+  "session.title_changed",
+]);
+
+export type App = ReturnType<typeof createApp>;
+
+function createSessionList() {
+  const [sessions, setSessions] = createStore<Session[]>([]);
+  const [loading, setLoading] = createSignal<Loading>("loading");
+  const [problem, setProblem] = createSignal<ProblemError | null>(null);
+
+  const put = (session: Session) => {
+    const others = sessions.filter((one) => one.id !== session.id);
+    const place = sessions.findIndex((one) => one.id === session.id);
+    if (place < 0) setSessions(reconcile([session, ...others], { key: "id" }));
+    else setSessions(place, reconcile(session));
+  };
+
+  const refresh = async () => {
+    try {
+      const fresh = await api.sessions();
+      batch(() => {
+        setSessions(reconcile(fresh, { key: "id" }));
+        setProblem(null);
+        setLoading("ready");
+      });
+    } catch (reason) {
+      batch(() => {
+        setProblem(toProblem(reason));
+        if (loading() === "loading") setLoading("failed");
+      });
+    }
+  };
+
+  const refreshOne = async (id: string) => {
+    await api.session(id).then(put, () => {});
+  };
+
+  const drop = (id: string) => setSessions((all) => all.filter((one) => one.id !== id));
+  const find = (id: string) => sessions.find((one) => one.id === id);
+
+  return { sessions, loading, problem, refresh, refreshOne, put, drop, find };
+}
+
+function createModels() {
+  const [sources, setSources] = createSignal<ModelSource[]>([]);
+  const [loading, setLoading] = createSignal<Loading>("loading");
+  const [problem, setProblem] = createSignal<ProblemError | null>(null);
+
+  const refresh = async () => {
+    try {
+      const fresh = await api.models();
+      batch(() => {
+        setSources(fresh);
+        setProblem(null);
+        setLoading("ready");
+      });
+    } catch (reason) {
+      batch(() => {
+        setProblem(toProblem(reason));
+        setLoading("failed");
+      });
+    }
+  };
+
+  return { sources, loading, problem, refresh };
+}
+
+function muxUrl(): string {
+  const scheme = window.location.protocol === "https:" ? "wss:" : "ws:";
+  return `${scheme}//${window.location.host}/api/ws/mux`;
+}
+
+const Context = createContext<App>();
+export const AppProvider = Context.Provider;
+
+export function useApp(): App {
+  const app = useContext(Context);
+  if (!app) throw new Error("useApp is for screens of a signed-in account");
+  return app;
+}
