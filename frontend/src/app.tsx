@@ -1,0 +1,118 @@
+import { createEffect, createSignal, type JSX, Match, onMount, Show, Switch } from "solid-js";
+import { api, onSignedOut } from "./api/client";
+import { type ProblemError, toProblem } from "./api/problem";
+import type { Account, AuthState, Features } from "./api/rest";
+import { Shell } from "./features/shell";
+import { Setup } from "./features/sign-in/setup";
+import { SetupRequired } from "./features/sign-in/setup-required";
+import { SignIn } from "./features/sign-in/sign-in";
+import { t } from "./i18n";
+import { AppProvider, createApp } from "./state/app";
+import { go, route } from "./state/route";
+import { Announcer } from "./ui/announcer";
+import { Mark } from "./ui/icon";
+import { ProblemBox } from "./ui/problem";
+
+const AGAIN_MS = 3_000;
+
+/** Who is here decides what is shown: first setup, sign-in, or the product. */
+export function Root(): JSX.Element {
+  const [auth, setAuth] = createSignal<AuthState | null>(null);
+  const [problem, setProblem] = createSignal<ProblemError | null>(null);
+  const [wasSignedOut, setWasSignedOut] = createSignal(false);
+
+  const ask = async () => {
+    try {
+      setAuth(await api.authState());
+      setProblem(null);
+    } catch (reason) {
+      const failure = toProblem(reason);
+      setProblem(failure);
+      if (failure.isPassing) setTimeout(ask, AGAIN_MS);
+    }
+  };
+  onMount(ask);
+
+  const signedIn = (account: Account) => {
+    setWasSignedOut(false);
+    setAuth((known) => (known ? { ...known, account, setup_required: false } : known));
+    if (route().page === "setup") go("#/", { replace: true });
+  };
+  const signedOut = () => {
+    if (!auth()?.account) return;
+    setWasSignedOut(true);
+    setAuth((known) => (known ? { ...known, account: null } : known));
+  };
+  onSignedOut(signedOut);
+
+  const setupToken = () => {
+    const here = route();
+    return here.page === "setup" && !auth()?.account ? here.token : null;
+  };
+
+  return (
+    <>
+      <Show when={auth()} fallback={<Booting problem={problem()} />}>
+        {(known) => (
+          <Switch fallback={<SignIn wasSignedOut={wasSignedOut()} onSignedIn={signedIn} />}>
+            <Match when={known().account}>
+              {(account) => <SignedIn account={account()} onSignedOut={signedOut} />}
+            </Match>
+            <Match when={setupToken()}>
+              {(token) => <Setup token={token()} isOpen={known().setup_required} onSignedIn={signedIn} />}
+            </Match>
+            <Match when={known().setup_required}>
+              <SetupRequired />
+            </Match>
+          </Switch>
+        )}
+      </Show>
+      <Announcer />
+    </>
+  );
+}
+
+function Booting(props: { problem: ProblemError | null }): JSX.Element {
+  return (
+    <main class="centre">
+      <Show
+        when={props.problem}
+        fallback={
+          <div class="booting" role="status">
+            <Mark isBusy class="mark-large" />
+            <span class="visually-hidden">{t("boot.loading")}</span>
+          </div>
+        }
+      >
+        {(problem) => (
+          <div class="panel-narrow">
+            <ProblemBox title={t("boot.failed")} problem={problem()} safe={t("boot.again")} />
+          </div>
+        )}
+      </Show>
+    </main>
+  );
+}
+
+function SignedIn(props: { account: Account; onSignedOut(): void }): JSX.Element {
+  const [features, setFeatures] = createSignal<Features | null | undefined>(undefined);
+  onMount(() => api.features().then(setFeatures, () => setFeatures(null)));
+  return (
+    <Show when={features() !== undefined} fallback={<Booting problem={null} />}>
+      <WithApp account={props.account} features={features() ?? null} onSignedOut={props.onSignedOut} />
+    </Show>
+  );
+}
+
+function WithApp(props: { account: Account; features: Features | null; onSignedOut(): void }): JSX.Element {
+  const app = createApp({ ...props });
+  createEffect(() => {
+    void app.list.refresh();
+    void app.models.refresh();
+  });
+  return (
+    <AppProvider value={app}>
+      <Shell />
+    </AppProvider>
+  );
+}

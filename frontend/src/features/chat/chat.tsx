@@ -1,0 +1,226 @@
+import {
+  createEffect,
+  createMemo,
+  createSignal,
+  type JSX,
+  Match,
+  on,
+  onCleanup,
+  onMount,
+  Show,
+  Switch,
+} from "solid-js";
+import type { ProblemError } from "../../api/problem";
+import { t } from "../../i18n";
+import { useApp } from "../../state/app";
+import type { Letter } from "../../state/outbox";
+import { createAction } from "../../ui/action";
+import { announce } from "../../ui/announcer";
+import { ProblemBox } from "../../ui/problem";
+import { titleOf } from "../sessions/session-list";
+import { isAlive } from "../sessions/state";
+import { activity } from "./activity";
+import { Composer } from "./composer";
+import { createControls } from "./controls";
+import { Empty } from "./empty";
+import { Ended } from "./ended";
+import { ChatHeader } from "./header";
+import { QuestionCard } from "./question";
+import { Queue } from "./queue";
+import { StatusStrip } from "./status-strip";
+import { Transcript } from "./transcript";
+
+const ESC_TWICE_MS = 1_500;
+
+/** One conversation: what was said, what the agent does, and where to write. */
+export function ChatPage(props: { id: string; onMenu(): void }): JSX.Element {
+  const app = useApp();
+  const live = app.follow(props.id);
+  const { view } = live;
+  const session = () => app.list.find(props.id);
+  const [suggestion, setSuggestion] = createSignal("", { equals: false });
+  const controls = createControls(app, props.id);
+  onCleanup(() => live.stop());
+  onMount(() => {
+    if (!session()) void app.list.refreshOne(props.id);
+  });
+
+  const alive = () => {
+    const known = session();
+    return known ? isAlive(known) && view.closed === null : view.closed === null;
+  };
+  const letters = createMemo(() =>
+    app.post.outbox().filter((letter) => letter.sessionId === props.id && !view.clientIds[letter.clientId]),
+  );
+  const unsent = () => letters().filter((letter) => letter.delivery !== "taken").length;
+  // What the log has is told by the log; the letter has done its work.
+  createEffect(() => {
+    for (const letter of app.post.outbox()) {
+      if (letter.sessionId === props.id && view.clientIds[letter.clientId]) app.post.discard(letter.clientId);
+    }
+  });
+
+  const takeBack = (letter: Letter) => {
+    app.post.discard(letter.clientId);
+    setSuggestion("");
+    setSuggestion(letter.text);
+  };
+  const isEmpty = () => view.items.length === 0 && letters().length === 0;
+  const isGone = () => live.problem()?.status === 404;
+  const capabilities = () => view.info?.capabilities ?? {};
+  const title = () => {
+    const known = session();
+    return view.title || (known ? titleOf(known) : t("sessions.untitled"));
+  };
+  createEffect(() => {
+    document.title = `${view.isWorking ? "● " : ""}${title()} · Oqto`;
+  });
+  onCleanup(() => {
+    document.title = "Oqto";
+  });
+
+  let escapedAt = 0;
+  const onKey = (event: KeyboardEvent) => {
+    const isFree = !(event.target as HTMLElement).closest("dialog, [role=menu]");
+    if (event.key !== "Escape" || event.isComposing || !view.isWorking || !isFree) return;
+    event.preventDefault();
+    if (Date.now() - escapedAt < ESC_TWICE_MS) void controls.stopTurn.run();
+    else announce(t("composer.escAgain"), true);
+    escapedAt = Date.now();
+    setEscHint(true);
+    clearTimeout(escTimer);
+    escTimer = setTimeout(() => setEscHint(false), ESC_TWICE_MS);
+  };
+  const [isEscHint, setEscHint] = createSignal(false);
+  let escTimer: ReturnType<typeof setTimeout> | undefined;
+  onMount(() => window.addEventListener("keydown", onKey));
+  onCleanup(() => {
+    window.removeEventListener("keydown", onKey);
+    clearTimeout(escTimer);
+  });
+
+  const resume = createAction(async () => {
+    await controls.resume();
+    live.retry();
+  });
+  createEffect(on(alive, (is, was) => is && was === false && void app.post.deliver(props.id)));
+
+  return (
+    <div class="chat">
+      <ChatHeader
+        session={session()}
+        title={title()}
+        isAlive={alive()}
+        canCompact={capabilities().compact ?? false}
+        onMenu={props.onMenu}
+        onCompact={() => void controls.compact.run()}
+      />
+      <Switch>
+        <Match when={isGone()}>
+          <div class="page">
+            <ProblemBox title={t("chat.gone")} problem={live.problem() as ProblemError} />
+            <div>
+              <a class="btn" href="#/">
+                {t("chat.toHome")}
+              </a>
+            </div>
+          </div>
+        </Match>
+        <Match when={live.following() === "loading" && isEmpty()}>
+          <div class="transcript-frame">
+            <div class="column stack skeleton-chat" role="status" aria-label={t("chat.loading")}>
+              <div class="skeleton skeleton-short" />
+              <div class="skeleton" />
+              <div class="skeleton skeleton-tall" />
+            </div>
+          </div>
+        </Match>
+        <Match when={true}>
+          <Transcript
+            view={view}
+            letters={letters()}
+            activity={activity(view)}
+            onAbortRetry={() => void controls.abortRetry.run()}
+            onRetryLetter={(letter) => app.post.retry(letter)}
+            onDiscardLetter={takeBack}
+          >
+            <Show when={live.following() === "failed" && !isGone() && live.problem()}>
+              {(problem) => (
+                <ProblemBox
+                  title={t("chat.followFailed")}
+                  problem={problem()}
+                  safe={t("chat.followSafe")}
+                  onRetry={live.retry}
+                />
+              )}
+            </Show>
+            <Show when={isEmpty() && alive()}>
+              <Empty folder={session()?.workspace_name ?? ""} onPick={setSuggestion} />
+            </Show>
+            <Show when={!alive() && live.following() !== "loading"}>
+              <Ended session={session()} closed={view.closed} resume={resume} />
+            </Show>
+          </Transcript>
+        </Match>
+      </Switch>
+      <Show when={!isGone()}>
+        <div class="dock">
+          <div class="column">
+            <Show when={view.questions[0]} keyed>
+              {(question) => (
+                <QuestionCard
+                  question={question}
+                  onAnswer={(answer) => controls.answer(question.request.request_id, answer)}
+                />
+              )}
+            </Show>
+            <Queue steering={view.steering} followUp={view.followUp} />
+            <Show when={controls.problem()}>
+              {(problem) => (
+                <p class="field-error composer-note" role="alert">
+                  {problem().detail}
+                </p>
+              )}
+            </Show>
+            <Show when={isEscHint() && view.isWorking}>
+              <p class="composer-note small">{t("composer.escAgain")}</p>
+            </Show>
+            <Composer
+              sessionId={props.id}
+              accountId={app.account.id}
+              isWorking={view.isWorking}
+              isStopping={controls.stopTurn.isBusy()}
+              takesImages={capabilities().prompt_images ?? false}
+              placeholder={
+                alive()
+                  ? t(view.isWorking ? "composer.placeholderBusy" : "composer.placeholder")
+                  : t("composer.placeholderEnded")
+              }
+              suggestion={suggestion()}
+              onSend={(sendAs, text, images) => {
+                app.post.send(
+                  props.id,
+                  sendAs,
+                  text,
+                  images.map(({ data, media_type }) => ({ data, media_type })),
+                );
+                if (!alive()) void resume.run();
+              }}
+              onStop={() => void controls.stopTurn.run()}
+            />
+            <StatusStrip
+              view={view}
+              session={session()}
+              sources={app.models.sources()}
+              isConnected={app.connection() === "open"}
+              unsent={unsent()}
+              isAlive={alive()}
+              onModel={(model) => void controls.setModel.run(model)}
+              onLevel={(level) => void controls.setLevel.run(level)}
+            />
+          </div>
+        </div>
+      </Show>
+    </div>
+  );
+}

@@ -1,0 +1,57 @@
+import { type JSX, Show } from "solid-js";
+import type { Session } from "../../api/rest";
+import { t } from "../../i18n";
+import type { Closed } from "../../state/view";
+import type { createAction } from "../../ui/action";
+import { Icon, Mark } from "../../ui/icon";
+import { ProblemBox } from "../../ui/problem";
+
+interface EndedProps {
+  session: Session | undefined;
+  closed: Closed | null;
+  resume: ReturnType<typeof createAction<[]>>;
+}
+
+/** The agent's process is gone: why, what is safe, and the way back. */
+export function Ended(props: EndedProps): JSX.Element {
+  const isFailed = () => props.session?.state === "failed" || props.closed?.reason === "crashed";
+  const why = () => props.session?.error || props.closed?.detail || "";
+  return (
+    <section class="ended" aria-label={t("ended.title")}>
+      <div class={`callout ${isFailed() ? "callout-error" : ""}`}>
+        <Icon name={isFailed() ? "alert" : "info"} />
+        <div class="stack-tight grow">
+          <strong>{t(isFailed() ? "ended.failed" : "ended.title")}</strong>
+          <Show when={why()}>
+            <p>{why()}</p>
+          </Show>
+          <p class="muted">{t("ended.safe")}</p>
+          <Show when={props.closed?.stderrTail}>
+            {(tail) => (
+              <details class="small">
+                <summary>{t("ended.lastWords")}</summary>
+                <pre class="tool-text">{tail()}</pre>
+              </details>
+            )}
+          </Show>
+          <div>
+            <button
+              type="button"
+              class="btn btn-primary"
+              disabled={props.resume.isBusy()}
+              onClick={() => void props.resume.run()}
+            >
+              <Show when={props.resume.isBusy()} fallback={<Icon name="play" />}>
+                <Mark isBusy class="mark-inline" />
+              </Show>
+              {t(props.resume.isBusy() ? "ended.resuming" : "ended.resume")}
+            </button>
+          </div>
+          <Show when={props.resume.problem()}>
+            {(problem) => <ProblemBox title={t("ended.resumeFailed")} problem={problem()} />}
+          </Show>
+        </div>
+      </div>
+    </section>
+  );
+}

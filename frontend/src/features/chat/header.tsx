@@ -1,0 +1,125 @@
+import { createSignal, type JSX, Show } from "solid-js";
+import { api } from "../../api/client";
+import type { Session } from "../../api/rest";
+import { t } from "../../i18n";
+import { useApp } from "../../state/app";
+import { go, newPath } from "../../state/route";
+import { createAction } from "../../ui/action";
+import { ConfirmDialog } from "../../ui/dialog";
+import { Icon } from "../../ui/icon";
+import { Menu, MenuItem } from "../../ui/menu";
+import { RenameDialog } from "../sessions/rename";
+import { shownState } from "../sessions/state";
+
+interface HeaderProps {
+  session: Session | undefined;
+  title: string;
+  isAlive: boolean;
+  canCompact: boolean;
+  onMenu(): void;
+  onCompact(): void;
+}
+
+type Asked = "rename" | "delete" | null;
+
+export function ChatHeader(props: HeaderProps): JSX.Element {
+  const app = useApp();
+  const [asked, setAsked] = createSignal<Asked>(null);
+  const stop = createAction(async () => {
+    const { session } = props;
+    if (session) app.list.put(await api.stopSession(session.id));
+  });
+  const remove = async (session: Session) => {
+    await api.deleteSession(session.id);
+    app.forget(session.id);
+    go("#/");
+  };
+  return (
+    <header class="chat-header">
+      <button
+        type="button"
+        class="btn btn-quiet btn-icon only-narrow"
+        aria-controls="sessions"
+        onClick={() => props.onMenu()}
+      >
+        <Icon name="menu" />
+        <span class="visually-hidden">{t("shell.openList")}</span>
+      </button>
+      <div class="grow chat-title">
+        <h1 class="truncate">
+          <button
+            type="button"
+            class="title-button truncate"
+            title={t("rename.title")}
+            onClick={() => setAsked("rename")}
+          >
+            {props.title}
+          </button>
+        </h1>
+        <Show when={props.session}>
+          {(session) => (
+            <p class="small muted row">
+              <span class={`dot dot-${shownState(session()).dot}`} aria-hidden="true" />
+              {shownState(session()).text}
+              <span class="truncate" title={session().workspace}>
+                · {session().workspace_name}
+              </span>
+            </p>
+          )}
+        </Show>
+      </div>
+      <Show when={stop.problem()}>
+        {(problem) => (
+          <span class="field-error" role="alert">
+            {problem().detail}
+          </span>
+        )}
+      </Show>
+      <Menu
+        side="menu-down menu-end"
+        title={t("chat.more")}
+        buttonClass="btn btn-quiet btn-icon"
+        label={<span aria-hidden="true">⋯</span>}
+      >
+        <MenuItem onPick={() => setAsked("rename")}>
+          <Icon name="pencil" />
+          {t("sessions.rename")}
+        </MenuItem>
+        <MenuItem onPick={() => go(newPath(props.session?.workspace))}>
+          <Icon name="plus" />
+          {t("chat.newHere")}
+        </MenuItem>
+        <Show when={props.isAlive && props.canCompact}>
+          <MenuItem onPick={() => props.onCompact()}>
+            <Icon name="down" />
+            {t("chat.compact")}
+          </MenuItem>
+        </Show>
+        <Show when={props.isAlive}>
+          <MenuItem onPick={() => void stop.run()}>
+            <Icon name="stop" />
+            {t("chat.end")}
+          </MenuItem>
+        </Show>
+        <MenuItem onPick={() => setAsked("delete")}>
+          <Icon name="trash" />
+          {t("sessions.delete")}
+        </MenuItem>
+      </Menu>
+      <Show when={asked() === "rename" && props.session}>
+        {(session) => <RenameDialog session={session()} onClose={() => setAsked(null)} />}
+      </Show>
+      <Show when={asked() === "delete" && props.session}>
+        {(session) => (
+          <ConfirmDialog
+            title={t("delete.title")}
+            text={t(props.isAlive ? "delete.textAlive" : "delete.text", { title: props.title })}
+            action={t("delete.action")}
+            onConfirm={() => remove(session())}
+            onClose={() => setAsked(null)}
+          />
+        )}
+      </Show>
+    </header>
+  );
+}

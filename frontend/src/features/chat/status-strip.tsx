@@ -1,0 +1,143 @@
+import { For, type JSX, Show } from "solid-js";
+import type { ModelSource, Session } from "../../api/rest";
+import { duration, type Key, money, t } from "../../i18n";
+import { modelKey, type PickedModel } from "../../state/models";
+import type { SessionView } from "../../state/view";
+import { createClock } from "../../ui/clock";
+import { Icon } from "../../ui/icon";
+import { Menu, MenuItem } from "../../ui/menu";
+import { ModelMenu } from "./model-menu";
+
+const LEVELS = ["off", "minimal", "low", "medium", "high", "xhigh"] as const;
+export type Level = (typeof LEVELS)[number];
+
+interface StripProps {
+  view: SessionView;
+  session: Session | undefined;
+  sources: ModelSource[];
+  isConnected: boolean;
+  unsent: number;
+  isAlive: boolean;
+  onModel(model: PickedModel): void;
+  onLevel(level: Level): void;
+}
+
+/** Saved or not, how long, how much, how the agent is held, and with what it thinks. */
+export function StatusStrip(props: StripProps): JSX.Element {
+  const saved = () => {
+    if (!props.isConnected) return t("strip.offline");
+    return props.unsent ? t("strip.sending") : t("strip.saved");
+  };
+  const cost = () => Math.max(props.session?.spent_usd ?? 0, props.view.costUsd);
+  const provider = () => props.view.provider || props.session?.provider || "";
+  const model = () => props.view.model || props.session?.model || "";
+  const key = () => modelKey(provider(), model());
+  const can = () => props.view.info?.capabilities ?? {};
+  const reasons = () =>
+    props.sources.find((source) => source.name === provider())?.models.find((one) => one.id === model())
+      ?.reasoning ?? false;
+  return (
+    <div class="strip small">
+      <span class="strip-fact" classList={{ "strip-warn": !props.isConnected || props.unsent > 0 }}>
+        <Icon name={props.isConnected && !props.unsent ? "check" : "refresh"} />
+        {saved()}
+      </span>
+      <Turn view={props.view} />
+      <span class="strip-fact" title={t("strip.cost")}>
+        {money(cost())}
+      </span>
+      <Held session={props.session} view={props.view} />
+      <span class="grow" />
+      <Show when={can().thinking && reasons()}>
+        <Menu
+          side="menu-up menu-end"
+          buttonClass="btn btn-quiet btn-small"
+          title={t("level.pick", { level: levelName(props.view.thinkingLevel) })}
+          isDisabled={!props.isAlive}
+          label={
+            <>
+              <Icon name="thought" />
+              {levelName(props.view.thinkingLevel)}
+            </>
+          }
+        >
+          <p class="menu-heading">{t("level.title")}</p>
+          <For each={LEVELS}>
+            {(level) => (
+              <MenuItem isChosen={level === props.view.thinkingLevel} onPick={() => props.onLevel(level)}>
+                {levelName(level)}
+              </MenuItem>
+            )}
+          </For>
+        </Menu>
+      </Show>
+      <ModelMenu
+        sources={props.sources}
+        chosen={key()}
+        fallback={model()}
+        side="menu-up menu-end"
+        isDisabled={!props.isAlive || !can().set_model}
+        onPick={props.onModel}
+      />
+    </div>
+  );
+}
+
+const levelName = (level: string): string =>
+  (LEVELS as readonly string[]).includes(level) ? t(`level.${level}` as Key) : t("level.default");
+
+function Turn(props: { view: SessionView }): JSX.Element {
+  const now = createClock();
+  const passed = () => {
+    const since = props.view.workingSinceMs;
+    if (props.view.isWorking && since) return Math.max(0, now() - since);
+    return props.view.lastTurnMs;
+  };
+  return (
+    <Show when={passed() !== null}>
+      <span class="strip-fact" title={t("strip.time")}>
+        {duration(Math.floor((passed() ?? 0) / 1000) * 1000 || (passed() ?? 0))}
+      </span>
+    </Show>
+  );
+}
+
+function Held(props: { session: Session | undefined; view: SessionView }): JSX.Element {
+  const info = () => props.view.info ?? heldBy(props.session);
+  return (
+    <Show when={info()}>
+      {(held) => (
+        <Show
+          when={held().confinedBy}
+          fallback={
+            <span class="strip-fact strip-warn" title={t("strip.openTitle")}>
+              <Icon name="alert" />
+              {t("strip.open")}
+            </span>
+          }
+        >
+          <span
+            class="strip-fact strip-wide"
+            title={held().sandbox || t("strip.heldTitle", { by: held().confinedBy })}
+          >
+            <Icon name="shield" />
+            {[held().profile || t("strip.held"), networkName(held().network)].filter(Boolean).join(" · ")}
+          </span>
+        </Show>
+      )}
+    </Show>
+  );
+}
+
+function heldBy(session: Session | undefined) {
+  if (!session) return null;
+  const { confined_by: confinedBy, profile, network, sandbox } = session;
+  return { confinedBy, profile, network, sandbox };
+}
+
+function networkName(network: string): string {
+  if (!network) return "";
+  if (/^(none|off|isolated|no)$/.test(network)) return t("strip.noNetwork");
+  if (/^(open|full|host|all|shared)$/.test(network)) return t("strip.openNetwork");
+  return t("strip.network", { network });
+}

@@ -1,0 +1,151 @@
+import { createSignal, createUniqueId, For, type JSX, Show } from "solid-js";
+import { duration, size, t } from "../../i18n";
+import type { ToolState, ToolView } from "../../state/view";
+import { createClock } from "../../ui/clock";
+import { CopyButton } from "../../ui/copy";
+import { Icon, type IconName, Mark } from "../../ui/icon";
+import { inputText, toOutput, toolIcon, toolTitle } from "./tool-words";
+
+const SHORT_CHARS = 6_000;
+const SHORT_LINES = 60;
+
+/** One use of a tool: what it did in a line, and everything it was given and said behind it. */
+export function ToolCard(props: { tool: ToolView }): JSX.Element {
+  const [isOpen, setOpen] = createSignal(false);
+  const id = createUniqueId();
+  const isBusy = () => props.tool.state === "running" || props.tool.state === "preparing";
+  return (
+    <div class={`tool tool-${props.tool.state}`}>
+      <button
+        type="button"
+        class="tool-head"
+        aria-expanded={isOpen()}
+        aria-controls={isOpen() ? id : undefined}
+        onClick={() => setOpen(!isOpen())}
+      >
+        <Icon name={toolIcon(props.tool.name)} />
+        <span class="tool-title truncate">{toolTitle(props.tool)}</span>
+        <span class="tool-state small">
+          <Show when={isBusy()} fallback={<StateIcon state={props.tool.state} />}>
+            <Mark isBusy class="mark-inline" />
+          </Show>
+          <span>{stateText(props.tool)}</span>
+          <Show when={props.tool.state === "running" && props.tool.startedMs}>
+            <Running sinceMs={props.tool.startedMs} />
+          </Show>
+        </span>
+        <Icon name="chevron" class="turn faint" />
+      </button>
+      <Show when={props.tool.state === "error" && !isOpen()}>
+        <p class="tool-error-line mono truncate">{firstLine(toOutput(props.tool.output).text)}</p>
+      </Show>
+      <Show when={isOpen()}>
+        <div id={id} class="tool-body">
+          <LongText label={t("tool.input")} text={inputText(props.tool)} />
+          <ToolOutput tool={props.tool} />
+        </div>
+      </Show>
+    </div>
+  );
+}
+
+const firstLine = (text: string) => text.trim().split("\n").find(Boolean) ?? "";
+
+const ICONS: Partial<Record<ToolState, IconName>> = { success: "check", error: "alert", stopped: "stop" };
+
+function StateIcon(props: { state: ToolState }): JSX.Element {
+  return <Icon name={ICONS[props.state] ?? "check"} />;
+}
+
+function stateText(tool: ToolView): string {
+  switch (tool.state) {
+    case "preparing":
+      return t("tool.preparing");
+    case "running":
+      return t("tool.running");
+    case "error":
+      return withTime(t("tool.failed"), tool.durationMs);
+    case "stopped":
+      return t("tool.stopped");
+    default:
+      return withTime(t("tool.done"), tool.durationMs);
+  }
+}
+
+const withTime = (words: string, ms: number | null) => (ms === null ? words : `${words} · ${duration(ms)}`);
+
+function Running(props: { sinceMs: number }): JSX.Element {
+  const now = createClock();
+  const passed = () => Math.max(0, now() - props.sinceMs);
+  return <Show when={passed() > 2000}>· {duration(Math.floor(passed() / 1000) * 1000)}</Show>;
+}
+
+function ToolOutput(props: { tool: ToolView }): JSX.Element {
+  const output = () => toOutput(props.tool.output);
+  return (
+    <>
+      <Show
+        when={output().text}
+        fallback={<EmptyOutput tool={props.tool} hasImages={output().images.length > 0} />}
+      >
+        <LongText
+          label={props.tool.state === "error" ? t("tool.errorOutput") : t("tool.output")}
+          text={output().text}
+        />
+      </Show>
+      <For each={output().images}>
+        {(image) => (
+          <img
+            class="tool-image"
+            src={`data:${image.mimeType};base64,${image.data}`}
+            alt={t("tool.image", { name: props.tool.name })}
+          />
+        )}
+      </For>
+    </>
+  );
+}
+
+function EmptyOutput(props: { tool: ToolView; hasImages: boolean }): JSX.Element {
+  return (
+    <Show when={!props.hasImages && (props.tool.state === "success" || props.tool.state === "error")}>
+      <p class="small muted">{t("tool.noOutput")}</p>
+    </Show>
+  );
+}
+
+/** Text that may be very long: its end first, all of it on demand. */
+function LongText(props: { label: string; text: string }): JSX.Element {
+  const [isWhole, setWhole] = createSignal(false);
+  const shown = () => (isWhole() ? props.text : shorten(props.text));
+  const isCut = () => shown().length < props.text.length;
+  return (
+    <Show when={props.text}>
+      <div class="tool-part">
+        <div class="row small muted">
+          <span class="grow">{props.label}</span>
+          <CopyButton text={() => props.text} label={t("tool.copy", { what: props.label })} />
+        </div>
+        <pre class="tool-text" tabindex="0">
+          {shown()}
+        </pre>
+        <Show when={isCut() || isWhole()}>
+          <button
+            type="button"
+            class="btn btn-small"
+            aria-expanded={isWhole()}
+            onClick={() => setWhole(!isWhole())}
+          >
+            {isWhole() ? t("tool.showLess") : t("tool.showAll", { size: size(props.text.length) })}
+          </button>
+        </Show>
+      </div>
+    </Show>
+  );
+}
+
+export function shorten(text: string): string {
+  const lines = text.split("\n", SHORT_LINES + 1);
+  const some = lines.length > SHORT_LINES ? lines.slice(0, SHORT_LINES).join("\n") : text;
+  return some.slice(0, SHORT_CHARS);
+}

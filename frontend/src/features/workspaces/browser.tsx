@@ -1,0 +1,205 @@
+import { createEffect, createSignal, For, type JSX, on, onCleanup, Show } from "solid-js";
+import { api } from "../../api/client";
+import { type ProblemError, toProblem } from "../../api/problem";
+import type { Listing } from "../../api/rest";
+import { t } from "../../i18n";
+import { createAction } from "../../ui/action";
+import { Field } from "../../ui/field";
+import { Icon } from "../../ui/icon";
+import { ProblemBox } from "../../ui/problem";
+
+interface BrowserProps {
+  path: string;
+  onPath(path: string): void;
+  /** Tells whether an agent could write in the folder that is shown. */
+  onListing?(listing: Listing | null): void;
+}
+
+/** Walks the folders of this account, one level at a time. */
+export function FolderBrowser(props: BrowserProps): JSX.Element {
+  const [listing, setListing] = createSignal<Listing | null>(null);
+  const [problem, setProblem] = createSignal<ProblemError | null>(null);
+  const [isHidden, setHidden] = createSignal(false);
+  const [isNaming, setNaming] = createSignal(false);
+  let request: AbortController | null = null;
+  let list: HTMLUListElement | undefined;
+  onCleanup(() => request?.abort());
+
+  const show = async (path: string) => {
+    request?.abort();
+    request = new AbortController();
+    const { signal } = request;
+    try {
+      const found = await api.browse(path, isHidden(), signal);
+      setListing(found);
+      setProblem(null);
+      props.onListing?.(found);
+      if (found.path !== props.path) props.onPath(found.path);
+    } catch (reason) {
+      if (signal.aborted) return;
+      setProblem(toProblem(reason));
+      props.onListing?.(null);
+    }
+  };
+  createEffect(on([() => props.path, isHidden], ([path]) => void show(path)));
+
+  const enter = (path: string) => {
+    props.onPath(path);
+    list?.querySelector<HTMLElement>("button")?.focus();
+  };
+
+  return (
+    <div class="browser">
+      <div class="browser-bar">
+        <button
+          type="button"
+          class="btn btn-quiet btn-icon"
+          title={t("folder.up")}
+          disabled={!listing()?.parent}
+          onClick={() => enter(listing()?.parent ?? "")}
+        >
+          <Icon name="up" />
+          <span class="visually-hidden">{t("folder.up")}</span>
+        </button>
+        <Crumbs path={listing()?.path ?? props.path} onPath={enter} />
+        <button type="button" class="btn btn-quiet btn-small" onClick={() => setNaming(!isNaming())}>
+          <Icon name="plus" />
+          {t("folder.new")}
+        </button>
+      </div>
+      <Show when={isNaming() && listing()}>
+        {(at) => (
+          <NewFolder
+            parent={at().path}
+            onMade={(path) => {
+              setNaming(false);
+              props.onPath(path);
+            }}
+          />
+        )}
+      </Show>
+      <Show when={problem()}>
+        {(failure) => (
+          <ProblemBox title={t("folder.failed")} problem={failure()} onRetry={() => void show(props.path)} />
+        )}
+      </Show>
+      <Show
+        when={listing()}
+        fallback={
+          <Show when={!problem()}>
+            <FolderSkeleton />
+          </Show>
+        }
+      >
+        {(at) => (
+          <>
+            <Show when={!at().is_writable}>
+              <p class="field-hint row browser-note">
+                <Icon name="alert" />
+                {t("folder.readOnly")}
+              </p>
+            </Show>
+            <ul ref={list} class="browser-list" aria-label={t("folder.inside", { path: at().path })}>
+              <For each={at().folders} fallback={<li class="muted browser-note">{t("folder.empty")}</li>}>
+                {(folder) => (
+                  <li>
+                    <button type="button" class="browser-item" onClick={() => enter(folder.path)}>
+                      <Icon name="folder" />
+                      <span class="truncate grow">{folder.name}</span>
+                      <Show when={folder.is_repository}>
+                        <span class="tag">
+                          <Icon name="branch" />
+                          git
+                        </span>
+                      </Show>
+                      <Icon name="chevron" class="faint" />
+                    </button>
+                  </li>
+                )}
+              </For>
+            </ul>
+            <Show when={at().is_truncated}>
+              <p class="muted small browser-note">{t("folder.truncated")}</p>
+            </Show>
+          </>
+        )}
+      </Show>
+      <label class="row small browser-note">
+        <input
+          type="checkbox"
+          class="check"
+          checked={isHidden()}
+          onChange={(e) => setHidden(e.currentTarget.checked)}
+        />
+        {t("folder.hidden")}
+      </label>
+    </div>
+  );
+}
+
+function FolderSkeleton(): JSX.Element {
+  return (
+    <div class="stack-tight browser-note" role="status" aria-label={t("folder.loading")}>
+      <div class="skeleton" />
+      <div class="skeleton skeleton-short" />
+      <div class="skeleton" />
+    </div>
+  );
+}
+
+function Crumbs(props: { path: string; onPath(path: string): void }): JSX.Element {
+  const steps = () => {
+    const names = props.path.split("/").filter(Boolean);
+    return names.map((name, at) => ({ name, path: `/${names.slice(0, at + 1).join("/")}` }));
+  };
+  return (
+    <nav class="crumbs grow" aria-label={t("folder.path")}>
+      <button type="button" class="crumb" onClick={() => props.onPath("/")}>
+        /
+      </button>
+      <For each={steps()}>
+        {(step, at) => (
+          <button
+            type="button"
+            class="crumb"
+            aria-current={at() === steps().length - 1 ? "location" : undefined}
+            onClick={() => props.onPath(step.path)}
+          >
+            {step.name}
+          </button>
+        )}
+      </For>
+    </nav>
+  );
+}
+
+function NewFolder(props: { parent: string; onMade(path: string): void }): JSX.Element {
+  const [name, setName] = createSignal("");
+  const isBad = () => /[/\0]/.test(name()) || name() === "." || name() === "..";
+  const action = createAction(async () => {
+    const path = `${props.parent.replace(/\/$/, "")}/${name().trim()}`;
+    props.onMade((await api.openWorkspace(path, true)).path);
+  });
+  return (
+    <form
+      class="new-folder"
+      onSubmit={(event) => {
+        event.preventDefault();
+        if (name().trim() && !isBad()) void action.run();
+      }}
+    >
+      <Field
+        label={t("folder.name")}
+        autocomplete="off"
+        spellcheck={false}
+        value={name()}
+        onText={setName}
+        ref={(input: HTMLInputElement) => queueMicrotask(() => input.focus())}
+        error={isBad() ? t("folder.badName") : action.problem()?.detail}
+      />
+      <button type="submit" class="btn" disabled={action.isBusy() || !name().trim() || isBad()}>
+        {t("folder.create")}
+      </button>
+    </form>
+  );
+}

@@ -1,0 +1,44 @@
+import { type JSX, Show } from "solid-js";
+import type { ProblemError } from "../api/problem";
+import { t } from "../i18n";
+import { CopyButton } from "./copy";
+import { Icon } from "./icon";
+
+interface ProblemProps {
+  title: string;
+  problem: ProblemError;
+  /** What has happened to the reader's work. */
+  safe?: string;
+  onRetry?(): void;
+}
+
+/** What failed, whether anything is lost, what to do, and an id for whoever is asked. */
+export function ProblemBox(props: ProblemProps): JSX.Element {
+  return (
+    <div class="callout callout-error" role="alert">
+      <Icon name="alert" />
+      <div class="stack-tight grow">
+        <strong>{props.title}</strong>
+        <p>{props.problem.detail}</p>
+        <Show when={props.safe}>{(safe) => <p class="muted">{safe()}</p>}</Show>
+        <div class="row-wrap">
+          <Show when={props.onRetry}>
+            {(retry) => (
+              <button type="button" class="btn btn-small" onClick={() => retry()()}>
+                {t("ui.retry")}
+              </button>
+            )}
+          </Show>
+          <Show when={props.problem.instance}>
+            {(id) => (
+              <span class="row small muted">
+                {t("ui.requestId")} <code>{id()}</code>
+                <CopyButton text={() => id()} label={t("ui.copyId")} />
+              </span>
+            )}
+          </Show>
+        </div>
+      </div>
+    </div>
+  );
+}
