@@ -1,5 +1,7 @@
 """What this machine offers for confinement, and for each thing that is missing the command that repairs it."""
 
+# ruff: noqa: PTH116 - paths are compared and passed on as text, exactly as the kernel sees them
+
 from __future__ import annotations
 
 import os

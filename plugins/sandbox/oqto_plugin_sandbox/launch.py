@@ -1,11 +1,15 @@
 """From plan to process: what bubblewrap is started with, all of it in descriptors that only it can read."""
 
+# ruff: noqa: PTH112, PTH116 - paths are compared and passed on as text, exactly as the kernel sees them
+# ruff: noqa: S108 - /tmp is the sandbox's own
+
 from __future__ import annotations
 
 import fnmatch
 import marshal
 import os
 import platform
+import pwd
 import re
 import resource
 from collections.abc import Mapping
@@ -16,7 +20,7 @@ import msgspec
 
 from oqto_platform.errors import Invalid, Unconfined
 from oqto_platform.types import ConfinedPlan, SpawnPlan
-from oqto_plugin_sandbox import host
+from oqto_plugin_sandbox import host, landlock
 from oqto_plugin_sandbox.plan.compose import RELAY_FOLDER, compose
 from oqto_plugin_sandbox.plan.model import Plan, Request
 from oqto_plugin_sandbox.plan.opening import make_beneath
@@ -116,6 +120,19 @@ def launch(cage: Cage) -> ConfinedPlan:
         )
 
 
+def unconfined(spawn: SpawnPlan) -> ConfinedPlan:
+    """The plan as it is: a base file of the policy says `enabled = false`."""
+    return ConfinedPlan(
+        argv=spawn.argv,
+        cwd=spawn.cwd,
+        env=spawn.env,
+        confined_by="none",
+        profile="off",
+        network="open",
+        summary="sandbox off: the agent can do everything you can; set enabled = true in sandbox.toml",
+    )
+
+
 def summary(cage: Cage) -> str:
     """One line for people."""
     writes = "can read here" if cage.policy.readonly_workspace else "can write here"
@@ -142,26 +159,35 @@ def real_workspace(path: str) -> str:
 def environment(policy: Policy, wanted: Mapping[str, str], home: str) -> dict[str, str]:
     """The whole environment of the agent: fixed values, then the platform's, less what loads code."""
     refused = (*NEVER, *policy.env.denied)
-    passed = {k: v for k, v in wanted.items() if not any(fnmatch.fnmatchcase(k, name) for name in refused)}
+    passed = {k: v for k, v in wanted.items() if not _is_named(k, refused)}
     for name, value in passed.items():
         if "\0" in name + value or not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
             raise Invalid(f"the environment variable {name!r} cannot be passed on: bad name or a zero byte")
+    name = "oqto" if os.getuid() == 0 else pwd.getpwuid(os.getuid()).pw_name
+    own = {"HOME": home, "USER": name, "LOGNAME": name}
+    return {**ALWAYS, **own, **_host_values(policy, refused), **passed}
+
+
+def _host_values(policy: Policy, refused: tuple[str, ...]) -> dict[str, str]:
+    """Variables of the runner that a base file lets through with `env.pass`."""
     return {
-        **ALWAYS,
-        "HOME": home,
-        "USER": "oqto",
-        "LOGNAME": "oqto",
-        **passed,
-        "HOME": passed.get("HOME", home),
+        name: value
+        for name, value in os.environ.items()
+        if _is_named(name, policy.env.passed) and not _is_named(name, refused)
     }
+
+
+def _is_named(name: str, patterns: tuple[str, ...]) -> bool:
+    return any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)
 
 
 def _namespaces(cage: Cage) -> list[str]:
     """Always all of them. The network only stays shared where the policy opens it."""
     words = ["--unshare-user", "--unshare-ipc", "--unshare-uts", "--unshare-pid", "--unshare-cgroup-try"]
     words += ["--hostname", "oqto", "--die-with-parent", "--as-pid-1", "--clearenv", "--cap-drop", "ALL"]
-    if cage.policy.disable_userns:
-        words += ["--disable-userns"]
+    words += ["--disable-userns"]
+    if cage.policy.assert_userns_disabled:
+        words += ["--assert-userns-disabled"]
     if cage.policy.network.mode != "open":
         words += ["--unshare-net"]
     if cage.request.uid == 0:
@@ -176,7 +202,25 @@ def _inside(cage: Cage, owned: Descriptors) -> list[str]:
         return words
     audit = cage.policy.seccomp_mode == "audit"
     program = filters.base_filter(platform.machine(), audit=audit, allow_ptrace=cage.policy.allow_ptrace)
-    return [*words, "--seccomp", str(owned.memory("oqto-filter", program))]
+    programs = [program, *(_extra_filter(path) for path in cage.policy.seccomp_filters)]
+    return [*words, *(w for p in programs for w in ("--add-seccomp-fd", str(owned.memory("oqto-filter", p))))]
+
+
+def _extra_filter(path: str) -> bytes:
+    """A filter of the administrator. Raises `Unconfined` when somebody else could have written it."""
+    try:
+        status, content = os.stat(path), Path(path).read_bytes()
+    except OSError as exc:
+        raise Unconfined(f"seccomp_bpf_path: {path}: {exc.strerror}") from exc
+    if status.st_uid != 0 or status.st_mode & 0o022:
+        raise Unconfined(
+            f"seccomp_bpf_path: {path} can be changed by somebody else than root; chown root, chmod 644"
+        )
+    if not content or len(content) % 8:
+        raise Unconfined(
+            f"seccomp_bpf_path: {path} is not a compiled filter; its size is not a multiple of 8"
+        )
+    return content
 
 
 def _shim(cage: Cage, owned: Descriptors) -> list[str]:
@@ -200,7 +244,7 @@ def _shim_config(cage: Cage, owned: Descriptors) -> dict[str, object]:
         "status": status,
         "relays": list(cage.relays),
         "rlimits": _rlimits(policy),
-        "landlock": (),
+        "landlock": landlock.rules(policy, cage.plan) or (),
         "filter": _agent_filter(policy),
         "groups": [owned.adopt(os.open(path, os.O_WRONLY | os.O_CLOEXEC)) for path in cage.groups],
         "causes": [
@@ -211,7 +255,9 @@ def _shim_config(cage: Cage, owned: Descriptors) -> dict[str, object]:
 
 
 def _agent_filter(policy: Policy) -> bytes:
-    if not policy.deny_unix or policy.seccomp_mode == "off":
+    """Shared network without Landlock's scope: abstract sockets of the host would be in reach."""
+    is_exposed = policy.network.mode == "open" and not landlock.scopes(policy)
+    if policy.seccomp_mode == "off" or not (policy.deny_unix or is_exposed):
         return b""
     return filters.no_unix_filter(platform.machine(), audit=policy.seccomp_mode == "audit")
 

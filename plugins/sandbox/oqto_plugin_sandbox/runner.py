@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from oqto_platform import hookimpl
 from oqto_platform.types import Check, ConfinedPlan, Session, SpawnPlan
 from oqto_plugin_sandbox import launch
-from oqto_plugin_sandbox.policy.profiles import built_in
+from oqto_plugin_sandbox.policy.load import Owner, load
 
 
 @hookimpl
@@ -20,9 +20,11 @@ async def confine(session: Session, plan: SpawnPlan) -> ConfinedPlan:
 
 
 def _confine(workspace: str, plan: SpawnPlan) -> ConfinedPlan:
-    home = os.path.realpath(pwd.getpwuid(os.getuid()).pw_dir)
-    policy = built_in("development", home)
-    return launch.launch(launch.design(policy, workspace, plan, home, os.getuid()))
+    owner = Owner(home=os.path.realpath(pwd.getpwuid(os.getuid()).pw_dir), uid=os.getuid())
+    policy = load(owner, launch.real_workspace(workspace))
+    if not policy.enabled:
+        return launch.unconfined(plan)
+    return launch.launch(launch.design(policy, workspace, plan, owner.home, owner.uid))
 
 
 @hookimpl

@@ -20,11 +20,16 @@ import resource
 import select
 import sys
 
+# Annotations are never evaluated, so the module `typing` is not needed while this runs.
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, NoReturn
+
 CANNOT_CONFINE = 125
 CANNOT_EXECUTE = 126
 NOT_FOUND = 127
 SIGHUP, SIGINT, SIGKILL, SIGPIPE, SIGTERM, SIGCHLD = 1, 2, 9, 13, 15, 17
-EAGAIN, EINPROGRESS, ENOENT = 11, 115, 2
+ENOENT = 2
 
 PR_SET_DUMPABLE, PR_SET_SECCOMP, PR_SET_NO_NEW_PRIVS = 4, 22, 38
 SECCOMP_MODE_FILTER = 2
@@ -34,10 +39,14 @@ CHUNK = 256 * 1024
 GRACE_S = 5.0
 
 
-def fail(message: str, code: int = CANNOT_CONFINE) -> None:
-    """Say why and end; nothing of the agent has run."""
+def say(message: str) -> None:
     posix.write(2, ("oqto-sandbox: " + message + "\n").encode(errors="replace"))
-    posix._exit(code)
+
+
+def fail(message: str, code: int = CANNOT_CONFINE) -> NoReturn:
+    """Say why and end; nothing of the agent has run."""
+    say(message)
+    posix._exit(code)  # noqa: SLF001 - its public name is in os, which is not imported here
 
 
 def read_all(fd: int) -> bytes:
@@ -61,18 +70,18 @@ class Kernel:
     def __init__(self) -> None:
         import _ctypes
 
-        class Long(_ctypes._SimpleCData):  # type: ignore[type-arg]
+        class Long(_ctypes._SimpleCData):  # type: ignore[type-arg]  # noqa: SLF001 - what c_long derives from
             _type_ = "l"
 
         class Function(_ctypes.CFuncPtr):
             _flags_ = _ctypes.FUNCFLAG_CDECL | _ctypes.FUNCFLAG_USE_ERRNO
             _restype_ = Long
 
-        library = _ctypes.dlopen(None, 0)  # type: ignore[attr-defined]
+        library = _ctypes.dlopen(None, 0)  # type: ignore[arg-type]
         self._long = Long
         self._errno = _ctypes.get_errno
-        self._prctl = Function(_ctypes.dlsym(library, "prctl"))  # type: ignore[attr-defined]
-        self._syscall = Function(_ctypes.dlsym(library, "syscall"))  # type: ignore[attr-defined]
+        self._prctl = Function(_ctypes.dlsym(library, "prctl"))
+        self._syscall = Function(_ctypes.dlsym(library, "syscall"))
 
     def prctl(self, option: int, *arguments: int) -> None:
         values = [self._long(value) for value in (option, *arguments, 0, 0, 0, 0)[:5]]
@@ -87,8 +96,9 @@ class Kernel:
         return answer
 
     @staticmethod
-    def _value(answer) -> int:  # type: ignore[no-untyped-def]
-        return int(getattr(answer, "value", answer))
+    def _value(answer: Any) -> int:
+        value: int = getattr(answer, "value", answer)
+        return value
 
 
 # -- self-check -------------------------------------------------------------------------------------
@@ -214,7 +224,7 @@ class Forwarder:
 
     def _accept(self, listener: _socket.socket, path: str) -> None:
         try:
-            fd, _ = listener._accept()  # type: ignore[attr-defined]
+            fd, _ = listener._accept()  # type: ignore[attr-defined]  # noqa: SLF001 - what socket.accept calls
         except OSError:
             return
         client = _socket.socket(_socket.AF_INET, _socket.SOCK_STREAM, 0, fd)
@@ -248,11 +258,10 @@ class Forwarder:
 # -- the agent --------------------------------------------------------------------------------------
 
 
-def restrict_files(kernel: Kernel, rights: int, scoped: int, writable: list[str], size: int) -> None:
-    """Landlock: writes only below `writable`; no abstract sockets and signals beyond this domain."""
-    attributes = array.array("Q", [rights, 0, scoped]).tobytes()[:size]
-    ruleset = kernel.syscall(LANDLOCK_CREATE, attributes, size, 0)
-    for path in writable:
+def restrict_files(kernel: Kernel, handled: bytes, allowed: list[tuple[str, int]]) -> None:
+    """Landlock: writes only where `allowed` says; `handled` is `struct landlock_ruleset_attr`."""
+    ruleset = kernel.syscall(LANDLOCK_CREATE, handled, len(handled), 0)
+    for path, rights in allowed:
         folder = posix.open(path, posix.O_PATH | posix.O_CLOEXEC)
         rule = array.array("Q", [rights]).tobytes() + array.array("i", [folder]).tobytes()
         kernel.syscall(LANDLOCK_ADD_RULE, ruleset, 1, rule, 0)
@@ -268,7 +277,7 @@ def filter_calls(kernel: Kernel, program: bytes) -> None:
     kernel.prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, header.buffer_info()[0])
 
 
-def become_agent(config: dict, kernel: Kernel) -> None:  # type: ignore[type-arg]
+def become_agent(config: dict[str, Any], kernel: Kernel) -> None:
     """In the child: everything that only the agent may not do, then its program."""
     posix.setsid()
     for number in (SIGHUP, SIGINT, SIGTERM, SIGCHLD, SIGPIPE):
@@ -291,17 +300,17 @@ def execute(argv: list[str]) -> None:
     environment = dict(posix.environ)
     folders = environment.get(b"PATH", b"/usr/bin:/bin").decode().split(":")
     candidates = [argv[0]] if "/" in argv[0] else [folder + "/" + argv[0] for folder in folders]
-    reason = ENOENT
+    reason: int | None = ENOENT
     for path in candidates:
         try:
             posix.execve(path, argv, environment)
         except OSError as exc:
             reason = exc.errno if exc.errno != ENOENT else reason
-    what = "no such program" if reason == ENOENT else posix.strerror(reason)
+    what = "no such program" if reason == ENOENT else posix.strerror(reason or 0)
     fail("cannot run " + argv[0] + ": " + what, NOT_FOUND if reason == ENOENT else CANNOT_EXECUTE)
 
 
-def start(config: dict, kernel: Kernel) -> int:  # type: ignore[type-arg]
+def start(config: dict[str, Any], kernel: Kernel) -> int:
     pid = posix.fork()
     if pid:
         return pid
@@ -317,21 +326,32 @@ def start(config: dict, kernel: Kernel) -> int:  # type: ignore[type-arg]
 class Supervisor:
     """Waits for the agent and passes signals on; ends it when its time is over."""
 
-    def __init__(self, config: dict, poll: select.epoll, wakeup: int) -> None:  # type: ignore[type-arg]
-        self._config = config
+    def __init__(self, config: dict[str, Any], poll: select.epoll, wakeup: int) -> None:
+        self._causes: list[tuple[int, str]] = config["causes"]
+        self._wall_s: int = config["wall_s"]
+        self._ends_at = monotonic() + self._wall_s if self._wall_s else 0.0
+        self._signal_at_end = SIGTERM
         self._poll = poll
         self._wakeup = wakeup
         self._agent = 0
-        self._left_s: float = config["wall_s"] or -1
 
     def run(self, agent: int, forwarder: Forwarder) -> None:
         self._agent = agent
         while True:
-            for fd, _ in self._poll.poll(self._left_s):
+            left_s = max(0.0, self._ends_at - monotonic()) if self._wall_s else -1
+            for fd, _ in self._poll.poll(left_s):
                 if fd != self._wakeup:
                     forwarder.ready(fd)
             self._signals()
-            self._clock()
+            if self._wall_s and monotonic() >= self._ends_at:
+                self._time_is_over()
+
+    def _time_is_over(self) -> None:
+        """SIGTERM first, SIGKILL after the grace period."""
+        say("ended: wall clock limit " + str(self._wall_s) + " s")
+        self._tell(self._signal_at_end)
+        self._signal_at_end = SIGKILL
+        self._ends_at += GRACE_S
 
     def _signals(self) -> None:
         try:
@@ -345,9 +365,12 @@ class Supervisor:
                 self._tell(number)
 
     def _tell(self, number: int) -> None:
-        try:
-            posix.kill(-self._agent, number)
-        except OSError:
+        """To the agent's process group; to itself alone as long as it has none."""
+        for target in (-self._agent, self._agent):
+            try:
+                posix.kill(target, number)
+            except OSError:
+                continue
             return
 
     def _reap(self) -> None:
@@ -365,30 +388,15 @@ class Supervisor:
         code = posix.waitstatus_to_exitcode(status)
         if code == -SIGKILL:
             self._explain_kill()
-        posix._exit(code if code >= 0 else 128 - code)
+        posix._exit(code if code >= 0 else 128 - code)  # noqa: SLF001
 
     def _explain_kill(self) -> None:
-        for fd, sentence in self._config["causes"]:
+        for fd, sentence in self._causes:
             posix.lseek(fd, 0, 0)
             counts = dict(line.split(b" ", 1) for line in posix.read(fd, 4096).splitlines() if b" " in line)
             if int(counts.get(b"oom_kill", b"0")):
-                posix.write(2, ("oqto-sandbox: killed: " + sentence + "\n").encode())
+                say("killed: " + sentence)
                 return
-
-    def _clock(self) -> None:
-        if self._left_s < 0 or monotonic() < self._config["ends_at"]:
-            self._left_s = self._config["ends_at"] - monotonic() if self._left_s >= 0 else -1
-            return
-        if not self._config["is_over"]:
-            self._config["is_over"] = True
-            self._config["ends_at"] += GRACE_S
-            self._left_s = GRACE_S
-            sentence = "ended: wall clock limit " + str(self._config["wall_s"]) + " s"
-            posix.write(2, ("oqto-sandbox: " + sentence + "\n").encode())
-            self._tell(SIGTERM)
-            return
-        self._tell(SIGKILL)
-        self._left_s = GRACE_S
 
 
 def monotonic() -> float:
@@ -428,7 +436,6 @@ def main() -> None:
     poll = select.epoll()
     wakeup = watch_signals(poll)
     forwarder = Forwarder(poll, config["relays"])
-    config.update(is_over=False, ends_at=monotonic() + config["wall_s"] if config["wall_s"] else 0.0)
     supervisor = Supervisor(config, poll, wakeup)
     supervisor.run(start(config, kernel), forwarder)
 

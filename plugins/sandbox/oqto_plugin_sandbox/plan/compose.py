@@ -1,5 +1,7 @@
 """Turn rules into mounts: the deepest rule wins, what is hidden stays hidden, what is protected stays put."""
 
+# ruff: noqa: PTH112, PTH114, PTH115, PTH120, PTH208 - paths are compared and passed on as text, exactly as the kernel sees them
+
 from __future__ import annotations
 
 import os
@@ -19,6 +21,7 @@ from oqto_plugin_sandbox.plan.model import (
     depth,
     is_within,
 )
+from oqto_plugin_sandbox.plan.simulate import broken_promises
 from oqto_plugin_sandbox.plan.system import hide, system_ops
 from oqto_plugin_sandbox.policy.model import Policy
 
@@ -42,7 +45,19 @@ def compose(policy: Policy, request: Request) -> Plan:
         raise Unconfined(
             f"the policy needs {len(ops)} mounts, the limit is {MAX_MOUNTS}; deny folders, not files"
         )
-    return Plan(ops=tuple(ops), creates=creates)
+    plan = Plan(ops=tuple(ops), creates=creates)
+    _keep_promises(plan, policy, request)
+    return plan
+
+
+def _keep_promises(plan: Plan, policy: Policy, request: Request) -> None:
+    """The plan walked as data: what is denied must not be reachable, whatever the rules above did."""
+    platform = (*request.readable, *request.writable)
+    denied = [path for path in wishes.denied_paths(policy.deny_read) if os.path.lexists(path)]
+    hidden = [path for path in denied if not os.path.islink(path) and path not in platform]
+    sealed = [path for path in wishes.denied_paths(policy.deny_write) if os.path.lexists(path)]
+    if broken := broken_promises(plan, hidden, [path for path in sealed if not os.path.islink(path)]):
+        raise Unconfined(f"the plan of the sandbox does not hold: {broken[0]}; please report this policy")
 
 
 def _check_workspace(policy: Policy, request: Request) -> None:
@@ -71,13 +86,9 @@ def _check_workspace(policy: Policy, request: Request) -> None:
 def _missing_folders(policy: Policy, request: Request) -> tuple[str, ...]:
     """Folders that have to exist on the host: `.oqto`, and caches whose tool is installed."""
     wanted = [] if policy.readonly_workspace else [f"{request.workspace}/.oqto"]
-    for path in (*policy.allow_write, *request.writable):
-        if (
-            is_within(path, request.home)
-            and path not in wishes.PRIVATE_PLACES
-            and _may_create(path, request.home)
-        ):
-            wanted.append(path)
+    caches = (*policy.allow_write, *request.writable)
+    inside = (path for path in caches if is_within(path, request.home) and path not in wishes.PRIVATE_PLACES)
+    wanted += [path for path in inside if _may_create(path, request.home)]
     return tuple(path for path in wanted if not os.path.lexists(path))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import errno
 import os
@@ -35,10 +36,8 @@ def make_beneath(top: str, path: str, mode: int) -> None:
     folder = open_plain(top)
     try:
         for name in path.removeprefix(top).strip("/").split("/"):
-            try:
+            with contextlib.suppress(FileExistsError):
                 os.mkdir(name, mode, dir_fd=folder)
-            except FileExistsError:
-                pass
             below = open_beneath(folder, name, os.O_PATH | os.O_DIRECTORY)
             os.close(folder)
             folder = below

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 from types import TracebackType
+from typing import Self
 
 from oqto_platform.errors import Unconfined
 from oqto_plugin_sandbox.plan.model import Bind, Data, Hide, Kernel, Link, Op, Plan, Seal, Tmpfs
@@ -19,7 +20,7 @@ class Descriptors:
     def __init__(self) -> None:
         self.fds: list[int] = []
 
-    def __enter__(self) -> Descriptors:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(
@@ -66,7 +67,7 @@ def expected_mounts(plan: Plan) -> list[tuple[str, str]]:
     return sorted(found.items())
 
 
-def _option(op: Op, owned: Descriptors, *, by_fd: bool) -> Iterable[str]:
+def _option(op: Op, owned: Descriptors, *, by_fd: bool) -> Iterable[str]:  # noqa: PLR0911 - one answer per kind
     match op:
         case Bind():
             return _bind(op, owned, by_fd=by_fd)

@@ -1,5 +1,8 @@
 """Every wish about a path, from the policy, the platform and the names that are always protected."""
 
+# ruff: noqa: PTH110, PTH114, PTH116, PTH208 - paths are compared and passed on as text, exactly as the kernel sees them
+# ruff: noqa: S108 - /tmp is the sandbox's own
+
 from __future__ import annotations
 
 import os
@@ -83,13 +86,13 @@ def _submodules(workspace: str) -> Iterator[str]:
 
 
 def _denied(policy: Policy, request: Request) -> Iterator[Rule]:
-    yield from _each(_spellings(expand(policy.deny_write)), "ro", DENY_WRITE_RANK, "deny_write")
-    yield from _each(_spellings(expand(policy.deny_read)), "hidden", DENY_READ_RANK, "deny_read")
+    yield from _each(denied_paths(policy.deny_write), "ro", DENY_WRITE_RANK, "deny_write")
+    yield from _each(denied_paths(policy.deny_read), "hidden", DENY_READ_RANK, "deny_read")
 
 
-def _spellings(paths: Iterable[str]) -> Iterator[str]:
-    """A denied path as written and as it resolves: the data is reachable by both names."""
-    for path in paths:
+def denied_paths(paths: Iterable[str]) -> Iterator[str]:
+    """Denied paths as written and as they resolve: the data is reachable by both names. Globs are expanded."""
+    for path in expand(paths):
         try:
             target = os.path.realpath(path)
             os.stat(target) if os.path.lexists(target) else None

@@ -36,7 +36,7 @@ class Network(msgspec.Struct, frozen=True, kw_only=True):
 class Environment(msgspec.Struct, frozen=True, kw_only=True):
     """Names (globs) of variables that may reach the agent beyond the platform's own, and that never may."""
 
-    passed: tuple[str, ...] | None = None
+    passed: tuple[str, ...] = ()
     denied: tuple[str, ...] = ()
 
 
@@ -65,7 +65,10 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     readonly_workspace: bool = False
     seccomp_mode: Mode = "enforce"
     landlock_mode: Mode = "audit"
+    seccomp_filters: tuple[str, ...] = ()
+    """Files of classic BPF that are loaded in addition to the built-in filter."""
     deny_unix: bool = False
+    require_fixed_bwrap: bool = False
     allow_ptrace: bool = False
     protect_defaults: bool = True
     allow_git_config: bool = False
@@ -75,7 +78,7 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     env: Environment = Environment()
     limits: Limits = Limits()
     sources: dict[str, str] = {}
-    """For messages: `key` or `key=item` to the `file:line` that stated it."""
+    """For messages: `key` or `key=item` to the place that stated it, such as `/etc/oqto/sandbox.toml:7`."""
 
     @property
     def profile(self) -> str:

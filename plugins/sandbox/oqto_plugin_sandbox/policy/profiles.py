@@ -1,9 +1,12 @@
 """The built-in profiles, for one home directory."""
 
+# ruff: noqa: S108 - /tmp is the sandbox's own
+
 from __future__ import annotations
 
 from msgspec.structs import replace
 
+from oqto_plugin_sandbox.host import landlock_version
 from oqto_plugin_sandbox.policy.model import Limits, Network, Policy
 
 BUILT_IN = ("minimal", "development", "strict")
@@ -52,7 +55,6 @@ def _minimal(home: str) -> Policy:
         home="rw",
         deny_write=(*common.deny_write, *_below(home, SHELL_START_FILES)),
         allow_write=("/tmp",),
-        landlock_mode="off",
     )
 
 
@@ -73,7 +75,7 @@ def _strict(home: str) -> Policy:
         allow_read=(),
         allow_write=("/tmp",),
         assert_userns_disabled=True,
-        landlock_mode="enforce",
+        landlock_mode="enforce" if landlock_version() else "audit",
         deny_unix=True,
         network=Network(mode="isolated"),
         limits=Limits(pids=1024, memory_mb=8192),

@@ -1,0 +1,82 @@
+"""What a path shows under a plan, computed without mounting anything: for checks before a start, and for `explain`."""
+
+# ruff: noqa: PTH118, PTH120 - paths are compared and passed on as text, exactly as the kernel sees them
+
+from __future__ import annotations
+
+import os
+from typing import Literal, TypeAlias
+
+import msgspec
+
+from oqto_plugin_sandbox.plan.model import Bind, Data, Hide, Link, Op, Plan, Seal, Tmpfs, is_within
+
+State: TypeAlias = Literal["absent", "hidden", "ro", "rw", "private", "kernel"]
+MAX_LINKS = 16
+
+
+class Sight(msgspec.Struct, frozen=True, kw_only=True):
+    """`private`: a writable place of the sandbox's own, empty at the start. `source`: the path on the host."""
+
+    state: State
+    why: str = ""
+    source: str = ""
+
+
+def show(plan: Plan, path: str) -> Sight:
+    """What the agent finds at `path`."""
+    path = _follow(plan, path)
+    top = _top(plan, path)
+    match top:
+        case None:
+            return Sight(state="absent", why="not part of the sandbox")
+        case Hide(why=why):
+            return Sight(state="hidden", why=why)
+        case Bind(writable=writable, dest=dest, source=source, why=why):
+            return _bound(path, dest, source, why, writable=writable)
+        case Tmpfs():
+            return _empty(plan, top, path)
+        case Data():
+            return Sight(state="ro", why="made for the sandbox")
+        case _:
+            return Sight(state="kernel", why="kernel interface")
+
+
+def _bound(path: str, dest: str, source: str, why: str, *, writable: bool) -> Sight:
+    origin = source + path.removeprefix(dest)
+    if not os.path.lexists(origin) and not writable:
+        return Sight(state="absent", why=why, source=origin)
+    return Sight(state="rw" if writable else "ro", why=why, source=origin)
+
+
+def _empty(plan: Plan, top: Tmpfs, path: str) -> Sight:
+    if not top.mode & 0o444:
+        return Sight(state="hidden", why=top.why)
+    if any(is_within(op.dest, path) and op is not top for op in plan.ops):
+        return Sight(state="ro", why="leads to something visible")
+    is_sealed = any(isinstance(op, Seal) and op.dest == top.dest for op in plan.ops)
+    return Sight(state="absent" if is_sealed else "private", why=top.why)
+
+
+def _top(plan: Plan, path: str) -> Op | None:
+    """The last mount at or above `path`: a later one covers whatever was there."""
+    mounts = (op for op in reversed(plan.ops) if not isinstance(op, (Seal, Link)))
+    return next((op for op in mounts if is_within(path, op.dest)), None)
+
+
+def _follow(plan: Plan, path: str) -> str:
+    """`path` with the plan's own links replaced by what they point to."""
+    for _ in range(MAX_LINKS):
+        link = next((op for op in plan.ops if isinstance(op, Link) and is_within(path, op.dest)), None)
+        if link is None:
+            return path
+        target = os.path.join(os.path.dirname(link.dest), link.target)
+        path = os.path.normpath(target + path.removeprefix(link.dest))
+    return path
+
+
+def broken_promises(plan: Plan, hidden: list[str], read_only: list[str]) -> list[str]:
+    """Sentences about paths that the plan would show although they are denied; empty when the plan holds."""
+    found = [f"{path} would be readable" for path in hidden if show(plan, path).state in ("ro", "rw")]
+    found += [f"{path} would be writable" for path in read_only if show(plan, path).state == "rw"]
+    return found

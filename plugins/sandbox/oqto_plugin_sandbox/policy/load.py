@@ -1,0 +1,160 @@
+"""Find the policy files of a session, check that nobody else could have written them, merge them."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import stat
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+
+from oqto_platform.errors import ConfigError
+from oqto_plugin_sandbox.plan.opening import open_beneath, open_plain
+from oqto_plugin_sandbox.policy.document import MAX_BYTES, Place, Role, parse
+from oqto_plugin_sandbox.policy.merge import Layer, merge
+from oqto_plugin_sandbox.policy.model import Policy
+from oqto_plugin_sandbox.policy.schema import to_policy
+
+SYSTEM_FILES = ("/etc/oqto/sandbox.toml", "/etc/octo/sandbox.toml")
+USER_FILE = ".config/oqto/sandbox.toml"
+WORKSPACE_FILE = ".oqto/sandbox.toml"
+TEAM_MARK = "/run/oqto/runner-sockets"
+"""Exists where one server serves several Linux users; there the base policy is root's."""
+
+ALWAYS_ON = ("isolate_pid", "drop_all_caps", "disable_userns", "no_new_privs")
+
+
+class Owner(msgspec.Struct, frozen=True, kw_only=True):
+    """For whom a policy is loaded. `system_files` and `is_team` are those of the machine unless tests say else."""
+
+    home: str
+    uid: int
+    system_files: tuple[str, ...] = SYSTEM_FILES
+    system_uid: int = 0
+    is_team: bool = msgspec.field(default_factory=lambda: Path(TEAM_MARK).is_dir())
+
+
+class _Text(msgspec.Struct, frozen=True, kw_only=True):
+    text: str
+    digest: str
+
+
+def load(owner: Owner, workspace: str) -> Policy:
+    """The policy that holds in `workspace` now. Raises `ConfigError` that names file, line and key."""
+    layers: dict[str, str] = {}
+    system = [layer for file in owner.system_files if (layer := _system(file, owner, layers))]
+    if owner.is_team and not system:
+        raise ConfigError(
+            f"{owner.system_files[0]} does not exist, and on a machine for several people root has to state the "
+            "policy. Repair: sudo oqto-sandbox init"
+        )
+    user = _user(owner, "user" if system else "base", layers)
+    own = [user] if user else []
+    found = _workspace(owner, workspace, layers)
+    restrictions = [*(own if system else []), *([found] if found else [])]
+    flat = merge(system or own, restrictions, owner.home)
+    return checked(to_policy(flat, layers=tuple(f"{file}@{digest}" for file, digest in layers.items())))
+
+
+def checked(policy: Policy) -> Policy:
+    """The policy itself, if all of it can be enforced. Raises `ConfigError`."""
+    for name in ALWAYS_ON:
+        if not getattr(policy, name):
+            raise ConfigError(
+                f"{name} = false is not available: the sandbox would not hold without it; remove the key"
+            )
+    _check_denials(policy)
+    return policy
+
+
+def _check_denials(policy: Policy) -> None:
+    """A path that is allowed may not lie in one that is denied; the other way round is the rule."""
+    for key in ("extra_ro_bind", "extra_rw_bind", "unix_sockets"):
+        for path in getattr(policy, key):
+            if deny := next((d for d in policy.deny_read if path == d or path.startswith(d + "/")), ""):
+                raise ConfigError(
+                    f"{key}: {path} lies in {deny}, which deny_read hides; remove one of them", key=key
+                )
+
+
+def _system(file: str, owner: Owner, layers: dict[str, str]) -> Layer | None:
+    found = _read(file, lambda: _open_file(file))
+    if found is None:
+        return None
+    status, text = found
+    if status.st_uid != owner.system_uid or status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        raise ConfigError(
+            f"{file}: somebody else than root can change it. Repair: chown root {file}; chmod 644 {file}"
+        )
+    return _layer(file, "base", text, owner, "", layers)
+
+
+def _user(owner: Owner, role: Role, layers: dict[str, str]) -> Layer | None:
+    file = f"{owner.home}/{USER_FILE}"
+    found = _read(file, lambda: os.open(os.path.realpath(file), os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK))
+    if found is None:
+        return None
+    status, text = found
+    if status.st_uid not in (owner.uid, 0) or status.st_mode & stat.S_IWOTH:
+        raise ConfigError(f"{file}: others can change it. Repair: chmod 644 {file}")
+    return _layer(file, role, text, owner, "", layers)
+
+
+def _workspace(owner: Owner, workspace: str, layers: dict[str, str]) -> Layer | None:
+    file = f"{workspace}/{WORKSPACE_FILE}"
+    folder = os.open(workspace, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        found = _read(file, lambda: open_beneath(folder, WORKSPACE_FILE))
+    finally:
+        os.close(folder)
+    return _layer(file, "workspace", found[1], owner, workspace, layers) if found else None
+
+
+def _layer(file: str, role: Role, text: _Text, owner: Owner, workspace: str, layers: dict[str, str]) -> Layer:
+    place = Place(file=file, role=role, home=owner.home, workspace=workspace)
+    layers[file] = text.digest
+    return Layer(file=file, statements=parse(text.text, place))
+
+
+def _open_file(file: str) -> int:
+    """Open for reading without following a link anywhere."""
+    fd = open_plain(file)
+    try:
+        return os.open(f"/proc/self/fd/{fd}", os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    finally:
+        os.close(fd)
+
+
+def _read(file: str, opening: Callable[[], int]) -> tuple[os.stat_result, _Text] | None:
+    try:
+        fd = opening()
+    except OSError as exc:
+        if exc.errno == errno.ENOENT:
+            return None
+        if exc.errno in (errno.ELOOP, errno.EXDEV):
+            raise ConfigError(f"{file}: a symbolic link leads to it; put a plain file there") from exc
+        raise ConfigError(f"{file}: cannot be read: {exc.strerror}") from exc
+    try:
+        status = os.fstat(fd)
+        if not stat.S_ISREG(status.st_mode):
+            raise ConfigError(f"{file}: is not a plain file")
+        return status, _decoded(file, _content(fd))
+    finally:
+        os.close(fd)
+
+
+def _content(fd: int) -> bytes:
+    with os.fdopen(fd, "rb", closefd=False) as opened:
+        return opened.read(MAX_BYTES + 1)
+
+
+def _decoded(file: str, content: bytes) -> _Text:
+    if len(content) > MAX_BYTES:
+        raise ConfigError(f"{file}: larger than {MAX_BYTES // 1024} KiB")
+    try:
+        return _Text(text=content.decode(), digest=hashlib.sha256(content).hexdigest()[:16])
+    except UnicodeDecodeError as exc:
+        raise ConfigError(f"{file}: is not UTF-8 text") from exc
