@@ -25,10 +25,6 @@ BUILD_STAMP = Stamp(
 )
 
 
-def is_there() -> bool:
-    return (FRONTEND / "src" / "main.tsx").is_file()
-
-
 def install_packages() -> None:
     key = PACKAGES_STAMP.key()
     npm("ci", cwd=FRONTEND)

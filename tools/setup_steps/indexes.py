@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from pathlib import Path
 
 from setup_steps import place, shell
 
@@ -14,6 +15,7 @@ TRANSLATED = {
     "trusted-host": "UV_INSECURE_HOST",
     "default-timeout": "UV_HTTP_TIMEOUT",
     "timeout": "UV_HTTP_TIMEOUT",
+    "no-index": "UV_NO_INDEX",
     "proxy": "ALL_PROXY",
     "cert": "SSL_CERT_FILE",
 }
@@ -29,12 +31,23 @@ def pip_environment() -> dict[str, str]:
 
 def uv_environment() -> dict[str, str]:
     """The environment for uv. What the caller set for uv itself wins over what pip was told."""
-    told = {TRANSLATED[name]: value for name, value in configured().items() if name in TRANSLATED}
+    told = translate(configured())
     if place.system_certificates():
         told["UV_SYSTEM_CERTS"] = "true"
     # As pip does, take the right file from whichever index has it; the hashes decide what is right.
     told["UV_INDEX_STRATEGY"] = "unsafe-best-match"
     return {**told, **place.environment(), "UV_NO_CONFIG": "1", "UV_PYTHON_DOWNLOADS": "never"}
+
+
+def translate(options: dict[str, str]) -> dict[str, str]:
+    told = {TRANSLATED[name]: value for name, value in options.items() if name in TRANSLATED}
+    if "UV_HTTP_TIMEOUT" in told:
+        told["UV_HTTP_TIMEOUT"] = str(int(float(told["UV_HTTP_TIMEOUT"])))
+    if "UV_FIND_LINKS" in told:
+        # pip passes over a folder that is not there; uv stops at it, and wants commas.
+        links = [link for link in told["UV_FIND_LINKS"].split() if "://" in link or Path(link).exists()]
+        told["UV_FIND_LINKS"] = ",".join(links)
+    return told
 
 
 def configured() -> dict[str, str]:

@@ -26,7 +26,7 @@ class Step:
 def all_steps() -> list[Step]:
     from setup_steps import debian, frontend, node, python
 
-    steps = [
+    return [
         Step("debian", "Debian packages", debian.stale, debian.install),
         Step("venv", "virtual environment", python.VENV_STAMP.stale, python.make_venv),
         Step("uv", "uv", python.UV_STAMP.stale, python.install_uv),
@@ -39,7 +39,6 @@ def all_steps() -> list[Step]:
         ),
         Step("ui", "user interface", frontend.BUILD_STAMP.stale, frontend.build),
     ]
-    return steps if frontend.is_there() else steps[:-2]
 
 
 def chosen_steps(only: Sequence[str]) -> list[Step]:

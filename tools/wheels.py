@@ -1,0 +1,134 @@
+"""Build every package of the workspace into dist/ and try the wheels where nothing of the checkout is seen."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+import zipfile
+from contextlib import suppress
+from pathlib import Path
+
+from setup_steps import place, shell
+from setup_steps.indexes import uv_environment
+from setup_steps.place import REQUIREMENTS, ROOT, UV
+from setup_steps.python import member_names
+
+DIST = ROOT / "dist"
+START_S = 30
+STOP_S = 30
+
+#: Run with the clean environment's own Python: everything that is installed loads, and its entry points too.
+LOADS = """
+import importlib, importlib.metadata as metadata, sys
+for name in sys.argv[1:]:
+    found = metadata.distribution(name)
+    importlib.import_module(name.replace("-", "_"))
+    for entry in found.entry_points:
+        entry.load()
+"""
+
+
+def build() -> list[Path]:
+    shutil.rmtree(DIST, ignore_errors=True)
+    repair = "see what uv reports about the package it names"
+    shell.run([UV, "build", "--all-packages", "--no-build-isolation", "--out-dir", DIST, "--python", sys.executable],
+              repair=repair, env=uv_environment())  # fmt: skip
+    return sorted(DIST.glob("*.whl"))
+
+
+def check_contents(wheels: list[Path]) -> None:
+    """One wheel for each member; the platform's holds the user interface."""
+    names = {wheel.name.split("-")[0].replace("_", "-") for wheel in wheels}
+    missing = set(member_names()) - names
+    if missing:
+        raise shell.StepFailed(f"no wheel was built for {', '.join(sorted(missing))}")
+    platform = next(wheel for wheel in wheels if wheel.name.startswith("oqto_platform-"))
+    inside = zipfile.ZipFile(platform).namelist()
+    if "oqto_platform/ui/index.html" not in inside:
+        raise shell.StepFailed(f"{platform.name} holds no user interface. → make ui, then make wheels")
+
+
+def try_out(wheels: list[Path], folder: Path) -> None:
+    """Install the wheels into an empty environment, load everything they declare, and start the server."""
+    env = uv_environment()
+    python = folder / "venv" / "bin" / "python"
+    repair = "the wheels do not work as they are; repair what is named above, then: make wheels"
+    shell.run([UV, "venv", "--python", sys.executable, folder / "venv"], repair=repair, env=env)
+    constraint: list[str | Path] = ["--constraint", constraints_file(folder)]
+    shell.run([UV, "pip", "install", "--python", python, *constraint, *wheels], repair=repair, env=env)
+    shell.run([python, "-I", "-c", LOADS, *member_names()], repair=repair, cwd=folder)
+    print("wheels: every entry point loads", flush=True)
+    serve(folder, python.with_name("oqto"))
+    print("wheels: the server answers and serves the user interface", flush=True)
+
+
+def serve(folder: Path, program: Path) -> None:
+    """Start the installed server in a home of its own, fetch its first page, stop it."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    home = {"HOME": str(folder), "XDG_CACHE_HOME": str(folder / "cache"), "XDG_RUNTIME_DIR": str(folder)}
+    argv: list[str | Path] = [
+        program,
+        "serve",
+        "--mode",
+        "local",
+        "--single-user",
+        "--no-open",
+        "--port",
+        str(port),
+    ]
+    with (folder / "server.log").open("w+") as log:
+        server = subprocess.Popen(argv, cwd=folder, env=place.environment(**home), stdout=log, stderr=log)
+        try:
+            page = first_page(f"http://127.0.0.1:{port}/", server)
+        finally:
+            server.send_signal(signal.SIGINT)
+            server.wait(STOP_S)
+        log.seek(0)
+        if "<script" not in page:
+            raise shell.StepFailed(
+                f"the installed server does not serve the user interface:\n{log.read()[-3000:]}"
+            )
+
+
+def first_page(address: str, server: subprocess.Popen[bytes]) -> str:
+    """The page at `address` once the server answers; empty when it ends or says nothing for `START_S`."""
+    deadline = time.monotonic() + START_S
+    while time.monotonic() < deadline and server.poll() is None:
+        with suppress(OSError), urllib.request.urlopen(address, timeout=5) as answer:
+            return str(answer.read(), "utf-8")
+        time.sleep(0.1)
+    return ""
+
+
+def constraints_file(folder: Path) -> Path:
+    """The locked versions without their hashes: a constraint with a hash would ask for one of our own wheels."""
+    lines = (REQUIREMENTS / "dev.txt").read_text().splitlines()
+    pins = [line.removesuffix("\\").strip() for line in lines if line[:1].isalnum()]
+    target = folder / "constraints.txt"
+    target.write_text("\n".join(pins))
+    return target
+
+
+def main() -> int:
+    try:
+        wheels = build()
+        check_contents(wheels)
+        with tempfile.TemporaryDirectory(prefix="oqto-wheels-") as folder:
+            try_out(wheels, Path(folder))
+    except shell.StepFailed as failure:
+        print(f"wheels: {failure}")
+        return 1
+    print("\n".join(f"wheels: dist/{wheel.name} {wheel.stat().st_size / 1e6:.2f} MB" for wheel in wheels))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
