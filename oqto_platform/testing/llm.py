@@ -138,11 +138,12 @@ class ScriptedProvider:
     async def _exchange(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
         method, received = await _read(reader, writer)
         reply = _Reply(writer, received)
-        if method == "GET":
+        if method == "GET" and (not self.require_key or received.key == self.require_key):
             return await reply.json(
                 200, {"object": "list", "data": [{"id": m, "object": "model"} for m in self.models]}
             )
-        self.requests.append(received)
+        if method != "GET":
+            self.requests.append(received)
         if self.require_key and received.key != self.require_key:
             return await reply.json(401, _problem("invalid api key", "authentication_error"))
         turn, text = plan(received.body)

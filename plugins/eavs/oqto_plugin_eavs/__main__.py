@@ -1,0 +1,80 @@
+"""`oqto-eavs`: the LLM proxy as a program of its own."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from pathlib import Path
+
+import structlog
+
+from oqto_platform.errors import OqtoError
+
+DEFAULT_LISTEN = "127.0.0.1:41800"
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Serve; answers the exit code (2: it could not start)."""
+    asked = _parser().parse_args(arguments)
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.format_exc_info,
+            structlog.processors.JSONRenderer(),
+        ],
+        logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
+        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
+    )
+    try:
+        return _serve(asked)
+    except OqtoError as exc:
+        print(f"oqto-eavs: {exc.detail}", file=sys.stderr)  # noqa: T201 a program talks to its terminal
+        return 2
+
+
+def _serve(asked: argparse.Namespace) -> int:
+    import uvloop
+
+    from .daemon import Place, serve
+
+    host, _, port = asked.listen.rpartition(":")
+    state = Path(asked.state_dir).expanduser().absolute()
+    data = Path(asked.data_dir).expanduser().absolute() if asked.data_dir else state
+    place = Place(
+        state=state,
+        data=data,
+        host=host.strip("[]"),
+        port=int(port),
+        llm_mode=int(asked.llm_socket_mode, 8),
+        ca_file=asked.ca_file,
+        is_durable=not asked.fast_unsafe,
+    )
+    uvloop.run(serve(place))
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="oqto-eavs", description="The LLM proxy of Oqto.")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    serve = commands.add_parser("serve", help="run the proxy until SIGTERM")
+    serve.add_argument("--state-dir", required=True, help="folder of the sockets llm.sock and control.sock")
+    serve.add_argument("--data-dir", default="", help="folder of the ledger (default: the state folder)")
+    serve.add_argument(
+        "--listen", default=DEFAULT_LISTEN, metavar="HOST:PORT", help=f"default {DEFAULT_LISTEN}"
+    )
+    serve.add_argument(
+        "--llm-socket-mode", default="600", metavar="OCTAL", help="who may use llm.sock (default 600)"
+    )
+    serve.add_argument(
+        "--ca-file", default="", help="certificates to trust for providers instead of the system's"
+    )
+    serve.add_argument(
+        "--fast-unsafe", action="store_true", help="do not wait for the disk: a power cut may lose rows"
+    )
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,83 @@
+"""The section `[eavs]`."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from oqto_platform.settings import Secret, Section, key
+
+KindName = Literal[
+    "openai", "anthropic", "google", "azure", "openrouter", "groq", "mistral", "deepseek", "xai", "ollama",
+    "openai-compatible", "demo",
+]  # fmt: skip
+WindowName = Literal["total", "day", "week", "month"]
+
+
+class ModelPrice(Section, frozen=True):
+    """`[eavs.providers.NAME.prices.MODEL]`: US dollars per million tokens; overrides the built-in table."""
+
+    input: Annotated[float, key("Price of a million input tokens, in USD.", ge=0)]
+    output: Annotated[float, key("Price of a million output tokens, in USD.", ge=0)]
+    cache_read: Annotated[float | None, key("Price of a million cached input tokens; unset: as input.")] = (
+        None
+    )
+    cache_write: Annotated[
+        float | None, key("Price of a million tokens written to the cache; unset: as input.")
+    ] = None
+
+
+class ProviderConfig(Section, frozen=True):
+    """`[eavs.providers.NAME]`: one upstream."""
+
+    kind: Annotated[KindName, key("What it is: openai, anthropic, google, openrouter, openai-compatible, …")]
+    base_url: Annotated[str, key("Address of its API; unset: the vendor's own.")] = ""
+    api_key: Annotated[Secret, key("Its key: env:NAME, file:PATH or the text itself.")] = Secret("")
+    title: Annotated[str, key("Name to show.")] = ""
+    models: Annotated[tuple[str, ...], key("Models that may be used; unset: every priced one.")] = ()
+    aliases: Annotated[dict[str, str], key('Other names of models: alias = "model".')] = {}
+    prices: Annotated[dict[str, ModelPrice], key("Prices by model, which override the built-in table.")] = {}
+    headers: Annotated[dict[str, str], key("Headers to add to every call.")] = {}
+    allow_unpriced: Annotated[bool, key("Let models without a known price pass, billed at nothing.")] = False
+
+
+class Eavs(Section, frozen=True):
+    """The LLM proxy."""
+
+    enabled: Annotated[
+        bool, key("Give agents models through the LLM proxy; without it they have none.", restart=True)
+    ] = True
+    base_url: Annotated[str, key("Address of the proxy, on this machine.", restart=True)] = (
+        "http://localhost:41800"
+    )
+    container_url: Annotated[
+        str, key("Address of the proxy as containers see it.", needs="container sessions")
+    ] = ""
+    master_key: Annotated[
+        Secret, key("Admin key of an EAVS elsewhere.", needs="an EAVS on another machine")
+    ] = Secret("")
+    default_session_budget_usd: Annotated[
+        float, key("What a session may spend in its whole life, in USD; inf for no limit.", ge=0)
+    ] = 10.0
+    default_session_rpm: Annotated[int, key("Calls per minute of a session; 0 for no limit.", ge=0)] = 60
+    account_budget_usd: Annotated[
+        float, key("What an account may spend per account_budget_window, in USD.", ge=0)
+    ] = float("inf")
+    account_budget_window: Annotated[
+        WindowName, key("When the account's budget opens again: day, week, month (UTC), total.")
+    ] = "month"
+    platform_budget_usd: Annotated[
+        float, key("What everybody together may spend per platform_budget_window.", ge=0)
+    ] = float("inf")
+    platform_budget_window: Annotated[WindowName, key("When the platform's budget opens again.")] = "month"
+    allow_unpriced: Annotated[bool, key("Let models without a known price pass, billed at nothing.")] = False
+    hold_output_tokens: Annotated[
+        int, key("Output tokens to set money aside for, at most, per call.", ge=1)
+    ] = 8_192
+    max_body_mb: Annotated[int, key("Longest request, in MiB.", ge=1, le=1024)] = 64
+    ca_file: Annotated[
+        str, key("Certificates to trust for providers instead of the system's.", restart=True, expand=True)
+    ] = ""
+    llm_socket_mode: Annotated[
+        Literal["600", "660", "666"], key("Who may connect to the proxy's Unix socket.", restart=True)
+    ] = "600"
+    providers: Annotated[dict[str, ProviderConfig], key("The upstreams, by name.")] = {}

@@ -1,0 +1,273 @@
+"""
+The control socket of the proxy: what may be asked, and a client that asks.
+
+Newline-delimited JSON over a Unix socket (0600), one request and one reply per connection. Only the proxy's
+own account and root are answered, and both ends look who is there (`SO_PEERCRED`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import struct
+from typing import Literal
+
+import msgspec
+
+from oqto_platform.errors import OqtoError, Problem, from_problem
+from oqto_platform.types import Check, ModelSource
+
+from .ledger import Window
+from .providers import Provider
+
+LIMIT = 8 * 2**20
+TIMEOUT_S = 20.0
+
+
+class ProxyUnavailable(OqtoError):
+    """The LLM proxy does not answer on its control socket."""
+
+    code, status, title = "llm-proxy-unavailable", 503, "LLM proxy unavailable"
+
+
+class _Request(msgspec.Struct, frozen=True, kw_only=True, tag_field="cmd"):
+    pass
+
+
+class Mint(_Request, tag="key.mint"):
+    """A key for a session. The same session keeps its wallet, whatever it spent."""
+
+    session_id: str
+    account_id: str
+    workspace: str = ""
+    name: str = ""
+    limit_nusd: int | None = None
+    account_limit_nusd: int | None = None
+    account_window: Window = "total"
+    rpm: int = 0
+
+
+class Settle(_Request, tag="session.settle"):
+    """Revoke the keys of a session, end its calls, answer what it spent. Safe to repeat."""
+
+    session_id: str
+
+
+class AccountUsage(_Request, tag="account.usage"):
+    account_id: str
+
+
+class Report(_Request, tag="usage.report"):
+    """Sums of the calls since `since`, grouped."""
+
+    by: Literal["session", "account", "model", "provider", "day"] = "day"
+    account_id: str = ""
+    since: float = 0.0
+
+
+class Limit(_Request, tag="wallet.limit"):
+    """What a wallet may spend: `platform`, `account:ID` or `session:ID`. `None`: no limit."""
+
+    wallet: str
+    limit_nusd: int | None = None
+    window: Window = "total"
+
+
+class ListKeys(_Request, tag="key.list"):
+    pass
+
+
+class Revoke(_Request, tag="key.revoke"):
+    key_id: str
+
+
+class ListProviders(_Request, tag="provider.list"):
+    pass
+
+
+class SetProvider(_Request, tag="provider.set"):
+    """Add or replace a provider of the admin's; `probe` makes a real call first."""
+
+    provider: Provider
+    probe: bool = True
+
+
+class DropProvider(_Request, tag="provider.delete"):
+    name: str
+
+
+class Configure(_Request, tag="provider.configure"):
+    """The providers of the configuration, all of them; those of the admin stay. And what goes with them."""
+
+    providers: tuple[Provider, ...] = ()
+    allow_unpriced: bool = False
+    hold_output_tokens: int = 8_192
+    max_body_mb: int = 64
+    platform_limit_nusd: int | None = None
+    platform_window: Window = "total"
+
+
+class Sources(_Request, tag="source.list"):
+    """The providers as an agent sees them, at `proxy_url`, with the key in `key_env`."""
+
+    proxy_url: str
+    key_env: str = "EAVS_API_KEY"
+
+
+class HealthCheck(_Request, tag="health"):
+    pass
+
+
+Request = (
+    Mint | Settle | AccountUsage | Report | Limit | ListKeys | Revoke | ListProviders | SetProvider | DropProvider
+    | Configure | Sources | HealthCheck
+)  # fmt: skip
+
+
+class _Reply(msgspec.Struct, frozen=True, kw_only=True, tag_field="reply"):
+    pass
+
+
+class Minted(_Reply, tag="minted"):
+    key: str
+    reservation_id: str
+    limit_nusd: int | None = None
+    spent_nusd: int = 0
+
+
+class Settled(_Reply, tag="settled"):
+    spent_nusd: int
+
+
+class UsageReply(_Reply, tag="usage"):
+    spent_nusd: int = 0
+    limit_nusd: int | None = None
+    calls: int = 0
+    sessions: dict[str, int] = {}
+
+
+class Row(msgspec.Struct, frozen=True, kw_only=True):
+    """A line of a report."""
+
+    name: str
+    calls: int
+    cost_nusd: int
+    input: int
+    cache_read: int
+    cache_write: int
+    output: int
+    estimated: int
+
+
+class ReportReply(_Reply, tag="report"):
+    rows: list[Row]
+
+
+class KeyView(msgspec.Struct, frozen=True, kw_only=True):
+    """A key in force, without its secret."""
+
+    id: str
+    session: str
+    account: str
+    name: str
+    rpm: int
+    created_at: float
+    expires_at: float | None
+    spent_nusd: int
+    limit_nusd: int | None
+
+
+class KeysReply(_Reply, tag="keys"):
+    keys: list[KeyView]
+
+
+class ProviderView(msgspec.Struct, frozen=True, kw_only=True):
+    """A provider without its secret."""
+
+    name: str
+    title: str
+    kind: str
+    base_url: str
+    has_key: bool
+    is_demo: bool
+    source: str
+    models: tuple[str, ...]
+    unpriced: tuple[str, ...] = ()
+
+
+class ProvidersReply(_Reply, tag="providers"):
+    providers: list[ProviderView]
+
+
+class SourcesReply(_Reply, tag="sources"):
+    sources: list[ModelSource]
+
+
+class HealthReply(_Reply, tag="healthy"):
+    checks: list[Check]
+    pid: int
+    open_calls: int
+    listens: str
+
+
+class Done(_Reply, tag="done"):
+    pass
+
+
+class Failed(_Reply, tag="failed"):
+    problem: Problem
+
+
+Reply = (
+    Minted
+    | Settled
+    | UsageReply
+    | ReportReply
+    | KeysReply
+    | ProvidersReply
+    | SourcesReply
+    | HealthReply
+    | Done
+    | Failed
+)
+
+encode = msgspec.json.Encoder().encode
+decode_request = msgspec.json.Decoder(Request).decode
+decode_reply = msgspec.json.Decoder(Reply).decode
+
+
+def peer_uid(writer: asyncio.StreamWriter) -> int:
+    """The account at the other end, as the kernel knows it."""
+    raw = writer.get_extra_info("socket").getsockopt(
+        socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i")
+    )
+    return int(struct.unpack("3i", raw)[1])
+
+
+async def ask(path: str, request: Request, *, timeout_s: float = TIMEOUT_S) -> Reply:
+    """One request, one reply. Raises `ProxyUnavailable`, or the error that a `failed` reply carries."""
+    try:
+        async with asyncio.timeout(timeout_s):
+            line = await _exchange(path, encode(request) + b"\n")
+    except (OSError, TimeoutError, ValueError) as exc:
+        text = f"the LLM proxy does not answer on {path}: {exc or 'timed out'}; see its log, or restart the server"
+        raise ProxyUnavailable(text) from exc
+    if not line.endswith(b"\n"):
+        raise ProxyUnavailable("the LLM proxy closed the connection before it answered")
+    reply = decode_reply(line)
+    if isinstance(reply, Failed):
+        raise from_problem(reply.problem)
+    return reply
+
+
+async def _exchange(path: str, line: bytes) -> bytes:
+    reader, writer = await asyncio.open_unix_connection(path, limit=LIMIT)
+    try:
+        if (uid := peer_uid(writer)) not in (os.getuid(), 0):
+            raise OSError(f"uid {uid} listens there")
+        writer.write(line)
+        await writer.drain()
+        return await reader.readline()
+    finally:
+        writer.close()

@@ -1,0 +1,252 @@
+"""The core's side of the LLM proxy: starts the process, gives sessions their wallets, tells what was spent."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import os
+import sqlite3
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+from urllib.parse import urlsplit
+
+import msgspec
+
+from oqto_platform import hookimpl
+from oqto_platform.children import Child, stop
+from oqto_platform.errors import ConfigError, Internal
+from oqto_platform.types import Account, Check, Relay, Reservation, Session, Settlement, Usage
+
+from . import control
+from .config import Eavs, ProviderConfig
+from .providers import ModelCost, Provider, resolve
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from oqto_platform.settings import Section, Settings
+    from oqto_platform.types import Context
+
+KEY_ENV = "EAVS_API_KEY"
+LOOPBACK = {"localhost": "127.0.0.1", "127.0.0.1": "127.0.0.1", "::1": "::1"}
+DEFAULT_PORT = 41800
+INHERITED = (
+    "PATH", "HOME", "LANG", "TZ", "SSL_CERT_FILE", "SSL_CERT_DIR", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY",
+    "http_proxy", "https_proxy", "all_proxy", "no_proxy",
+)  # fmt: skip
+R = TypeVar("R")
+
+
+class _Core:
+    """What `startup` leaves for the other hooks of this process."""
+
+    context: Context | None = None
+
+
+_core = _Core()
+
+
+@hookimpl
+def register_config() -> type[Section]:
+    """The section `[eavs]`."""
+    return Eavs
+
+
+@hookimpl
+def register_routes(context: Context) -> Sequence[Any]:
+    """Providers, keys and usage under `/api/plugins/eavs`."""
+    from .routes import handlers
+
+    return handlers(context)
+
+
+@hookimpl
+def register_commands(group: Any) -> None:
+    """`oqtoctl eavs …`."""
+    from .commands import add_to
+
+    add_to(group)
+
+
+@hookimpl
+async def startup(context: Context) -> None:
+    """Have the proxy running, adopted or new, and give it the configured providers."""
+    _core.context = context
+    settings = context.settings()
+    if not settings.enabled:
+        return
+    host, port = address_of(settings)
+    child = child_of(context, settings, host, port)
+    await _end_one_elsewhere(child, f"http://{host}:{port}")
+    await context.supervise(child)
+    if context.leads():
+        await configure(context, settings)
+
+
+@hookimpl
+async def config_changed(old: Settings, new: Settings) -> None:
+    """Give a running proxy the new providers and limits; streams go on."""
+    settings = new.section("eavs", Eavs)
+    if (context := _core.context) is not None and settings.enabled and settings != old.section("eavs", Eavs):
+        await configure(context, settings)
+
+
+@hookimpl
+async def health() -> Sequence[Check]:
+    """What the proxy says about its ledger and its providers."""
+    context = _core.context
+    if context is None or not context.settings().enabled:
+        return []
+    reply = _expect(
+        control.HealthReply, await control.ask(_socket(context), control.HealthCheck(), timeout_s=2.5)
+    )
+    return [Check(name="LLM proxy", ok=True, detail=f"{reply.listens}, pid {reply.pid}"), *reply.checks]
+
+
+@hookimpl
+async def budget_reserve(session: Session, account: Account) -> Reservation | None:
+    """A fresh key on the session's one wallet."""
+    context = _core.context
+    if context is None or not (settings := context.settings()).enabled:
+        return None
+    host, port = address_of(settings)
+    url = f"http://{host}:{port}"
+    mint = control.Mint(
+        session_id=session.id,
+        account_id=account.id,
+        workspace=session.workspace,
+        name=account.name,
+        limit_nusd=_nusd(settings.default_session_budget_usd),
+        account_limit_nusd=_nusd(settings.account_budget_usd),
+        account_window=settings.account_budget_window,
+        rpm=settings.default_session_rpm,
+    )
+    minted = _expect(control.Minted, await control.ask(_socket(context), mint, timeout_s=5))
+    listed = _expect(
+        control.SourcesReply,
+        await control.ask(_socket(context), control.Sources(proxy_url=url, key_env=KEY_ENV)),
+    )
+    return Reservation(
+        id=minted.reservation_id,
+        limit_usd=None if minted.limit_nusd is None else minted.limit_nusd / 1e9,
+        env={KEY_ENV: minted.key, "EAVS_URL": url},
+        sources=tuple(listed.sources),
+        relays=(Relay(port=port, socket=str(context.state_dir / "llm.sock")),),
+    )
+
+
+@hookimpl
+async def budget_settle(session: Session, reservation_id: str) -> Settlement | None:
+    """End the session's keys and calls, and add its bills up."""
+    context = _core.context
+    if context is None:
+        return None
+    if not context.settings().enabled:
+        spent = await asyncio.to_thread(spent_on_disk, context.data_dir / "ledger.db", session.id)
+        return Settlement(spent_nusd=spent)
+    reply = await control.ask(_socket(context), control.Settle(session_id=session.id))
+    return Settlement(spent_nusd=_expect(control.Settled, reply).spent_nusd)
+
+
+@hookimpl
+async def budget_usage(account: Account) -> Usage | None:
+    """What the account spent in its current window."""
+    context = _core.context
+    if context is None or not context.settings().enabled:
+        return None
+    ask = control.AccountUsage(account_id=account.id)
+    reply = _expect(control.UsageReply, await control.ask(_socket(context), ask, timeout_s=2.5))
+    return Usage(
+        spent_nusd=reply.spent_nusd, limit_nusd=reply.limit_nusd, calls=reply.calls, sessions=reply.sessions
+    )
+
+
+def address_of(settings: Eavs) -> tuple[str, int]:
+    """Host and port of `eavs.base_url`; raises `ConfigError` for what is not on this machine."""
+    parts = urlsplit(settings.base_url)
+    try:
+        port = parts.port or DEFAULT_PORT
+    except ValueError as exc:
+        raise ConfigError(f"[eavs] base_url {settings.base_url!r}: {exc}") from exc
+    if parts.scheme != "http" or parts.path.strip("/") or parts.hostname not in LOOPBACK:
+        text = f"[eavs] base_url {settings.base_url!r} must be http://localhost:PORT; a proxy elsewhere is not supported"
+        raise ConfigError(text)
+    return LOOPBACK[parts.hostname], port
+
+
+def child_of(context: Context, settings: Eavs, host: str, port: int) -> Child:
+    """The process to supervise. Secrets reach it by its control socket, never by arguments."""
+    state, data = context.state_dir, context.data_dir
+    listen = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    options = ["--state-dir", str(state), "--data-dir", str(data), "--listen", listen]
+    options += ["--llm-socket-mode", settings.llm_socket_mode]
+    if settings.ca_file:
+        options += ["--ca-file", settings.ca_file]
+    return Child(
+        name="eavs",
+        argv=(sys.executable, "-I", "-m", "oqto_plugin_eavs", "serve", *options),
+        socket=str(state / "control.sock"),
+        log_file=str(state / "eavs.log"),
+        env={name: os.environ[name] for name in INHERITED if name in os.environ},
+    )
+
+
+async def _end_one_elsewhere(child: Child, url: str) -> None:
+    """A proxy left over from another `base_url` would be adopted and never found: end it."""
+    try:
+        reply = _expect(
+            control.HealthReply, await control.ask(child.socket, control.HealthCheck(), timeout_s=2)
+        )
+    except control.ProxyUnavailable:
+        return
+    if reply.listens != url:
+        await stop(child)
+
+
+async def configure(context: Context, settings: Eavs) -> None:
+    """Send the configured providers, limits and budgets."""
+    providers = tuple(provider_of(name, entry) for name, entry in settings.providers.items())
+    ask = control.Configure(
+        providers=providers,
+        allow_unpriced=settings.allow_unpriced,
+        hold_output_tokens=settings.hold_output_tokens,
+        max_body_mb=settings.max_body_mb,
+        platform_limit_nusd=_nusd(settings.platform_budget_usd),
+        platform_window=settings.platform_budget_window,
+    )
+    await control.ask(_socket(context), ask)
+
+
+def provider_of(name: str, entry: ProviderConfig) -> Provider:
+    """A provider of the configuration with its secret looked up here, where its environment is."""
+    prices = {model: ModelCost(**msgspec.structs.asdict(price)) for model, price in entry.prices.items()}
+    fields = msgspec.structs.asdict(entry)
+    fields |= {"prices": prices, "api_key": resolve(entry.api_key.reveal(), name)}
+    return Provider(name=name, source="config", **fields)
+
+
+def spent_on_disk(path: Path, session_id: str) -> int:
+    """What a session spent, read from the ledger of a proxy that does not run; 0 without a ledger."""
+    if not path.exists():
+        return 0
+    connection = sqlite3.connect(f"file:{path}?mode=ro", uri=True)
+    try:
+        query = "SELECT sum(CASE state WHEN 'pending' THEN hold_nusd ELSE cost_nusd END) FROM calls WHERE wallet = ?"
+        return int(connection.execute(query, (f"session:{session_id}",)).fetchone()[0] or 0)
+    finally:
+        connection.close()
+
+
+def _socket(context: Context) -> str:
+    return str(context.state_dir / "control.sock")
+
+
+def _nusd(usd: float) -> int | None:
+    return None if math.isinf(usd) else round(usd * 1e9)
+
+
+def _expect(kind: type[R], reply: Any) -> R:
+    if not isinstance(reply, kind):
+        raise Internal(f"the LLM proxy answered with {type(reply).__name__}, expected {kind.__name__}")
+    return reply

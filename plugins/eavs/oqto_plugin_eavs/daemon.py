@@ -1,0 +1,213 @@
+"""
+The process `oqto-eavs serve`: ledger, proxy on TCP and on a Unix socket, control socket, one event loop.
+
+It belongs to nobody's lifetime: a killed core leaves it running, and the next one finds it by its control
+socket. SIGTERM ends it within three seconds with every open call billed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+from contextlib import AsyncExitStack, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import structlog
+from granian.constants import HTTPModes, Interfaces
+from granian.server.embed import Server
+
+from oqto_platform.errors import Internal, Invalid, OqtoError
+
+from . import control
+from .desk import Desk
+from .keys import Keys
+from .ledger import Ledger
+from .providers import Registry
+from .proxy import Limits, Proxy
+from .store import Store
+from .upstream import Pool
+from .vault import Vault
+
+log = structlog.get_logger("oqto.eavs")
+
+STOP_S = 2.5
+BACKLOG = 1024
+PATH_LIMIT = 107
+REQUEST_S = 30.0
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where the proxy lives. `state` holds the sockets, `data` what must survive."""
+
+    state: Path
+    data: Path
+    host: str
+    port: int
+    llm_mode: int = 0o600
+    ca_file: str = ""
+    is_durable: bool = True
+
+    @property
+    def llm_socket(self) -> Path:
+        """What isolated sandboxes talk to."""
+        return self.state / "llm.sock"
+
+    @property
+    def control_socket(self) -> Path:
+        """What the core talks to."""
+        return self.state / "control.sock"
+
+
+async def serve(place: Place) -> None:
+    """Run until SIGTERM or SIGINT."""
+    stopping = asyncio.Event()
+    for sig in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(sig, stopping.set)
+    async with AsyncExitStack() as stack:
+        await _build(place, stack)
+        log.info("LLM proxy ready", address=f"{place.host}:{place.port}", pid=os.getpid())
+        await stopping.wait()
+        log.info("LLM proxy stops")
+
+
+async def _build(place: Place, stack: AsyncExitStack) -> None:
+    for folder in (place.state, place.data):
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    _check_free(place)
+    store = Store(place.data / "ledger.db", is_durable=place.is_durable)
+    stack.push_async_callback(store.close)
+    ledger, registry = Ledger(store), Registry()
+    if left := await ledger.load():
+        log.warning("calls were cut off by a crash and are billed at their estimate", calls=left)
+    keys = Keys(store, ledger)
+    await keys.load()
+    proxy = Proxy(
+        ledger=ledger, keys=keys, registry=registry, pool=Pool(ca_file=place.ca_file), limits=Limits()
+    )
+    vault = Vault(place.data / "vault.key")
+    desk = Desk(
+        store=store,
+        ledger=ledger,
+        keys=keys,
+        proxy=proxy,
+        vault=vault,
+        listens=f"http://{place.host}:{place.port}",
+    )
+    await desk.load()
+    await _listen(stack, proxy, address=place.host, port=place.port)
+    await _listen(stack, proxy, uds=place.llm_socket)
+    place.llm_socket.chmod(place.llm_mode)
+    stack.push_async_callback(proxy.close)
+    stack.callback(place.control_socket.unlink, missing_ok=True)
+    # Last, because whoever started us takes this socket's answer for readiness.
+    await stack.enter_async_context(await _open_door(place.control_socket, desk))
+
+
+def _check_free(place: Place) -> None:
+    for path in (place.llm_socket, place.control_socket):
+        if len(os.fsencode(path)) > PATH_LIMIT:
+            raise Invalid(
+                f"the socket path {path} is longer than {PATH_LIMIT} bytes; choose a shorter state directory"
+            )
+        if _is_served(path):
+            raise Invalid(f"an LLM proxy already runs on {path}")
+        path.unlink(missing_ok=True)
+    with socket.socket(socket.AF_INET6 if ":" in place.host else socket.AF_INET) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((place.host, place.port))
+        except OSError as exc:
+            text = f"{place.host}:{place.port} cannot be listened on ({exc.strerror}); change eavs.base_url or end its user"
+            raise Invalid(text) from exc
+
+
+def _is_served(path: Path) -> bool:
+    with socket.socket(socket.AF_UNIX) as probe:
+        try:
+            probe.connect(str(path))
+        except OSError:
+            return False
+    return True
+
+
+async def _listen(stack: AsyncExitStack, proxy: Proxy, **where: Any) -> None:
+    server = Server(
+        proxy,
+        interface=Interfaces.ASGINL,
+        http=HTTPModes.http1,
+        backlog=BACKLOG,
+        websockets=True,
+        log_enabled=False,
+        **where,
+    )
+    server.workers_kill_timeout = 1
+    running = asyncio.get_running_loop().create_task(server.serve(), name=f"granian {where}")
+
+    async def stop() -> None:
+        server.stop()
+        with suppress(TimeoutError):
+            await asyncio.wait_for(running, STOP_S)
+
+    stack.push_async_callback(stop)
+    await _until_listening(where, running)
+
+
+async def _until_listening(where: dict[str, Any], running: asyncio.Task[None]) -> None:
+    async with asyncio.timeout(5):
+        while not running.done():
+            try:
+                if "uds" in where:
+                    _, writer = await asyncio.open_unix_connection(where["uds"])
+                else:
+                    _, writer = await asyncio.open_connection(where["address"], where["port"])
+            except OSError:
+                await asyncio.sleep(0.005)
+            else:
+                writer.close()
+                return
+    running.result()
+
+
+async def _open_door(path: Path, desk: Desk) -> asyncio.AbstractServer:
+    async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            async with asyncio.timeout(REQUEST_S):
+                await _exchange(desk, reader, writer)
+        except (OSError, TimeoutError, ValueError):
+            log.info("a control connection ended early")
+        finally:
+            writer.close()
+
+    previous = os.umask(0o177)
+    try:
+        return await asyncio.start_unix_server(accept, path, limit=control.LIMIT)
+    finally:
+        os.umask(previous)
+
+
+async def _exchange(desk: Desk, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    if control.peer_uid(writer) not in (os.getuid(), 0):
+        return
+    line = await reader.readline()
+    if not line:
+        return
+    reply: control.Reply
+    try:
+        reply = await desk.answer(control.decode_request(line))
+    except OqtoError as exc:
+        reply = control.Failed(problem=exc.to_problem())
+    except msgspec.DecodeError as exc:
+        reply = control.Failed(problem=Invalid(f"not a request: {exc}").to_problem())
+    except Exception as exc:  # whatever it is, the peer gets an answer and the log the cause
+        log.exception("a control request failed")
+        reply = control.Failed(
+            problem=Internal(f"{type(exc).__name__}; see the log of oqto-eavs").to_problem()
+        )
+    writer.write(control.encode(reply) + b"\n")
+    await writer.drain()

@@ -1,0 +1,378 @@
+"""
+Read what a reply cost while it passes: one meter per dialect, plain and streamed.
+
+Where the counts stand and what they include follows the vendors' references: OpenAI and Gemini count the
+cached part inside the prompt, Anthropic beside it; Anthropic and Gemini repeat running totals, so the last
+value wins and nothing is added up.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import msgspec
+
+from .prices import Tokens
+
+CHARACTERS_PER_TOKEN = 3.3
+"""For estimates only: replies that ended without counts."""
+
+
+class _Struct(msgspec.Struct):
+    pass
+
+
+class Meter:
+    """Collects the counts of one reply. `tokens` is `None` until the provider told any."""
+
+    def __init__(self, *, strip_usage: bool = False) -> None:
+        self.tokens: Tokens | None = None
+        self.model = ""
+        self.tier = ""
+        self.text_bytes = 0
+        self.is_final = False
+        self.has_failed = False
+        self._strip = strip_usage
+
+    def event(self, data: bytes) -> bool:
+        """Read one event of a stream; whether the client should see it."""
+        try:
+            return self._event(data)
+        except msgspec.MsgspecError:
+            self.text_bytes += len(data)
+            return True
+
+    def whole(self, data: bytes) -> None:
+        """Read a plain reply."""
+        try:
+            self._whole(data)
+        except msgspec.MsgspecError:
+            self.text_bytes += len(data)
+        else:
+            self.text_bytes += len(data) if self.tokens is None else 0
+
+    def _event(self, data: bytes) -> bool:
+        raise NotImplementedError
+
+    def _whole(self, data: bytes) -> None:
+        raise NotImplementedError
+
+    def best(self, prompt_estimate: int) -> tuple[Tokens, bool]:
+        """The counts to bill and whether they are an estimate: never nothing for a reply that was made."""
+        written = round(self.text_bytes / CHARACTERS_PER_TOKEN)
+        if self.tokens is None:
+            return Tokens(input=prompt_estimate, output=written), True
+        if self.is_final or self.tokens.output >= written:
+            return self.tokens, not self.is_final
+        return msgspec.structs.replace(self.tokens, output=written), True
+
+
+class _ChatDetails(_Struct):
+    cached_tokens: int | None = None
+    cache_write_tokens: int | None = None
+
+
+class _ReasoningDetails(_Struct):
+    reasoning_tokens: int | None = None
+
+
+class _ChatUsage(_Struct):
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+    prompt_tokens_details: _ChatDetails | None = None
+    completion_tokens_details: _ReasoningDetails | None = None
+    prompt_cache_hit_tokens: int | None = None
+
+    def tokens(self) -> Tokens | None:
+        """Normal form, or `None` when the object is empty."""
+        if self.prompt_tokens is None and self.completion_tokens is None:
+            return None
+        details = self.prompt_tokens_details or _ChatDetails()
+        cached = details.cached_tokens or self.prompt_cache_hit_tokens or 0
+        written = details.cache_write_tokens or 0
+        reasoning = (self.completion_tokens_details or _ReasoningDetails()).reasoning_tokens or 0
+        return Tokens(
+            input=max(0, (self.prompt_tokens or 0) - cached - written),
+            cache_read=cached,
+            cache_write=written,
+            output=self.completion_tokens or 0,
+            reasoning=reasoning,
+        )
+
+
+class _ChatDelta(_Struct):
+    content: str | None = None
+    reasoning_content: str | None = None
+    reasoning: str | None = None
+    tool_calls: msgspec.Raw | None = None
+
+    def size(self) -> int:
+        """Bytes of what was written, roughly."""
+        text = len(self.content or "") + len(self.reasoning_content or self.reasoning or "")
+        return text + len(self.tool_calls or b"")
+
+
+class _ChatChoice(_Struct):
+    delta: _ChatDelta | None = None
+    usage: _ChatUsage | None = None
+
+
+class _Groq(_Struct):
+    usage: _ChatUsage | None = None
+
+
+class _ChatChunk(_Struct):
+    model: str | None = None
+    usage: _ChatUsage | None = None
+    choices: list[_ChatChoice] | None = None
+    service_tier: str | None = None
+    error: msgspec.Raw | None = None
+    x_groq: _Groq | None = None
+
+
+class ChatMeter(Meter):
+    """OpenAI chat completions, and embeddings, whose counts look the same."""
+
+    _chunk: ClassVar = msgspec.json.Decoder(_ChatChunk)
+
+    def _event(self, data: bytes) -> bool:
+        if not data or data == b"[DONE]":
+            return True
+        chunk = self._chunk.decode(data)
+        self._note(chunk)
+        choices = chunk.choices or []
+        for choice in choices:
+            if choice.delta is not None:
+                self.text_bytes += choice.delta.size()
+        return not (self._strip and chunk.usage is not None and not choices and chunk.error is None)
+
+    def _note(self, chunk: _ChatChunk) -> None:
+        self.model = chunk.model or self.model
+        self.tier = chunk.service_tier or self.tier
+        self.has_failed |= chunk.error is not None
+        found = chunk.usage or (chunk.x_groq.usage if chunk.x_groq else None)
+        found = found or next((c.usage for c in chunk.choices or () if c.usage), None)
+        if found is not None and (tokens := found.tokens()) is not None:
+            self.tokens = tokens
+            self.is_final = not chunk.choices or found is not chunk.usage
+
+    def _whole(self, data: bytes) -> None:
+        self._note(self._chunk.decode(data))
+        self.is_final = self.tokens is not None
+
+
+class _CacheCreation(_Struct):
+    ephemeral_5m_input_tokens: int | None = None
+    ephemeral_1h_input_tokens: int | None = None
+
+
+class _ServerTools(_Struct):
+    web_search_requests: int | None = None
+
+
+class _MessagesUsage(_Struct):
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    cache_read_input_tokens: int | None = None
+    cache_creation_input_tokens: int | None = None
+    cache_creation: _CacheCreation | None = None
+    server_tool_use: _ServerTools | None = None
+    service_tier: str | None = None
+
+    def over(self, old: Tokens | None) -> Tokens | None:
+        """The counts after this report: a field that it names replaces the old one."""
+        if self.input_tokens is None and self.output_tokens is None:
+            return old
+        old = old or Tokens()
+        hour = self.cache_creation.ephemeral_1h_input_tokens if self.cache_creation else None
+        hour = old.cache_write_1h if hour is None else hour
+        written = self.cache_creation_input_tokens
+        searches = self.server_tool_use.web_search_requests if self.server_tool_use else None
+        return Tokens(
+            input=_or(self.input_tokens, old.input),
+            output=_or(self.output_tokens, old.output),
+            cache_read=_or(self.cache_read_input_tokens, old.cache_read),
+            cache_write=old.cache_write if written is None else max(0, written - hour),
+            cache_write_1h=hour,
+            web_searches=_or(searches, old.web_searches),
+        )
+
+
+def _or(new: int | None, old: int) -> int:
+    return old if new is None else new
+
+
+class _MessagesDelta(_Struct):
+    text: str | None = None
+    thinking: str | None = None
+    partial_json: str | None = None
+
+
+class _Message(_Struct):
+    model: str | None = None
+    usage: _MessagesUsage | None = None
+
+
+class _MessagesEvent(_Struct):
+    type: str = ""
+    message: _Message | None = None
+    delta: _MessagesDelta | None = None
+    usage: _MessagesUsage | None = None
+
+
+class MessagesMeter(Meter):
+    """Anthropic messages."""
+
+    _decoder: ClassVar = msgspec.json.Decoder(_MessagesEvent)
+    _reply: ClassVar = msgspec.json.Decoder(_Message)
+
+    def _event(self, data: bytes) -> bool:
+        if not data:
+            return True
+        event = self._decoder.decode(data)
+        if event.message is not None:
+            self.model = event.message.model or self.model
+            self._note(event.message.usage)
+        if event.delta is not None:
+            written = event.delta.text or event.delta.thinking or event.delta.partial_json or ""
+            self.text_bytes += len(written)
+        if event.usage is not None:
+            self._note(event.usage)
+            self.is_final = self.tokens is not None and event.usage.output_tokens is not None
+        self.has_failed |= event.type == "error"
+        return True
+
+    def _note(self, usage: _MessagesUsage | None) -> None:
+        if usage is not None:
+            self.tokens = usage.over(self.tokens)
+            self.tier = usage.service_tier or self.tier
+
+    def _whole(self, data: bytes) -> None:
+        message = self._reply.decode(data)
+        self.model = message.model or ""
+        self._note(message.usage)
+        self.is_final = self.tokens is not None
+
+
+class _InputDetails(_Struct):
+    cached_tokens: int | None = None
+    cache_write_tokens: int | None = None
+
+
+class _ResponsesUsage(_Struct):
+    input_tokens: int = 0
+    output_tokens: int = 0
+    input_tokens_details: _InputDetails | None = None
+    output_tokens_details: _ReasoningDetails | None = None
+
+    def tokens(self) -> Tokens:
+        """Normal form."""
+        details = self.input_tokens_details or _InputDetails()
+        cached, written = details.cached_tokens or 0, details.cache_write_tokens or 0
+        reasoning = (self.output_tokens_details or _ReasoningDetails()).reasoning_tokens or 0
+        fresh = max(0, self.input_tokens - cached - written)
+        return Tokens(
+            input=fresh,
+            cache_read=cached,
+            cache_write=written,
+            output=self.output_tokens,
+            reasoning=reasoning,
+        )
+
+
+class _Response(_Struct):
+    model: str | None = None
+    usage: _ResponsesUsage | None = None
+    service_tier: str | None = None
+
+
+class _ResponsesEvent(_Struct):
+    type: str = ""
+    response: _Response | None = None
+    delta: Any = None
+
+
+class ResponsesMeter(Meter):
+    """OpenAI responses: the counts come with the event that ends the response."""
+
+    _decoder: ClassVar = msgspec.json.Decoder(_ResponsesEvent)
+    _reply: ClassVar = msgspec.json.Decoder(_Response)
+
+    def _event(self, data: bytes) -> bool:
+        if not data or data == b"[DONE]":
+            return True
+        event = self._decoder.decode(data)
+        if event.response is not None:
+            self._note(event.response)
+        if isinstance(event.delta, str):
+            self.text_bytes += len(event.delta)
+        self.has_failed |= event.type in ("error", "response.failed")
+        return True
+
+    def _note(self, response: _Response) -> None:
+        self.model = response.model or self.model
+        self.tier = response.service_tier or self.tier
+        if response.usage is not None:
+            self.tokens, self.is_final = response.usage.tokens(), True
+
+    def _whole(self, data: bytes) -> None:
+        self._note(self._reply.decode(data))
+
+
+class _GeminiUsage(_Struct):
+    promptTokenCount: int | None = None  # noqa: N815 the vendor's names
+    candidatesTokenCount: int | None = None  # noqa: N815
+    thoughtsTokenCount: int | None = None  # noqa: N815
+    cachedContentTokenCount: int | None = None  # noqa: N815
+    toolUsePromptTokenCount: int | None = None  # noqa: N815
+
+    def tokens(self) -> Tokens:
+        """Normal form: thoughts are output, the prompts of tools are input."""
+        cached, thoughts = self.cachedContentTokenCount or 0, self.thoughtsTokenCount or 0
+        prompt = (self.promptTokenCount or 0) + (self.toolUsePromptTokenCount or 0)
+        output = (self.candidatesTokenCount or 0) + thoughts
+        return Tokens(input=max(0, prompt - cached), cache_read=cached, output=output, reasoning=thoughts)
+
+
+class _GeminiReply(_Struct):
+    usageMetadata: _GeminiUsage | None = None  # noqa: N815
+    modelVersion: str | None = None  # noqa: N815
+    candidates: list[dict[str, Any]] | None = None
+    error: msgspec.Raw | None = None
+
+
+class GeminiMeter(Meter):
+    """Gemini generateContent, as events or as one JSON array that arrives in pieces."""
+
+    _decoder: ClassVar = msgspec.json.Decoder(_GeminiReply)
+    _many: ClassVar = msgspec.json.Decoder(list[_GeminiReply] | _GeminiReply)
+
+    def _event(self, data: bytes) -> bool:
+        if data:
+            self._note(self._decoder.decode(data), len(data))
+        return True
+
+    def _note(self, reply: _GeminiReply, size: int) -> None:
+        self.model = reply.modelVersion or self.model
+        self.has_failed |= reply.error is not None
+        if reply.usageMetadata is not None:
+            self.tokens = reply.usageMetadata.tokens()
+            self.is_final = any("finishReason" in candidate for candidate in reply.candidates or ())
+        else:
+            self.text_bytes += size
+
+    def _whole(self, data: bytes) -> None:
+        found = self._many.decode(data)
+        for reply in found if isinstance(found, list) else [found]:
+            self._note(reply, 0)
+        self.is_final = self.tokens is not None
+
+
+class NoMeter(Meter):
+    """For calls that cost nothing: counting tokens, listing models."""
+
+    def _event(self, data: bytes) -> bool:
+        return True
+
+    def _whole(self, data: bytes) -> None:
+        self.tokens, self.is_final = Tokens(), True

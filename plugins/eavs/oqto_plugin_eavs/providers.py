@@ -1,0 +1,266 @@
+"""
+Providers: what kinds there are, how each is addressed and paid, and which are in use.
+
+The registry is swapped entry by entry while calls run; a running call keeps the provider it began with.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+from urllib.parse import urlsplit
+
+import msgspec
+
+from oqto_platform.errors import Invalid
+from oqto_platform.types import ModelInfo, ModelSource
+
+from . import prices
+from .upstream import Url
+
+if TYPE_CHECKING:
+    from .routing import Route
+    from .upstream import Headers
+
+Api = Literal["openai-completions", "openai-responses", "anthropic-messages", "google-generative-ai"]
+NAME = re.compile(r"^[a-z0-9][a-z0-9_-]{0,62}$")
+RESERVED = {"p", "v1", "v1beta", "health", "metrics", "models"}
+THINKS = re.compile(
+    r"(^|/)(o\d|gpt-5|gpt-oss|claude-(opus|sonnet|haiku)-[4-9]|gemini-(2\.5|3)|deepseek-r|magistral|grok-[4-9])|reason|think"
+)
+SEES = re.compile(r"(^|/)(gpt-4o|gpt-4\.1|gpt-5|o[34]|claude|gemini|pixtral|grok-[4-9])")
+
+
+class Kind(msgspec.Struct, frozen=True):
+    """What is known about a vendor: address, key header, dialects, price list, and pi's name for the wire."""
+
+    title: str
+    base_url: str
+    auth: Literal["bearer", "x-api-key", "x-goog-api-key", "api-key", "none"]
+    actions: tuple[str, ...]
+    prices: str
+    api: Api
+
+
+_CHAT = ("chat", "embeddings", "models")
+KINDS: dict[str, Kind] = {
+    "openai": Kind(
+        "OpenAI", "https://api.openai.com/v1", "bearer", (*_CHAT, "responses"), "openai", "openai-responses"
+    ),
+    "anthropic": Kind(
+        "Anthropic",
+        "https://api.anthropic.com",
+        "x-api-key",
+        ("messages", "count", "models"),
+        "anthropic",
+        "anthropic-messages",
+    ),
+    "google": Kind(
+        "Google Gemini",
+        "https://generativelanguage.googleapis.com/v1beta",
+        "x-goog-api-key",
+        ("gemini", "count", "models"),
+        "google",
+        "google-generative-ai",
+    ),
+    "azure": Kind("Azure OpenAI", "", "api-key", (*_CHAT, "responses"), "azure", "openai-responses"),
+    "openrouter": Kind(
+        "OpenRouter", "https://openrouter.ai/api/v1", "bearer", _CHAT, "openrouter", "openai-completions"
+    ),
+    "groq": Kind("Groq", "https://api.groq.com/openai/v1", "bearer", _CHAT, "groq", "openai-completions"),
+    "mistral": Kind("Mistral", "https://api.mistral.ai/v1", "bearer", _CHAT, "mistral", "openai-completions"),
+    "deepseek": Kind(
+        "DeepSeek", "https://api.deepseek.com/v1", "bearer", _CHAT, "deepseek", "openai-completions"
+    ),
+    "xai": Kind("xAI", "https://api.x.ai/v1", "bearer", _CHAT, "x-ai", "openai-completions"),
+    "ollama": Kind("Ollama", "http://127.0.0.1:11434/v1", "none", _CHAT, "", "openai-completions"),
+    "openai-compatible": Kind(
+        "OpenAI-compatible", "", "bearer", (*_CHAT, "responses"), "", "openai-completions"
+    ),
+    "demo": Kind("Demo model (no key needed)", "", "none", ("chat", "models"), "", "openai-completions"),
+}
+
+
+class ModelCost(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A price that overrides the table, USD per million tokens."""
+
+    input: float
+    output: float
+    cache_read: float | None = None
+    cache_write: float | None = None
+
+
+class Provider(msgspec.Struct, frozen=True, kw_only=True):
+    """One upstream. `api_key` is the text itself or `env:NAME` / `file:PATH`, read at each use."""
+
+    name: str
+    kind: str
+    base_url: str = ""
+    api_key: str = ""
+    title: str = ""
+    models: tuple[str, ...] = ()
+    aliases: dict[str, str] = {}
+    prices: dict[str, ModelCost] = {}
+    headers: dict[str, str] = {}
+    allow_unpriced: bool = False
+    source: Literal["config", "admin", "built in"] = "admin"
+
+    @property
+    def about(self) -> Kind:
+        """The facts of its kind."""
+        return KINDS[self.kind]
+
+    @property
+    def is_demo(self) -> bool:
+        """Whether it answers from inside, without a real model."""
+        return self.kind == "demo"
+
+    def key(self) -> str:
+        """The secret to send; raises `Invalid` when the reference leads nowhere."""
+        return resolve(self.api_key, self.name)
+
+    def checked(self) -> Provider:
+        """This provider when it can work; raises `Invalid` that names the field and the repair."""
+        if not NAME.match(self.name) or self.name in RESERVED:
+            raise Invalid(
+                f"provider name {self.name!r}: use lower-case letters, digits, - and _", field="name"
+            )
+        if self.kind not in KINDS:
+            raise Invalid(f"provider kind {self.kind!r} is unknown; known: {', '.join(KINDS)}", field="kind")
+        if not self.is_demo:
+            _check_url(self.base_url or self.about.base_url, self.name)
+        return self
+
+    def price(self, model: str, tier: str = "", at: float | None = None) -> prices.Price | None:
+        """What `model` costs here, or `None` when nobody said."""
+        if (own := self.prices.get(model)) is not None:
+            return prices.flat_price(f"{self.name}:{model}", **msgspec.structs.asdict(own))
+        if self.is_demo or self.kind == "ollama":
+            return prices.FREE
+        found = prices.find(self.about.prices, model, tier=tier, at=at)
+        return prices.FREE if found is None and self.allow_unpriced else found
+
+    def url(self, route: Route, query: str) -> Url:
+        """Where a call of `route` goes."""
+        base = (self.base_url or self.about.base_url).rstrip("/")
+        if self.kind == "anthropic":
+            base = base.removesuffix("/v1") + "/v1"
+        elif self.kind == "azure":
+            base = base.removesuffix("/openai/v1") + "/openai/v1"
+        return Url.of(f"{base}/{route.path}" + (f"?{query}" if query else ""))
+
+    def auth(self) -> Headers:
+        """The headers that carry the provider's own key."""
+        extra = [
+            (name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in self.headers.items()
+        ]
+        if not (secret := self.key()) or self.about.auth == "none":
+            return extra
+        if self.about.auth == "bearer":
+            return [(b"authorization", b"Bearer " + secret.encode("latin-1")), *extra]
+        return [(self.about.auth.encode(), secret.encode("latin-1")), *extra]
+
+    def offered(self) -> tuple[str, ...]:
+        """Models to choose from: those listed, else those that the price table knows for chatting."""
+        if self.is_demo:
+            return ("demo",)
+        if self.models:
+            return (*self.models, *(name for name in self.aliases if name not in self.models))
+        known = prices.table().providers.get(self.about.prices)
+        return tuple(m.id for m in known.models if {"input", "output"} <= set(m.prices[-1])) if known else ()
+
+    def info(self, model: str) -> ModelInfo:
+        """A model as an agent should know it."""
+        price = self.price(self.aliases.get(model, model)) or prices.FREE
+        thinks, context = self.is_demo or bool(THINKS.search(model)), price.context or 128_000
+        usd = [rate[0] / 1e9 for rate in (price.input, price.output, price.cache_read, price.cache_write)]
+        return ModelInfo(
+            id=model,
+            name="Demo (no real model)" if self.is_demo else price.name or model,
+            reasoning=thinks,
+            input=("text", "image") if SEES.search(model) else ("text",),
+            context_window=context,
+            max_tokens=min(32_000 if thinks else 8_192, context),
+            cost_input=usd[0],
+            cost_output=usd[1],
+            cost_cache_read=usd[2],
+            cost_cache_write=usd[3],
+        )
+
+    def model_source(self, proxy_url: str, key_env: str) -> ModelSource:
+        """This provider as an agent sees it: behind the proxy, with a virtual key."""
+        ends = {"anthropic-messages": "", "google-generative-ai": "/v1beta"}
+        return ModelSource(
+            name=self.name,
+            title=self.title or self.about.title,
+            api=self.about.api,
+            base_url=f"{proxy_url}/p/{self.name}{ends.get(self.about.api, '/v1')}",
+            key_env=key_env,
+            models=tuple(self.info(model) for model in self.offered()),
+            is_demo=self.is_demo,
+        )
+
+
+DEMO = Provider(name="demo", kind="demo", source="built in")
+
+
+def resolve(reference: str, name: str) -> str:
+    """The secret behind `env:NAME`, `file:PATH` or the text itself."""
+    kind, _, target = reference.partition(":")
+    if kind == "env":
+        if target not in os.environ:
+            raise Invalid(
+                f"provider {name}: api_key names the environment variable {target}, which is not set"
+            )
+        return os.environ[target]
+    if kind != "file":
+        return reference
+    try:
+        return Path(target).expanduser().read_text().strip()
+    except OSError as exc:
+        raise Invalid(f"provider {name}: api_key names the file {target}: {exc.strerror}") from exc
+
+
+def _check_url(url: str, name: str) -> None:
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise Invalid(f"provider {name}: base_url {url!r} must look like https://host/v1", field="base_url")
+    if parts.username or parts.password:
+        raise Invalid(f"provider {name}: base_url holds a password; put it in api_key", field="base_url")
+
+
+class Registry:
+    """The providers in use, by name. `demo` is always there."""
+
+    def __init__(self) -> None:
+        self._providers: dict[str, Provider] = {DEMO.name: DEMO}
+
+    def __iter__(self) -> object:
+        return iter(self._providers)
+
+    def names(self) -> list[str]:
+        """Every name, `demo` included."""
+        return list(self._providers)
+
+    def all(self) -> list[Provider]:
+        """Real ones first, in alphabetical order, the demo last."""
+        return sorted(self._providers.values(), key=lambda p: (p.is_demo, p.name))
+
+    def get(self, name: str) -> Provider | None:
+        """The provider of that name."""
+        return self._providers.get(name)
+
+    def put(self, provider: Provider) -> None:
+        """Add or replace one."""
+        self._providers[provider.name] = provider
+
+    def drop(self, name: str) -> None:
+        """Forget one; the built-in demo comes back in its place."""
+        self._providers.pop(name, None)
+        self._providers.setdefault(DEMO.name, DEMO)
+
+    def with_model(self, model: str) -> Provider | None:
+        """The provider that offers `model`, real ones before the demo."""
+        return next((p for p in self.all() if model in p.offered()), None)

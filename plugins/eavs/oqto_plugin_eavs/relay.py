@@ -1,0 +1,138 @@
+"""One reply on its way: from the provider through a meter to the client, never more than a little held."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+from . import refusals
+from .sse import Events, payload
+from .upstream import UpstreamFailed
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from .meters import Meter
+    from .refusals import Dialect
+    from .upstream import Headers, Reply
+
+    Send = Callable[[dict[str, Any]], Awaitable[None]]
+
+QUIET_S = 15.0
+WHOLE_LIMIT = 64 * 2**20
+DROPPED = {
+    b"connection",
+    b"keep-alive",
+    b"transfer-encoding",
+    b"te",
+    b"trailer",
+    b"upgrade",
+    b"proxy-authenticate",
+    b"proxy-connection",
+    b"content-length",
+    b"set-cookie",
+    b"alt-svc",
+    b"strict-transport-security",
+}
+KEEP_ALIVE = b": keep-alive\n\n"
+
+
+class OutOfMoney(Exception):
+    """The reply outgrew what was set aside, and there is no more."""
+
+
+def passed_on(headers: Headers, request_id: bytes) -> Headers:
+    """The provider's headers for the client, and ours."""
+    kept = [pair for pair in headers if pair[0] not in DROPPED]
+    return [*kept, (b"x-eavs-request-id", request_id)]
+
+
+def is_event_stream(reply: Reply) -> bool:
+    """Whether the reply is server-sent events."""
+    return any(
+        name == b"content-type" and value.startswith(b"text/event-stream") for name, value in reply.headers
+    )
+
+
+async def whole(reply: Reply) -> bytes:
+    """A plain reply, complete."""
+    parts, size = [], 0
+    while (part := await reply.chunk()) is not None:
+        parts.append(part)
+        size += len(part)
+        if size > WHOLE_LIMIT:
+            raise UpstreamFailed("the provider's reply is too large", was_sent=True)
+    return parts[0] if len(parts) == 1 else b"".join(parts)
+
+
+class Stream:
+    """Server-sent events on their way. `written` is told after each piece and may raise `OutOfMoney`."""
+
+    def __init__(
+        self, reply: Reply, meter: Meter, send: Send, *, strips: bool, written: Callable[[], None]
+    ) -> None:
+        self._reply, self._meter, self._send = reply, meter, send
+        self._strips, self._written = strips, written
+        self._events = Events()
+
+    async def run(self, dialect: Dialect, request_id: str) -> str:
+        """Relay until the end; answers the outcome: `done` or `cut`."""
+        try:
+            while (data := await self._reply.chunk(QUIET_S)) is not None:
+                await self._pass(data)
+                self._written()
+            await self._put(self._read_rest())
+        except UpstreamFailed as exc:
+            return await self._break(dialect, exc.detail, request_id)
+        except OutOfMoney as exc:
+            return await self._break(dialect, str(exc), request_id)
+        return "done"
+
+    async def _pass(self, data: bytes) -> None:
+        if not data:
+            await self._put(KEEP_ALIVE if self._events.at_border else b"")
+            return
+        events = self._events.feed(data)
+        if self._strips:
+            await self._put(b"".join([event for event in events if self._meter.event(payload(event))]))
+            return
+        for event in events:
+            self._meter.event(payload(event))
+        await self._put(data)
+
+    def _read_rest(self) -> bytes:
+        rest = self._events.rest()
+        is_shown = self._meter.event(payload(rest)) if rest else True
+        return rest if self._strips and is_shown else b""
+
+    async def _break(self, dialect: Dialect, sentence: str, request_id: str) -> str:
+        border = b"" if self._events.at_border else b"\n\n"
+        await self._put(border + refusals.event(dialect, sentence, request_id))
+        return "cut"
+
+    async def _put(self, data: bytes) -> None:
+        if data:
+            await self._send({"type": "http.response.body", "body": data, "more_body": True})
+
+
+class Leaving:
+    """
+    Notices that the client has gone and cancels the task that serves it.
+
+    Under ASGI a send to a client that left succeeds silently, so only `receive` tells.
+    """
+
+    def __init__(self, receive: Callable[[], Awaitable[dict[str, Any]]], serving: asyncio.Task[Any]) -> None:
+        self.has_left = False
+        self._serving = serving
+        self._task = asyncio.get_running_loop().create_task(self._watch(receive))
+
+    async def _watch(self, receive: Callable[[], Awaitable[dict[str, Any]]]) -> None:
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        self.has_left = True
+        self._serving.cancel()
+
+    def stop(self) -> None:
+        """The reply is complete; nobody needs watching."""
+        self._task.cancel()

@@ -1,0 +1,117 @@
+"""
+Which call a path means, and which key came with it.
+
+    /p/NAME/v1/chat/completions    at the provider NAME       /NAME/v1/…    the same, in EAVS's own form
+    /v1/chat/completions           at the provider that offers the model
+
+Clients put their own `/v1` behind the base URL they are given, so it may stand there twice.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+from urllib.parse import parse_qsl, unquote, urlencode
+
+from . import meters
+from .refusals import Refused
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from .refusals import Dialect
+
+ENDPOINTS: dict[str, tuple[str, Dialect]] = {
+    "chat/completions": ("chat", "chat"),
+    "messages": ("messages", "messages"),
+    "messages/count_tokens": ("count", "messages"),
+    "responses": ("responses", "responses"),
+    "embeddings": ("embeddings", "embeddings"),
+    "models": ("models", "chat"),
+}
+GEMINI = re.compile(r"^models/([^/]+):(generateContent|streamGenerateContent|countTokens)$")
+VERSION = re.compile(r"^(?:v1beta|v1|api)/")
+METERS = {
+    "chat": meters.ChatMeter,
+    "embeddings": meters.ChatMeter,
+    "messages": meters.MessagesMeter,
+    "responses": meters.ResponsesMeter,
+    "gemini": meters.GeminiMeter,
+}
+
+
+@dataclass(slots=True, frozen=True)
+class Route:
+    """A call: its `action`, in which `dialect`, at which `provider` (empty: whoever has the model)."""
+
+    action: str
+    dialect: Dialect
+    provider: str
+    path: str
+    model: str = ""
+
+    @property
+    def is_free(self) -> bool:
+        """Whether no provider bills for it."""
+        return self.action in ("count", "models")
+
+    @property
+    def is_stream(self) -> bool:
+        """Whether the path alone says that the reply is a stream."""
+        return self.path.endswith(":streamGenerateContent")
+
+
+def route(path: str, providers: Iterable[str]) -> Route:
+    """The call of a path; raises `Refused` (404) for any that this proxy does not meter."""
+    provider, rest = _split(path.strip("/"), set(providers))
+    while match := VERSION.match(rest):
+        rest = rest[match.end() :]
+    if match := GEMINI.match(rest):
+        action = "count" if match.group(2) == "countTokens" else "gemini"
+        return Route(action, "gemini", provider, rest, unquote(match.group(1)))
+    if rest.startswith("models/"):
+        return Route("models", "chat", provider, "models", unquote(rest.removeprefix("models/")))
+    if rest not in ENDPOINTS:
+        raise Refused(
+            404, "unknown_path", f"There is nothing at {path}. Paths that are not metered are not relayed."
+        )
+    action, dialect = ENDPOINTS[rest]
+    return Route(action, dialect, provider, rest)
+
+
+def _split(path: str, providers: set[str]) -> tuple[str, str]:
+    head, _, rest = path.partition("/")
+    if head == "p":
+        name, _, rest = rest.partition("/")
+        return unquote(name), rest
+    return (head, rest) if head in providers else ("", path)
+
+
+def dialect_of(path: str) -> Dialect:
+    """The dialect of a path that may not be understood otherwise, for the refusal."""
+    if "messages" in path:
+        return "messages"
+    if "generateContent" in path.replace("streamG", "g") or "v1beta" in path:
+        return "gemini"
+    return "responses" if path.endswith("responses") else "chat"
+
+
+def secret_of(headers: dict[bytes, bytes], query: bytes) -> str:
+    """The key of a request, wherever its client library puts it; empty without one."""
+    bearer = headers.get(b"authorization", b"")
+    if bearer[:7].lower() == b"bearer ":
+        return bearer[7:].strip().decode("latin-1")
+    for name in (b"x-api-key", b"x-goog-api-key", b"api-key"):
+        if name in headers:
+            return headers[name].strip().decode("latin-1")
+    return dict(parse_qsl(query.decode("latin-1"))).get("key", "") if b"key=" in query else ""
+
+
+def without_key(query: bytes) -> str:
+    """The query string without `key`."""
+    if b"key=" not in query:
+        return query.decode("latin-1")
+    return urlencode(
+        [pair for pair in parse_qsl(query.decode("latin-1"), keep_blank_values=True) if pair[0] != "key"]
+    )

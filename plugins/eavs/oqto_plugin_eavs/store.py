@@ -1,0 +1,157 @@
+"""
+The ledger's file: SQLite in WAL mode behind one writer thread that commits in batches.
+
+A future from `write` is done once its statements are durable. What fails for one writer never takes the
+others of its batch along, and a full or locked disk is told to whoever waits.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+import threading
+from collections import deque
+from typing import TYPE_CHECKING, Any
+
+from oqto_platform.errors import OqtoError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+BUSY_MS = 3_000
+BATCH = 512
+Statement = tuple[str, tuple[Any, ...]]
+
+SCHEMA = (
+    """
+    CREATE TABLE wallets (
+        id TEXT PRIMARY KEY, kind TEXT NOT NULL, parent TEXT, name TEXT NOT NULL, reservation TEXT NOT NULL,
+        limit_nusd INTEGER, window TEXT NOT NULL, created_at REAL NOT NULL
+    );
+    CREATE TABLE keys (
+        hash BLOB PRIMARY KEY, id TEXT NOT NULL UNIQUE, wallet TEXT NOT NULL REFERENCES wallets(id),
+        name TEXT NOT NULL, created_at REAL NOT NULL, expires_at REAL, revoked_at REAL,
+        rpm INTEGER, models TEXT NOT NULL, providers TEXT NOT NULL
+    );
+    CREATE INDEX keys_by_wallet ON keys(wallet);
+    CREATE TABLE calls (
+        id TEXT PRIMARY KEY, wallet TEXT NOT NULL, account TEXT NOT NULL, workspace TEXT NOT NULL, key_id TEXT NOT NULL,
+        provider TEXT NOT NULL, model TEXT NOT NULL, dialect TEXT NOT NULL, priced_as TEXT NOT NULL,
+        state TEXT NOT NULL, outcome TEXT NOT NULL DEFAULT '', status INTEGER NOT NULL DEFAULT 0,
+        hold_nusd INTEGER NOT NULL, cost_nusd INTEGER NOT NULL DEFAULT 0, is_estimated INTEGER NOT NULL DEFAULT 0,
+        input INTEGER NOT NULL DEFAULT 0, cache_read INTEGER NOT NULL DEFAULT 0, cache_write INTEGER NOT NULL DEFAULT 0,
+        cache_write_1h INTEGER NOT NULL DEFAULT 0, output INTEGER NOT NULL DEFAULT 0, reasoning INTEGER NOT NULL DEFAULT 0,
+        web_searches INTEGER NOT NULL DEFAULT 0, started_at REAL NOT NULL, ended_at REAL
+    ) WITHOUT ROWID;
+    CREATE INDEX calls_by_wallet ON calls(wallet, started_at, cost_nusd);
+    CREATE INDEX calls_pending ON calls(state) WHERE state = 'pending';
+    CREATE TABLE providers (
+        name TEXT PRIMARY KEY, source TEXT NOT NULL, body BLOB NOT NULL, secret BLOB NOT NULL, updated_at REAL NOT NULL
+    );
+    """,
+)
+"""One script per version of the file; `PRAGMA user_version` counts how many ran."""
+
+
+class StoreFailed(OqtoError):
+    """The ledger cannot be written, so no call may leave."""
+
+    code, status, title = "ledger-unavailable", 503, "Ledger unavailable"
+
+
+class Store:
+    """One ledger file. Open it inside a running loop."""
+
+    def __init__(self, path: Path, *, is_durable: bool = True) -> None:
+        self.path = path
+        self.failure = ""
+        self._loop = asyncio.get_running_loop()
+        self._queue: deque[tuple[Sequence[Statement], asyncio.Future[None]]] = deque()
+        self._wake = threading.Event()
+        self._is_closing = False
+        self._connection = _connect(path, is_durable=is_durable)
+        self._thread = threading.Thread(target=self._run, name="ledger-writer", daemon=True)
+        self._thread.start()
+
+    def write(self, *statements: Statement) -> asyncio.Future[None]:
+        """Queue statements as one transaction; the future is done when they are on disk."""
+        done = self._loop.create_future()
+        self._queue.append((statements, done))
+        self._wake.set()
+        return done
+
+    async def read(self, sql: str, values: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+        """Rows of a query, from a connection of its own."""
+        return await asyncio.to_thread(self._read, sql, values)
+
+    def _read(self, sql: str, values: tuple[Any, ...]) -> list[tuple[Any, ...]]:
+        connection = sqlite3.connect(self.path, timeout=BUSY_MS / 1000)
+        try:
+            return connection.execute(sql, values).fetchall()
+        finally:
+            connection.close()
+
+    async def close(self) -> None:
+        """Write what is queued and close the file."""
+        self._is_closing = True
+        self._wake.set()
+        await asyncio.to_thread(self._thread.join, 2.0)
+
+    def _run(self) -> None:
+        while True:
+            self._wake.wait()
+            self._wake.clear()
+            while self._queue:
+                batch = [self._queue.popleft() for _ in range(min(len(self._queue), BATCH))]
+                self._commit(batch)
+            if self._is_closing:
+                self._connection.close()
+                return
+
+    def _commit(self, batch: list[tuple[Sequence[Statement], asyncio.Future[None]]]) -> None:
+        failure = self._execute([statement for statements, _ in batch for statement in statements])
+        if failure is not None and len(batch) > 1:
+            for one in batch:
+                self._commit([one])
+            return
+        self.failure = str(failure or "")
+        if not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(_tell, [done for _, done in batch], failure)
+
+    def _execute(self, statements: Sequence[Statement]) -> sqlite3.Error | None:
+        try:
+            self._connection.execute("BEGIN IMMEDIATE")
+            for sql, values in statements:
+                self._connection.execute(sql, values)
+            self._connection.execute("COMMIT")
+        except sqlite3.Error as exc:
+            if self._connection.in_transaction:
+                self._connection.execute("ROLLBACK")
+            return exc
+        return None
+
+
+def _tell(waiters: list[asyncio.Future[None]], failure: sqlite3.Error | None) -> None:
+    for done in waiters:
+        if done.done():
+            continue
+        if failure is None:
+            done.set_result(None)
+        else:
+            done.set_exception(
+                StoreFailed(f"the ledger cannot be written ({failure}); free the disk or its lock")
+            )
+
+
+def _connect(path: Path, *, is_durable: bool) -> sqlite3.Connection:
+    path.touch(mode=0o600, exist_ok=True)
+    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=BUSY_MS / 1000)
+    connection.execute("PRAGMA journal_mode=WAL")
+    connection.execute(f"PRAGMA synchronous={'FULL' if is_durable else 'NORMAL'}")
+    version = connection.execute("PRAGMA user_version").fetchone()[0]
+    if version > len(SCHEMA):
+        raise StoreFailed(f"{path} was written by a newer version of oqto-eavs; install that version again")
+    for number, script in enumerate(SCHEMA[version:], start=version + 1):
+        connection.executescript(f"BEGIN; {script} PRAGMA user_version={number}; COMMIT;")
+    return connection
