@@ -8,13 +8,11 @@ import os
 import sys
 from pathlib import Path
 
-# structlog loads rich for its pretty tracebacks when it finds it: 10 MB that a daemon per user cannot spare.
-_HIDDEN = {name: sys.modules.setdefault(name, None) for name in ("rich",)}  # type: ignore[arg-type]
-import structlog  # noqa: E402
+from oqto_runner.slim import without
 
-for _name, _module in _HIDDEN.items():
-    if _module is None:
-        sys.modules.pop(_name, None)
+with without("bz2", "greenlet", "lzma", "rich", "typing_extensions"):
+    import msgspec as _msgspec  # noqa: F401 - loaded here, where its optional companions are out of reach
+    import structlog
 
 LEVELS = ("debug", "info", "warning", "error")
 
@@ -37,8 +35,9 @@ def main(argv: list[str] | None = None) -> int:
 
 
 async def _serve(arguments: argparse.Namespace) -> None:
-    from oqto_runner import config, listen
-    from oqto_runner.daemon import Daemon, Options
+    from oqto_platform.config import locate
+    from oqto_runner import listen
+    from oqto_runner.daemon import Options
 
     options = Options(
         socket=arguments.socket or listen.default_path(),
@@ -46,7 +45,7 @@ async def _serve(arguments: argparse.Namespace) -> None:
         runner_id=arguments.runner_id,
         allowed_uids=frozenset(arguments.allow_uid),
         idle_exit_s=arguments.idle_exit_s,
-        config=arguments.config or config.default_path(),
+        config=locate(os.environ, arguments.config),
         disabled=tuple(arguments.disable_plugin),
         only=tuple(arguments.only_plugin),
     )
@@ -80,7 +79,7 @@ def _parser() -> argparse.ArgumentParser:
         default=_default_state_dir(),
         help="event logs and agent homes (default: %(default)s)",
     )
-    add("--config", type=Path, help="config.toml (default: $OQTO_CONFIG, then ~/.config/oqto/config.toml)")
+    add("--config", default="", help="config.toml (default: $OQTO_CONFIG, then ~/.config/oqto/config.toml)")
     add(
         "--runner-id",
         default="",

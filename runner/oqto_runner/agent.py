@@ -1,4 +1,5 @@
-"""One living agent: carries out the steps of its conversation, one at a time and in order.
+"""
+One living agent: carries out the steps of its conversation, one at a time and in order.
 
 Everything that happens to a session (a line of the agent, a command of a person, time passing, the end)
 goes through one task, so a log never sees two steps at once and a command never overtakes its own effects.
@@ -306,20 +307,18 @@ class Agent:
 
     async def _finish(self) -> None:
         """The process is gone: end what is open, say so last."""
-        self.outcome = self._judged()
+        outcome = self.outcome = self._judged()
         self._is_muted = False
-        closing = self._asked(lambda now: self._conversation.close(now, self.outcome.detail))
+        closing = self._asked(lambda now: self._conversation.close(now, outcome.detail))
         with contextlib.suppress(DiskFull):
             self._append(closing.events)
         self._give(closing, None)
         if self._log.last > self._begin:
-            self._close_log(self.outcome)
+            self._close_log(outcome)
         await self._log.synced()
         for waiting in self._waiting.values():
             if not waiting.done():
-                waiting.set_exception(
-                    AgentFailed(f"the agent ended before it answered: {self.outcome.detail}")
-                )
+                waiting.set_exception(AgentFailed(f"the agent ended before it answered: {outcome.detail}"))
 
     def _close_log(self, outcome: Outcome) -> None:
         closed = SessionClosed(

@@ -13,12 +13,13 @@ import msgspec
 from oqto_platform import wire
 from oqto_platform.errors import Forbidden, Invalid
 from oqto_platform.hooks import Hooks
-from oqto_platform.types import Check
+from oqto_platform.types import Check, WorkspaceRequest
 from oqto_runner import browse
 from oqto_runner.harness import Harness
 from oqto_runner.sessions import Sessions
 
 BROWSE_TIMEOUT_S = 10.0
+LOW_DISK_MB = 256
 
 
 class Answers:
@@ -100,7 +101,7 @@ class Answers:
             ),
             Check(
                 name="disk space",
-                ok=free_mb > 256,
+                ok=free_mb > LOW_DISK_MB,
                 detail=f"{free_mb} MiB free for event logs",
                 repair=f"free some space on the disk of {self._state_dir}",
             ),
@@ -113,7 +114,7 @@ class Answers:
         except TimeoutError as exc:
             raise Invalid(f"{path or 'the home'} did not answer within {BROWSE_TIMEOUT_S:g} s") from exc
 
-    async def _open_workspace(self, wanted: wire.WorkspaceRequest) -> wire.Opened:
+    async def _open_workspace(self, wanted: WorkspaceRequest) -> wire.Opened:
         workspace = await self._hooks.call.create_workspace(wanted)
         if workspace is None:
             raise Invalid(f"no plugin makes a workspace at {wanted.path}")

@@ -57,9 +57,7 @@ def _is_shown(entry: os.DirEntry[str], *, show_hidden: bool) -> bool:
 
 
 def _folder(entry: os.DirEntry[str]) -> Folder:
-    return Folder(
-        name=entry.name, path=entry.path, is_repository=os.path.lexists(os.path.join(entry.path, ".git"))
-    )
+    return Folder(name=entry.name, path=entry.path, is_repository=(Path(entry.path) / ".git").exists())
 
 
 def _refusal(folder: Path, exc: OSError) -> OqtoError:

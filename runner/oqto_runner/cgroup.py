@@ -1,4 +1,5 @@
-"""A control group per agent where the kernel lets us make one: then nothing can slip away from the end.
+"""
+A control group per agent where the kernel lets us make one: then nothing can slip away from the end.
 
 Under systemd the unit has `Delegate=yes`, so the runner's own group is writable. Version 2 is preferred;
 of version 1 any hierarchy that only counts will do.

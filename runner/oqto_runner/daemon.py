@@ -16,6 +16,7 @@ import structlog
 
 from oqto_platform import clock, wire
 from oqto_platform.children import PROBE_S, Child, Children
+from oqto_platform.config.sections import Runner
 from oqto_platform.errors import PluginLoadError
 from oqto_platform.hooks import Hooks, PerPlugin
 from oqto_platform.settings import Settings
@@ -26,6 +27,7 @@ from oqto_runner.harness import Harness
 from oqto_runner.scope import Reaper
 from oqto_runner.server import Server
 from oqto_runner.sessions import Sessions
+from oqto_runner.slim import give_back_memory
 
 REAP_EVERY_S = 5.0
 IDLE_PROBE_S = 0.5
@@ -81,6 +83,7 @@ class Daemon:
             await self._hooks.call.startup(PerPlugin(self._context))
             await self._sessions.recover()
             server = await asyncio.start_unix_server(self._server.serve, sock=listener, limit=wire.LIMIT)
+            give_back_memory()
             listen.notify("READY=1")
             log.info("runner ready", runner=self._runner_id, pid=os.getpid(), state_dir=str(self._state_dir))
             await self._until_end()
@@ -140,7 +143,7 @@ def _load_plugins(options: Options) -> Hooks:
 
 
 def _load_settings(options: Options, hooks: Hooks) -> Settings:
-    kinds = {"runner": config.RunnerSection, **hooks.register_all("register_config")}
+    kinds = {**config.OWN, **hooks.register_all("register_config")}
     return config.load(options.config, kinds)
 
 
@@ -159,7 +162,7 @@ def _harnesses(hooks: Hooks) -> dict[str, Harness]:
 def _runner_id(options: Options, settings: Settings) -> str:
     named: Iterable[Any] = (
         options.runner_id,
-        settings.section("runner", config.RunnerSection).runner_id,
+        settings.section("runner", Runner).runner_id,
         os.environ.get("OQTO_RUNNER_ID"),
         socket.gethostname(),
     )

@@ -1,4 +1,5 @@
-"""The append-only log of a session: the one source of its events.
+"""
+The append-only log of a session: the one source of its events.
 
 `events-*.jsonl` hold every event, rotated and capped; `history.jsonl` holds the durable ones for ever.
 An event is encoded once and written with write(2) before any follower sees it, so it survives the death
@@ -8,14 +9,15 @@ of the runner; followers relay bytes from the files at their own pace and never 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, Iterator
 from pathlib import Path
 
 import structlog
 
 from oqto_platform import canon, clock
-from oqto_platform.canon import AgentIdle, Event, MessageEnd, PASSING, ResyncRequired, SessionClosed
+from oqto_platform.canon import PASSING, AgentIdle, Event, MessageEnd, ResyncRequired, SessionClosed
 from oqto_platform.wire import Following
 from oqto_runner.reopen import Reopened, history_lines, reopen
 from oqto_runner.reserve import Reserve
@@ -101,35 +103,37 @@ class EventLog:
             self._segments.undo(self._segments.live.size - len(lines))
             raise
 
-    async def follow(self, after: int) -> AsyncIterator[Following | bytes]:
+    async def follow(self, after: int) -> AsyncGenerator[Following | bytes, None]:
         """First `Following`, then chunks of whole lines, for ever; ends when the log is closed."""
         is_exact = 0 < after <= self.last and after + 1 >= self.oldest
-        mode = Following(
+        yield Following(
             mode="exact" if is_exact else "snapshot", last=self.last, reset=not is_exact and after > 0
         )
-        snapshot = None if is_exact else self._snapshot()
-        cursor = self._segments.seek(after + 1) if is_exact else None
-        yield mode
+        begin = after if is_exact else None
         while self._is_open:
             try:
-                if cursor is None:
-                    snapshot = snapshot or self._snapshot()
-                    for chunk in snapshot.chunks():
+                async with contextlib.aclosing(self._from(begin)) as chunks:
+                    async for chunk in chunks:
                         yield chunk
-                        if not self._is_open:
-                            return
-                    cursor, snapshot = self._segments.seek(snapshot.boundary + 1), None
-                while chunk := self._segments.read(cursor) if self._is_open else b"":
-                    yield chunk
             except Gone:
-                cursor = None
+                begin = None
                 yield self._resync()
-                continue
-            await self._grown()
 
-    async def _grown(self) -> None:
-        if self._is_open:
-            await self._grew.wait()
+    async def _from(self, after: int | None) -> AsyncGenerator[bytes, None]:
+        """A snapshot where `after` is `None`, then all that follows, as it comes. Raises `Gone`."""
+        if after is None:
+            snapshot = self._snapshot()
+            for chunk in snapshot.chunks():
+                yield chunk
+                if not self._is_open:
+                    return
+            after = snapshot.boundary
+        cursor = self._segments.seek(after + 1)
+        while self._is_open:
+            if chunk := self._segments.read(cursor):
+                yield chunk
+            else:
+                await self._grew.wait()
 
     def _snapshot(self) -> _Snapshot:
         boundary, offset = self._tracker.boundary(self.last, self._history.size)

@@ -33,7 +33,8 @@ def inherited() -> socket.socket | None:
 
 
 def own(path: Path, *, is_shared: bool) -> socket.socket:
-    """Listen on `path`; replaces a socket that nobody answers on. Raises `SocketTaken`.
+    """
+    Listen on `path`; replaces a socket that nobody answers on. Raises `SocketTaken`.
 
     `is_shared`: another uid may ask (the core's), so the group gets access as well.
     """

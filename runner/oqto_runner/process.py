@@ -26,6 +26,8 @@ STDIN_LIMIT = 64 * 2**20
 STDIN_GRACE_S = 0.5
 TERM_GRACE_S = 1.5
 EOF_GRACE_S = 1.0
+_STDOUT, _STDERR = 1, 2
+_SIGNAL_BASE = 128  # how shells and bubblewrap pass a signal on as an exit code
 
 
 class Process(asyncio.SubprocessProtocol):
@@ -59,13 +61,13 @@ class Process(asyncio.SubprocessProtocol):
         self._transport = cast("asyncio.SubprocessTransport", transport)
 
     def pipe_data_received(self, fd: int, data: bytes) -> None:
-        if fd == 2:
+        if fd == _STDERR:
             self._stderr_tail.extend(self._stderr.feed(data))
         elif lines := self._stdout.feed(data):
             self._on_lines(lines)
 
     def pipe_connection_lost(self, fd: int, exc: Exception | None) -> None:
-        if fd == 1:
+        if fd == _STDOUT:
             if rest := self._stdout.rest():
                 self._on_lines([rest])
             self.ended_output.set()
@@ -179,7 +181,7 @@ def describe_exit(code: int) -> str:
     """In words, with the likely cause: `killed by signal 9 (SIGKILL): perhaps out of memory`."""
     if code < 0:
         return f"killed by signal {_signal(-code)}"
-    if code > 128 and (name := _signal(code - 128)):
+    if code > _SIGNAL_BASE and (name := _signal(code - _SIGNAL_BASE)):
         return f"exited with code {code}, which stands for signal {name}"
     return f"exited with code {code}"
 

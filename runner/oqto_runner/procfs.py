@@ -35,7 +35,7 @@ def read(pid: int) -> Proc | None:
 
 def table() -> dict[int, Proc]:
     """Every process that can be seen, by pid."""
-    pids = (int(name) for name in os.listdir("/proc") if name.isdigit())
+    pids = (int(entry.name) for entry in os.scandir("/proc") if entry.name.isdigit())
     return {proc.pid: proc for pid in pids if (proc := read(pid))}
 
 

@@ -1,4 +1,5 @@
-"""Bring the files of a log back into a consistent state after any kind of end.
+"""
+Bring the files of a log back into a consistent state after any kind of end.
 
 A crash of the runner can leave a torn last line and a durable copy that lacks what the segments have. A
 power cut can also leave segments that lack what the durable copy has; they are dropped then, because a
@@ -83,12 +84,7 @@ def _complete_history(history: AppendFile, segments: Segments, told: int, last: 
 def _rebuilt_tracker(history: AppendFile, segments: Segments, last: int) -> Tracker:
     tracker = Tracker()
     offset = _last_turn_end(history)
-    begin = 1
-    for line in history_lines(history, offset):
-        begin = seq_of(line)
-        break
-    else:
-        return tracker
+    begin = next(map(seq_of, history_lines(history, offset)), 1) if offset else 1
     for line in history_lines(history, offset):
         if seq_of(line) >= segments.oldest:
             break
@@ -124,7 +120,7 @@ def _cut_torn_end(file: AppendFile) -> int:
 
 def _valid_seq(line: bytes) -> int:
     try:
-        return canon.decode_event(line).seq
+        return int(canon.decode_event(line).seq)
     except (msgspec.DecodeError, UnicodeDecodeError):
         return 0
 

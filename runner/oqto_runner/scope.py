@@ -1,4 +1,5 @@
-"""Everything that descends from one agent, found and ended whatever it did to hide.
+"""
+Everything that descends from one agent, found and ended whatever it did to hide.
 
 A control group holds all of it where one can be made. Everywhere, and in addition: the process group and
 session of the agent, what descends from it, what was seen to descend from it earlier, and orphans that

@@ -16,7 +16,7 @@ CHUNK = 256 * 1024
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
-class Gone(Exception):  # noqa: N818 - a fact about a position, caught where it is asked for
+class Gone(Exception):
     """The wanted events were dropped to keep the log within its limit."""
 
 

@@ -16,6 +16,7 @@ from oqto_platform.errors import Forbidden, Internal, Invalid, OqtoError
 from oqto_runner.answers import Answers
 
 REQUEST_TIMEOUT_S = 30.0
+LINGER_S = 1.0
 log = structlog.get_logger("oqto.server")
 
 
@@ -67,6 +68,8 @@ class Server:
             log.exception("request failed")
             reply = wire.failed(Internal("the runner could not do this; its log has the cause"))
         await _reply(writer, reply)
+        if isinstance(reply, wire.Failed):
+            await _linger(reader)
 
     def _checked_uid(self, writer: asyncio.StreamWriter) -> int:
         uid = wire.peer_uid(writer)
@@ -103,14 +106,22 @@ async def _request(reader: asyncio.StreamReader) -> wire.Request:
     if not line:
         raise ConnectionResetError
     try:
-        return wire.decode_request(line)
+        request: wire.Request = wire.decode_request(line)
     except (msgspec.DecodeError, UnicodeDecodeError) as exc:
         raise Invalid(f"the request cannot be read: {exc}") from exc
+    return request
 
 
 async def _reply(writer: asyncio.StreamWriter, reply: wire.Reply) -> None:
     writer.write(wire.encode(reply) + b"\n")
     await writer.drain()
+
+
+async def _linger(reader: asyncio.StreamReader) -> None:
+    # Closing with unread input resets the connection, and the peer would lose the reply that says why.
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(LINGER_S):
+            await _until_eof(reader)
 
 
 async def _until_eof(reader: asyncio.StreamReader) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -218,9 +218,9 @@ class Sessions:
     def status(self, session_id: SessionId) -> SessionStatus:
         """Raises `NotFound` for a session that has neither a process nor an unreported ending."""
         life = self._lives.get(session_id)
-        if life is None or life.agent.outcome is not None:
-            if (ended := self._ended.get(session_id)) is not None:
-                return ended
+        has_ended = life is None or life.agent.outcome is not None
+        if has_ended and (ended := self._ended.get(session_id)) is not None:
+            return ended
         if life is None:
             raise NotFound(f"session {session_id} does not run here")
         return SessionStatus(
@@ -267,7 +267,7 @@ class Sessions:
 
         return await life.deliveries.once(command.client_id, deliver)
 
-    async def follow(self, session_id: SessionId, after: int) -> AsyncIterator[Following | bytes]:
+    async def follow(self, session_id: SessionId, after: int) -> AsyncGenerator[Following | bytes, None]:
         """The events of a session, whether it runs or not. Raises `NotFound`."""
         if not SessionFolder(self._root, session_id).exists():
             raise NotFound(f"session {session_id} has no events here")

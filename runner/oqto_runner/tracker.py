@@ -6,12 +6,12 @@ import re
 from dataclasses import dataclass, field
 
 from oqto_platform.canon import (
+    PASSING,
     AgentIdle,
     AgentWorking,
     Event,
     MessageEnd,
     MessageStart,
-    PASSING,
     SessionClosed,
     ToolEnd,
     ToolProgress,

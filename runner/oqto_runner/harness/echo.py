@@ -168,28 +168,28 @@ class EchoConversation:
         )
 
     def _heard(self, said: Said) -> Step:
+        if said.type == "ready":
+            self.is_ready = True
+        if said.type == "idle":
+            return self._idle()
+        event = self._event(said)
+        return Step(events=(event,) if event is not None else ())
+
+    def _event(self, said: Said) -> Event | None:
         match said.type:
-            case "ready":
-                self.is_ready = True
             case "begin":
                 self._message = new_id("msg")
-                return Step(events=(MessageStart(message_id=self._message),))
+                return MessageStart(message_id=self._message)
             case "delta":
-                return Step(events=(TextDelta(message_id=self._message, delta=said.text),))
+                return TextDelta(message_id=self._message, delta=said.text)
             case "end":
-                return Step(events=(self._message_end(said.text, "aborted" if said.aborted else "stop"),))
-            case "idle":
-                return self._idle()
+                return self._message_end(said.text, "aborted" if said.aborted else "stop")
             case "title":
-                return Step(events=(TitleChanged(title=said.text),))
+                return TitleChanged(title=said.text)
             case "ask":
                 self._question = new_id("ask")
-                return Step(
-                    events=(InputNeeded(request=ConfirmRequest(request_id=self._question, title=said.title)),)
-                )
-            case "tool" | "progress" | "tool_end":
-                return Step(events=(self._tool_event(said),))
-        return Step()
+                return InputNeeded(request=ConfirmRequest(request_id=self._question, title=said.title))
+        return self._tool_event(said) if said.type in ("tool", "progress", "tool_end") else None
 
     def _tool_event(self, said: Said) -> Event:
         if said.type == "tool":

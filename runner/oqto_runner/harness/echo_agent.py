@@ -1,10 +1,12 @@
-"""A small real agent: reads JSON lines, repeats what it is told, misbehaves when it is asked to.
+"""
+A small real agent: reads JSON lines, repeats what it is told, misbehaves when it is asked to.
 
 The prompt's first word chooses. `stream N RATE` writes N pieces at RATE per second; `tool SECONDS` runs a
 tool that reports progress; `ask` asks the person; `title TEXT`; `spawn [hidden]` leaves a child behind
 (hidden: double-forked, in its own session, deaf to SIGTERM); `crash CODE`; `kill`; `hang` (deaf to
 everything); `flood N` writes N pieces at once; `long BYTES` one line; `noise` writes what is no JSON;
-`stderr TEXT`; `env NAME`; `mute` stops reading. Anything else is echoed word by word.
+`stderr TEXT`; `env NAME`; `mute` stops reading. Anything else is echoed word by word. With `ECHO_FAIL` in
+its environment it says those words on stderr and does not start.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ import time
 
 inbox: queue.Queue[dict[str, str]] = queue.Queue()
 aborted = threading.Event()
+deaf = threading.Event()
 muted = threading.Event()
 
 
@@ -37,7 +40,8 @@ def listen() -> None:
             inbox.put(message)
         if muted.is_set():
             time.sleep(3600)
-    os._exit(0)
+    if not deaf.is_set():
+        os._exit(0)
 
 
 def pieces(texts: list[str], delay_s: float = 0.0) -> None:
@@ -88,10 +92,10 @@ def spawn(how: str) -> int:
 
 
 def hang() -> None:
+    deaf.set()
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     say("begin")
     say("delta", text="I do not move")
-    threading.Thread(target=time.sleep, args=(3600,)).start()
     time.sleep(3600)
 
 
@@ -148,6 +152,9 @@ def act(text: str) -> None:
 
 
 def main() -> None:
+    if words := os.environ.get("ECHO_FAIL"):
+        sys.stderr.write(words + "\n")
+        sys.exit(7)
     threading.Thread(target=listen, daemon=True).start()
     say("ready")
     while True:
