@@ -297,9 +297,12 @@ def is_not_wider(name, narrow, wide):
         from oqto_plugin_sandbox.policy.domains import matches
 
         probes = [(h, p) for h in ("a.org", "x.a.org", "y.x.a.org", "b.net") for p in (80, 443, 8080)]
-        reach = lambda patterns: {
-            probe for probe in probes if patterns is None or any(matches(q, *probe) for q in patterns)
-        }
+
+        def reach(patterns):
+            return {
+                probe for probe in probes if patterns is None or any(matches(q, *probe) for q in patterns)
+            }
+
         return reach(narrow) <= reach(wide)
     return set(narrow) <= set(wide)
 

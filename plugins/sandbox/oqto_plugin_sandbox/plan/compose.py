@@ -105,14 +105,18 @@ def _choose(policy: Policy, request: Request, creates: set[str]) -> list[Rule]:
         if known is None or (rule.rank > known.rank and not _only_reads(rule, known.access)):
             strongest[rule.path] = rule
     chosen: list[Rule] = []
+    covers: list[Rule] = []
     for rule in sorted(strongest.values(), key=lambda rule: (depth(rule.path), rule.path)):
-        if _matters(rule, chosen, request, creates):
+        matters = _matters(rule, covers, creates)
+        if matters:
             chosen.append(rule)
+        if matters or rule.access == "hidden":
+            covers.append(rule)  # what is absent anyway needs no mask, and still nothing below it may appear
     return chosen
 
 
-def _matters(rule: Rule, chosen: list[Rule], request: Request, creates: set[str]) -> bool:
-    cover = _cover(rule.path, chosen)
+def _matters(rule: Rule, covers: list[Rule], creates: set[str]) -> bool:
+    cover = _cover(rule.path, covers)
     access = cover.access if cover else _system_access(rule.path)
     if cover and cover.rank > rule.rank and cover.access != "rw" and cover.rank > wishes.WORKSPACE_RANK:
         return False  # a denial holds at any depth
@@ -149,9 +153,9 @@ def _refuse_missing(rule: Rule) -> bool:
     return False
 
 
-def _cover(path: str, chosen: list[Rule]) -> Rule | None:
-    """The deepest chosen rule at or above `path`; `chosen` is sorted shallow first."""
-    return next((rule for rule in reversed(chosen) if is_within(path, rule.path)), None)
+def _cover(path: str, covers: list[Rule]) -> Rule | None:
+    """The deepest rule at or above `path`; `covers` is sorted shallow first."""
+    return next((rule for rule in reversed(covers) if is_within(path, rule.path)), None)
 
 
 def _system_access(path: str) -> str | None:

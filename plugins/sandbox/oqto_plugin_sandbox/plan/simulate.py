@@ -77,6 +77,9 @@ def _follow(plan: Plan, path: str) -> str:
 
 def broken_promises(plan: Plan, hidden: list[str], read_only: list[str]) -> list[str]:
     """Sentences about paths that the plan would show although they are denied; empty when the plan holds."""
-    found = [f"{path} would be readable" for path in hidden if show(plan, path).state in ("ro", "rw")]
+    sights = [(path, show(plan, path)) for path in hidden]
+    found = [
+        f"{path} would be readable" for path, sight in sights if sight.source and sight.state in ("ro", "rw")
+    ]
     found += [f"{path} would be writable" for path in read_only if show(plan, path).state == "rw"]
     return found

@@ -1,0 +1,148 @@
+"""A home full of canaries, a workspace, and real sandboxes over them: as root and as an ordinary user."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+from oqto_plugin_sandbox import host, launch
+from oqto_plugin_sandbox.policy.document import Place, parse
+from oqto_plugin_sandbox.policy.load import checked
+from oqto_plugin_sandbox.policy.merge import Layer, merge
+from oqto_plugin_sandbox.policy.schema import to_policy
+
+from oqto_platform.errors import Unconfined
+from oqto_platform.types import SpawnPlan
+
+SOMEBODY = 48_213
+"""A uid that no account has."""
+
+CANARIES = {
+    ".ssh/id_rsa": "CANARY-ssh",
+    ".aws/credentials": "CANARY-aws",
+    ".netrc": "CANARY-netrc",
+    ".config/gcloud/creds.json": "CANARY-gcloud",
+    ".config/oqto/env": "CANARY-oqto-env",
+    ".config/oqto/sandbox.toml": "enabled = true\n",
+    ".gnupg/key": "CANARY-gnupg",
+}
+HARMLESS = {
+    ".config/app/settings": "harmless",
+    ".bashrc": "# start file\n",
+    ".local/bin/tool": "#!/bin/sh\necho tool\n",
+    ".cargo/registry/index": "index",
+    "documents/letter": "letter",
+}
+
+
+class Done(NamedTuple):
+    code: int
+    out: str
+    err: str
+
+    @property
+    def all(self) -> str:
+        return self.out + self.err
+
+
+class Box:
+    """Starts sandboxes over one home and one workspace."""
+
+    def __init__(self, root: Path, uid: int) -> None:
+        self.root, self.uid = root, uid
+        self.home, self.workspace = root / "home", root / "home/projects/ws"
+
+    def write(self, path: Path, text: str = "", mode: int = 0o644) -> Path:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+        path.chmod(mode)
+        self.own()
+        return path
+
+    def own(self) -> None:
+        for folder, names, files in os.walk(self.root):
+            for name in [".", *names, *files]:
+                os.chown(f"{folder}/{name}", self.uid, self.uid, follow_symlinks=False)
+
+    def policy(self, text: str = "", workspace: str = ""):
+        place = Place(file="system", role="base", home=str(self.home))
+        ours = Place(file="workspace", role="workspace", home=str(self.home), workspace=str(self.workspace))
+        layers = [Layer(file="workspace", statements=parse(workspace, ours))]
+        return checked(
+            to_policy(merge([Layer(file="system", statements=parse(text, place))], layers, str(self.home)))
+        )
+
+    def cage(self, *argv: str, policy: str = "", restrict: str = "", **plan):
+        plan = {"cwd": str(self.workspace), **plan}
+        spawn = SpawnPlan(argv=argv or ("/bin/true",), **plan)
+        return launch.design(
+            self.policy(policy, restrict), str(self.workspace), spawn, str(self.home), self.uid
+        )
+
+    def start(self, *argv: str, stdin=subprocess.DEVNULL, cage=None, **options) -> subprocess.Popen[bytes]:
+        confined = launch.launch(cage or self.cage(*argv, **options))
+        self.own()
+        try:
+            return subprocess.Popen(
+                confined.argv, env=dict(confined.env), cwd=confined.cwd, pass_fds=confined.fds, stdin=stdin,
+                stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True, user=self.uid, group=self.uid,
+                extra_groups=[],
+            )  # fmt: skip
+        finally:
+            for fd in confined.fds:
+                os.close(fd)
+
+    def sh(self, script: str, *, timeout: float = 60, **options) -> Done:
+        return self.run("/bin/bash", "-c", script, timeout=timeout, **options)
+
+    def python(self, script: str, **options) -> Done:
+        return self.run("/usr/bin/python3", "-c", script, **options)
+
+    def run(self, *argv: str, timeout: float = 60, **options) -> Done:
+        process = self.start(*argv, **options)
+        try:
+            out, err = process.communicate(timeout=timeout)
+        finally:
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
+        return Done(process.returncode, out.decode(errors="replace"), err.decode(errors="replace"))
+
+
+@pytest.fixture(scope="session")
+def _can_confine() -> None:
+    try:
+        host.probe()
+    except Unconfined as exc:
+        pytest.skip(str(exc))
+
+
+def _box(uid: int):
+    root = Path(tempfile.mkdtemp(prefix="oqto-sandbox-test-"))
+    root.chmod(0o755)
+    try:
+        box = Box(root, uid)
+        for name, text in {**CANARIES, **HARMLESS}.items():
+            box.write(box.home / name, text)
+        (box.home / ".local/bin/tool").chmod(0o755)
+        box.write(box.workspace / "file", "content")
+        yield box
+    finally:
+        shutil.rmtree(root, ignore_errors=True)
+
+
+@pytest.fixture(params=["ordinary", "root"])
+def box(request, _can_confine):
+    """Every attack is tried by an agent of an ordinary account and by an agent of root."""
+    if os.getuid() == 0:
+        yield from _box(0 if request.param == "root" else SOMEBODY)
+    elif request.param == "ordinary":
+        yield from _box(os.getuid())
+    else:
+        pytest.skip("only root can try what an agent of root could do")
