@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import click
@@ -82,12 +83,7 @@ def providers(ctx: click.Context) -> None:
 @click.pass_context
 def add(ctx: click.Context, name: str, kind: str, base_url: str, models: tuple[str, ...]) -> None:
     """Add the provider NAME. The key is asked for, or read from standard input; it is tried first."""
-    is_terminal = click.get_text_stream("stdin").isatty()
-    secret = (
-        click.prompt("API key", hide_input=True, default="")
-        if is_terminal
-        else click.get_text_stream("stdin").read()
-    )
+    secret = click.prompt("API key", hide_input=True, default="") if sys.stdin.isatty() else sys.stdin.read()
     body: dict[str, Any] = {
         "name": name,
         "kind": kind,

@@ -34,9 +34,9 @@ class ProviderConfig(Section, frozen=True):
     api_key: Annotated[Secret, key("Its key: env:NAME, file:PATH or the text itself.")] = Secret("")
     title: Annotated[str, key("Name to show.")] = ""
     models: Annotated[tuple[str, ...], key("Models that may be used; unset: every priced one.")] = ()
-    aliases: Annotated[dict[str, str], key('Other names of models: alias = "model".')] = {}
-    prices: Annotated[dict[str, ModelPrice], key("Prices by model, which override the built-in table.")] = {}
-    headers: Annotated[dict[str, str], key("Headers to add to every call.")] = {}
+    aliases: Annotated[dict[str, str], key('Other names of models: alias = "model".')] = {}  # noqa: RUF012 a struct copies its defaults
+    prices: Annotated[dict[str, ModelPrice], key("Prices by model, which override the built-in table.")] = {}  # noqa: RUF012 a struct copies its defaults
+    headers: Annotated[dict[str, str], key("Headers to add to every call.")] = {}  # noqa: RUF012 a struct copies its defaults
     allow_unpriced: Annotated[bool, key("Let models without a known price pass, billed at nothing.")] = False
 
 
@@ -80,4 +80,4 @@ class Eavs(Section, frozen=True):
     llm_socket_mode: Annotated[
         Literal["600", "660", "666"], key("Who may connect to the proxy's Unix socket.", restart=True)
     ] = "600"
-    providers: Annotated[dict[str, ProviderConfig], key("The upstreams, by name.")] = {}
+    providers: Annotated[dict[str, ProviderConfig], key("The upstreams, by name.")] = {}  # noqa: RUF012 a struct copies its defaults

@@ -35,7 +35,7 @@ class _Request(msgspec.Struct, frozen=True, kw_only=True, tag_field="cmd"):
     pass
 
 
-class Mint(_Request, tag="key.mint"):
+class Mint(_Request, frozen=True, kw_only=True, tag="key.mint"):
     """A key for a session. The same session keeps its wallet, whatever it spent."""
 
     session_id: str
@@ -48,17 +48,17 @@ class Mint(_Request, tag="key.mint"):
     rpm: int = 0
 
 
-class Settle(_Request, tag="session.settle"):
+class Settle(_Request, frozen=True, kw_only=True, tag="session.settle"):
     """Revoke the keys of a session, end its calls, answer what it spent. Safe to repeat."""
 
     session_id: str
 
 
-class AccountUsage(_Request, tag="account.usage"):
+class AccountUsage(_Request, frozen=True, kw_only=True, tag="account.usage"):
     account_id: str
 
 
-class Report(_Request, tag="usage.report"):
+class Report(_Request, frozen=True, kw_only=True, tag="usage.report"):
     """Sums of the calls since `since`, grouped."""
 
     by: Literal["session", "account", "model", "provider", "day"] = "day"
@@ -66,7 +66,7 @@ class Report(_Request, tag="usage.report"):
     since: float = 0.0
 
 
-class Limit(_Request, tag="wallet.limit"):
+class Limit(_Request, frozen=True, kw_only=True, tag="wallet.limit"):
     """What a wallet may spend: `platform`, `account:ID` or `session:ID`. `None`: no limit."""
 
     wallet: str
@@ -74,30 +74,30 @@ class Limit(_Request, tag="wallet.limit"):
     window: Window = "total"
 
 
-class ListKeys(_Request, tag="key.list"):
+class ListKeys(_Request, frozen=True, kw_only=True, tag="key.list"):
     pass
 
 
-class Revoke(_Request, tag="key.revoke"):
+class Revoke(_Request, frozen=True, kw_only=True, tag="key.revoke"):
     key_id: str
 
 
-class ListProviders(_Request, tag="provider.list"):
+class ListProviders(_Request, frozen=True, kw_only=True, tag="provider.list"):
     pass
 
 
-class SetProvider(_Request, tag="provider.set"):
+class SetProvider(_Request, frozen=True, kw_only=True, tag="provider.set"):
     """Add or replace a provider of the admin's; `probe` makes a real call first."""
 
     provider: Provider
     probe: bool = True
 
 
-class DropProvider(_Request, tag="provider.delete"):
+class DropProvider(_Request, frozen=True, kw_only=True, tag="provider.delete"):
     name: str
 
 
-class Configure(_Request, tag="provider.configure"):
+class Configure(_Request, frozen=True, kw_only=True, tag="provider.configure"):
     """The providers of the configuration, all of them; those of the admin stay. And what goes with them."""
 
     providers: tuple[Provider, ...] = ()
@@ -108,14 +108,14 @@ class Configure(_Request, tag="provider.configure"):
     platform_window: Window = "total"
 
 
-class Sources(_Request, tag="source.list"):
+class Sources(_Request, frozen=True, kw_only=True, tag="source.list"):
     """The providers as an agent sees them, at `proxy_url`, with the key in `key_env`."""
 
     proxy_url: str
     key_env: str = "EAVS_API_KEY"
 
 
-class HealthCheck(_Request, tag="health"):
+class HealthCheck(_Request, frozen=True, kw_only=True, tag="health"):
     pass
 
 
@@ -129,18 +129,18 @@ class _Reply(msgspec.Struct, frozen=True, kw_only=True, tag_field="reply"):
     pass
 
 
-class Minted(_Reply, tag="minted"):
+class Minted(_Reply, frozen=True, kw_only=True, tag="minted"):
     key: str
     reservation_id: str
     limit_nusd: int | None = None
     spent_nusd: int = 0
 
 
-class Settled(_Reply, tag="settled"):
+class Settled(_Reply, frozen=True, kw_only=True, tag="settled"):
     spent_nusd: int
 
 
-class UsageReply(_Reply, tag="usage"):
+class UsageReply(_Reply, frozen=True, kw_only=True, tag="usage"):
     spent_nusd: int = 0
     limit_nusd: int | None = None
     calls: int = 0
@@ -160,7 +160,7 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     estimated: int
 
 
-class ReportReply(_Reply, tag="report"):
+class ReportReply(_Reply, frozen=True, kw_only=True, tag="report"):
     rows: list[Row]
 
 
@@ -178,7 +178,7 @@ class KeyView(msgspec.Struct, frozen=True, kw_only=True):
     limit_nusd: int | None
 
 
-class KeysReply(_Reply, tag="keys"):
+class KeysReply(_Reply, frozen=True, kw_only=True, tag="keys"):
     keys: list[KeyView]
 
 
@@ -196,26 +196,26 @@ class ProviderView(msgspec.Struct, frozen=True, kw_only=True):
     unpriced: tuple[str, ...] = ()
 
 
-class ProvidersReply(_Reply, tag="providers"):
+class ProvidersReply(_Reply, frozen=True, kw_only=True, tag="providers"):
     providers: list[ProviderView]
 
 
-class SourcesReply(_Reply, tag="sources"):
+class SourcesReply(_Reply, frozen=True, kw_only=True, tag="sources"):
     sources: list[ModelSource]
 
 
-class HealthReply(_Reply, tag="healthy"):
+class HealthReply(_Reply, frozen=True, kw_only=True, tag="healthy"):
     checks: list[Check]
     pid: int
     open_calls: int
     listens: str
 
 
-class Done(_Reply, tag="done"):
+class Done(_Reply, frozen=True, kw_only=True, tag="done"):
     pass
 
 
-class Failed(_Reply, tag="failed"):
+class Failed(_Reply, frozen=True, kw_only=True, tag="failed"):
     problem: Problem
 
 
@@ -255,7 +255,7 @@ async def ask(path: str, request: Request, *, timeout_s: float = TIMEOUT_S) -> R
         raise ProxyUnavailable(text) from exc
     if not line.endswith(b"\n"):
         raise ProxyUnavailable("the LLM proxy closed the connection before it answered")
-    reply = decode_reply(line)
+    reply: Reply = decode_reply(line)
     if isinstance(reply, Failed):
         raise from_problem(reply.problem)
     return reply

@@ -16,7 +16,7 @@ import msgspec
 from oqto_platform import hookimpl
 from oqto_platform.children import Child, stop
 from oqto_platform.errors import ConfigError, Internal
-from oqto_platform.types import Account, Check, Relay, Reservation, Session, Settlement, Usage
+from oqto_platform.types import Account, Check, Relay, Reservation, ReservationId, Session, Settlement, Usage
 
 from . import control
 from .config import Eavs, ProviderConfig
@@ -128,7 +128,7 @@ async def budget_reserve(session: Session, account: Account) -> Reservation | No
         await control.ask(_socket(context), control.Sources(proxy_url=url, key_env=KEY_ENV)),
     )
     return Reservation(
-        id=minted.reservation_id,
+        id=ReservationId(minted.reservation_id),
         limit_usd=None if minted.limit_nusd is None else minted.limit_nusd / 1e9,
         env={KEY_ENV: minted.key, "EAVS_URL": url},
         sources=tuple(listed.sources),

@@ -150,7 +150,7 @@ async def _listen(stack: AsyncExitStack, proxy: Proxy, **where: Any) -> None:
     running = asyncio.get_running_loop().create_task(server.serve(), name=f"granian {where}")
 
     async def stop() -> None:
-        server.stop()
+        server.stop()  # type: ignore[no-untyped-call]
         with suppress(TimeoutError):
             await asyncio.wait_for(running, STOP_S)
 

@@ -18,7 +18,8 @@ LIST = re.compile(
 )
 WRITE = re.compile(r"\b(write|create|make|save|add|generate|build)\b", re.IGNORECASE)
 READ = re.compile(r"\b(read|show|open|cat|print|explain|summar\w+|contents?)\b", re.IGNORECASE)
-RUN = re.compile(r"`([^`\n]+)`|\b(?:run|execute)\s+(.+)$", re.IGNORECASE | re.MULTILINE)
+QUOTED = re.compile(r"`([^`\n]+)`")
+RUN = re.compile(r"^\s*(?:please\s+)?(?:run|execute)\s+(.+)$", re.IGNORECASE | re.MULTILINE)
 FILE = re.compile(r"(?<![\w/])([\w][\w./-]*\.[A-Za-z]\w{0,6})\b")
 ENTRY = re.compile(
     r"^([-dl])[rwxsStT-]{9}\S*\s+\d+\s+\S+\s+\S+\s+(\d+)\s+\S+\s+\S+\s+\S+\s+(.+)$", re.MULTILINE
@@ -107,8 +108,8 @@ def text_of(content: Any) -> str:
 def answer(talk: Talk) -> Reply:
     """The next turn. The order of the questions decides: a file name makes a listing unlikely."""
     name = FILE.search(talk.question)
-    if (command := RUN.search(talk.question)) and talk.tool("bash"):
-        return _run(talk, (command.group(1) or command.group(2)).strip())
+    if (command := QUOTED.search(talk.question) or RUN.search(talk.question)) and talk.tool("bash"):
+        return _run(talk, command.group(1).strip())
     if WRITE.search(talk.question) and (name or "file" in talk.question.lower()) and talk.tool("write"):
         return _write(talk, name.group(1) if name else "hello.md")
     if READ.search(talk.question) and name and talk.tool("read"):

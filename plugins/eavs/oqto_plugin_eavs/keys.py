@@ -22,6 +22,9 @@ PREFIX = "eavs-"
 ALPHABET = string.ascii_letters + string.digits
 LENGTH = 32
 KEPT_PER_WALLET = 8
+EARLY_S = 1e-9
+INSERT = """INSERT INTO keys (hash, id, wallet, name, created_at, expires_at, rpm, models, providers)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"""
 
 
 @dataclass(slots=True, eq=False)
@@ -50,7 +53,7 @@ class Key:
         if not self.rpm:
             return 0.0
         arrives = max(self.arrives_at, now)
-        if (early := arrives + 60.0 / self.rpm - now - 60.0) > 1e-9:
+        if (early := arrives + 60.0 / self.rpm - now - 60.0) > EARLY_S:
             return early
         self.arrives_at = arrives + 60.0 / self.rpm
         return 0.0
@@ -126,13 +129,7 @@ class Keys:
             msgspec.json.encode(models).decode(),
             "[]",
         )
-        await self._store.write(
-            (
-                "INSERT INTO keys (hash, id, wallet, name, created_at, expires_at, rpm, models, providers)"
-                " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                row,
-            )
-        )
+        await self._store.write((INSERT, row))
         self._by_hash[key.hash] = key
         for old in self.of(wallet)[:-KEPT_PER_WALLET]:
             await self.revoke(old)

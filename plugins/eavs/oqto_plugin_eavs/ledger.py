@@ -52,7 +52,7 @@ class Wallet:
     open_calls: set[Call] = field(default_factory=set)
 
     def chain(self) -> Iterator[Wallet]:
-        """This wallet and all above it."""
+        """The wallet itself and all above it."""
         wallet: Wallet | None = self
         while wallet is not None:
             yield wallet

@@ -96,16 +96,20 @@ FREE = Price(
 
 
 def flat_price(
-    matched: str, *, input: float, output: float, cache_read: float | None, cache_write: float | None
+    matched: str,
+    input_usd: float,
+    output_usd: float,
+    cache_read_usd: float | None,
+    cache_write_usd: float | None,
 ) -> Price:
-    """A price from USD per million tokens, as a configuration states it."""
-    base: Rate = (_nusd(input), ())
-    write: Rate = base if cache_write is None else (_nusd(cache_write), ())
+    """A price from USD per million tokens, as a configuration states it; `None`: as input."""
+    base: Rate = (_nusd(input_usd), ())
+    write: Rate = base if cache_write_usd is None else (_nusd(cache_write_usd), ())
     return Price(
         matched=matched,
         input=base,
-        output=(_nusd(output), ()),
-        cache_read=base if cache_read is None else (_nusd(cache_read), ()),
+        output=(_nusd(output_usd), ()),
+        cache_read=base if cache_read_usd is None else (_nusd(cache_read_usd), ()),
         cache_write=write,
         cache_write_1h=write,
     )
@@ -226,6 +230,6 @@ def _is_active(price: dict[str, Any], now: datetime) -> bool:
         return bool(now.date().isoformat() >= price["from"])
     if "hours" not in price:
         return True
-    start, end = (hour[:8] for hour in price["hours"])
+    start, end = (str(hour)[:8] for hour in price["hours"])
     clock = now.strftime("%H:%M:%S")
     return clock >= start or clock < end if end < start else start <= clock < end

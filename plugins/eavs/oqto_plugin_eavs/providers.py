@@ -17,7 +17,7 @@ import msgspec
 from oqto_platform.errors import Invalid
 from oqto_platform.types import ModelInfo, ModelSource
 
-from . import prices
+from . import prices as price_list
 from .upstream import Url
 
 if TYPE_CHECKING:
@@ -122,7 +122,7 @@ class Provider(msgspec.Struct, frozen=True, kw_only=True):
         return resolve(self.api_key, self.name)
 
     def checked(self) -> Provider:
-        """This provider when it can work; raises `Invalid` that names the field and the repair."""
+        """The provider itself when it can work; raises `Invalid` that names the field and the repair."""
         if not NAME.match(self.name) or self.name in RESERVED:
             raise Invalid(
                 f"provider name {self.name!r}: use lower-case letters, digits, - and _", field="name"
@@ -133,14 +133,16 @@ class Provider(msgspec.Struct, frozen=True, kw_only=True):
             _check_url(self.base_url or self.about.base_url, self.name)
         return self
 
-    def price(self, model: str, tier: str = "", at: float | None = None) -> prices.Price | None:
+    def price(self, model: str, tier: str = "", at: float | None = None) -> price_list.Price | None:
         """What `model` costs here, or `None` when nobody said."""
         if (own := self.prices.get(model)) is not None:
-            return prices.flat_price(f"{self.name}:{model}", **msgspec.structs.asdict(own))
+            return price_list.flat_price(
+                f"{self.name}:{model}", own.input, own.output, own.cache_read, own.cache_write
+            )
         if self.is_demo or self.kind == "ollama":
-            return prices.FREE
-        found = prices.find(self.about.prices, model, tier=tier, at=at)
-        return prices.FREE if found is None and self.allow_unpriced else found
+            return price_list.FREE
+        found = price_list.find(self.about.prices, model, tier=tier, at=at)
+        return price_list.FREE if found is None and self.allow_unpriced else found
 
     def url(self, route: Route, query: str) -> Url:
         """Where a call of `route` goes."""
@@ -168,12 +170,12 @@ class Provider(msgspec.Struct, frozen=True, kw_only=True):
             return ("demo",)
         if self.models:
             return (*self.models, *(name for name in self.aliases if name not in self.models))
-        known = prices.table().providers.get(self.about.prices)
+        known = price_list.table().providers.get(self.about.prices)
         return tuple(m.id for m in known.models if {"input", "output"} <= set(m.prices[-1])) if known else ()
 
     def info(self, model: str) -> ModelInfo:
         """A model as an agent should know it."""
-        price = self.price(self.aliases.get(model, model)) or prices.FREE
+        price = self.price(self.aliases.get(model, model)) or price_list.FREE
         thinks, context = self.is_demo or bool(THINKS.search(model)), price.context or 128_000
         usd = [rate[0] / 1e9 for rate in (price.input, price.output, price.cache_read, price.cache_write)]
         return ModelInfo(
@@ -190,7 +192,7 @@ class Provider(msgspec.Struct, frozen=True, kw_only=True):
         )
 
     def model_source(self, proxy_url: str, key_env: str) -> ModelSource:
-        """This provider as an agent sees it: behind the proxy, with a virtual key."""
+        """The provider as an agent sees it: behind the proxy, with a virtual key."""
         ends = {"anthropic-messages": "", "google-generative-ai": "/v1beta"}
         return ModelSource(
             name=self.name,
@@ -236,9 +238,6 @@ class Registry:
 
     def __init__(self) -> None:
         self._providers: dict[str, Provider] = {DEMO.name: DEMO}
-
-    def __iter__(self) -> object:
-        return iter(self._providers)
 
     def names(self) -> list[str]:
         """Every name, `demo` included."""

@@ -16,7 +16,7 @@ from . import control
 from .providers import KINDS, Provider
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Awaitable, Callable, Sequence
 
     from oqto_platform.types import Context
 
@@ -45,11 +45,20 @@ class NewLimit(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
 def handlers(context: Context) -> Sequence[Any]:
     """The handlers, bound to the proxy of `context`."""
+    return [*_provider_handlers(context), *_ledger_handlers(context)]
 
+
+def _asker(context: Context) -> Callable[[control.Request], Awaitable[Any]]:
     async def ask(request: control.Request) -> Any:
         if not context.settings().enabled:
             raise Conflict("the LLM proxy is off; set [eavs] enabled = true and restart")
         return await control.ask(str(context.state_dir / "control.sock"), request)
+
+    return ask
+
+
+def _provider_handlers(context: Context) -> Sequence[Any]:
+    ask = _asker(context)
 
     @get("/providers")
     async def list_providers() -> list[control.ProviderView]:
@@ -66,6 +75,12 @@ def handlers(context: Context) -> Sequence[Any]:
     async def delete_provider(name: str) -> None:
         await ask(control.DropProvider(name=name))
         context.audit("eavs.provider_deleted", name=name)
+
+    return [list_providers, add_provider, delete_provider]
+
+
+def _ledger_handlers(context: Context) -> Sequence[Any]:
+    ask = _asker(context)
 
     @get("/status", opt=ADMIN)
     async def status() -> control.HealthReply:
@@ -97,17 +112,7 @@ def handlers(context: Context) -> Sequence[Any]:
         await ask(control.Limit(wallet=wallet, limit_nusd=limit, window=data.window))
         context.audit("eavs.limit_set", wallet=wallet, limit_usd=data.limit_usd, window=data.window)
 
-    return [
-        list_providers,
-        add_provider,
-        delete_provider,
-        status,
-        list_keys,
-        revoke_key,
-        usage,
-        usage_csv,
-        set_limit,
-    ]
+    return [status, list_keys, revoke_key, usage, usage_csv, set_limit]
 
 
 def _checked(data: NewProvider) -> Provider:

@@ -1,3 +1,4 @@
+# ruff: noqa: INP001
 """
 Flatten `genai-prices` into `oqto_plugin_eavs/prices.json`, for a person to review in a pull request.
 

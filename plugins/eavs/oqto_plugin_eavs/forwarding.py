@@ -1,0 +1,166 @@
+"""A call whose money is set aside: sent to its provider, relayed, and billed whatever happens."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from . import prices, relay, routing
+from .demo import DemoReply
+from .ledger import Bill
+from .meters import CHARACTERS_PER_TOKEN, NoMeter
+from .upstream import UpstreamFailed
+
+if TYPE_CHECKING:
+    from .exchange import Ask, Exchange
+    from .ledger import Call
+    from .meters import Meter
+    from .prices import Price
+    from .providers import Provider
+    from .routing import Route
+    from .upstream import Headers, Reply
+
+IMAGE = re.compile(rb"[A-Za-z0-9+/]{2048,}")
+IMAGE_TOKENS = 2_000
+LEFT = 499
+"""Status in the row of a call whose client left; never sent."""
+
+
+ERROR = 400
+"""The first status that is an error."""
+
+
+class Forwarding:
+    """A call whose money is set aside: sent, relayed, and billed whatever happens."""
+
+    def __init__(
+        self,
+        exchange: Exchange,
+        call: Call,
+        provider: Provider,
+        route: Route,
+        ask: Ask,
+        model: str,
+        body: bytes,
+    ) -> None:
+        self._exchange, self._call, self._provider, self._route = exchange, call, provider, route
+        self._ask, self._model, self._body = ask, model, body
+        self._strips = (
+            route.action == "chat"
+            and bool(ask.stream)
+            and not (ask.stream_options or {}).get("include_usage")
+        )
+        self._meter: Meter = (
+            NoMeter() if route.is_free else routing.METERS[route.action](strip_usage=self._strips)
+        )
+        self._status = 0
+        self._was_sent = False
+        self._outcome = "lost"
+
+    async def run(self) -> None:
+        """Send and relay; the bill is written before the reply ends."""
+        reply: Reply | None = None
+        try:
+            reply = await self._ask_provider()
+            self._status = reply.status
+            await self._relay(reply)
+        except asyncio.CancelledError:
+            self._outcome, self._status = (
+                ("left", LEFT) if self._exchange.has_left else ("shutdown", self._status)
+            )
+            raise
+        except UpstreamFailed as exc:
+            self._was_sent = exc.was_sent
+            raise
+        finally:
+            if reply is not None:
+                reply.close()
+            self._bill()
+
+    async def _ask_provider(self) -> Reply:
+        body = self._rewritten()
+        if self._provider.is_demo:
+            return DemoReply(body, is_stream=bool(self._ask.stream))
+        headers = [*self._exchange.forwarded_headers(), *self._provider.auth()]
+        if self._route.dialect == "messages" and not any(name == b"anthropic-version" for name, _ in headers):
+            headers.append((b"anthropic-version", b"2023-06-01"))
+        url = self._provider.url(self._route, self._exchange.query())
+        self._was_sent = True
+        return await self._exchange.proxy.pool.request("POST", url, headers, body)
+
+    def _rewritten(self) -> bytes:
+        """The body as the provider gets it: the same bytes unless a rule must change them."""
+        renamed = self._ask.model is not None and self._model != self._ask.model
+        if not renamed and not self._strips:
+            return self._body
+        if not renamed and self._ask.stream_options is None:
+            at = self._body.index(b"{") + 1
+            return self._body[:at] + b'"stream_options":{"include_usage":true},' + self._body[at:]
+        whole = msgspec.json.decode(self._body)
+        whole["model"] = self._model
+        if self._strips:
+            whole["stream_options"] = {**(self._ask.stream_options or {}), "include_usage": True}
+        return msgspec.json.encode(whole)
+
+    async def _relay(self, reply: Reply) -> None:
+        headers = relay.passed_on(reply.headers, self._exchange.id.encode())
+        if relay.is_event_stream(reply) and reply.status < ERROR:
+            await self._stream(reply, headers)
+            return
+        data = await relay.whole(reply)
+        if reply.status < ERROR:
+            self._meter.whole(data)
+        self._outcome = "done" if reply.status < ERROR else "refused"
+        await asyncio.shield(self._bill())
+        await self._exchange.begin(reply.status, [*headers, (b"content-length", b"%d" % len(data))])
+        await self._exchange.put({"type": "http.response.body", "body": data, "more_body": False})
+
+    async def _stream(self, reply: Reply, headers: Headers) -> None:
+        await self._exchange.begin(reply.status, [*headers, (b"x-accel-buffering", b"no")])
+        stream = relay.Stream(
+            reply, self._meter, self._exchange.put, strips=self._strips, written=self._stretch
+        )
+        self._outcome = "cut"
+        self._outcome = await stream.run(self._route.dialect, self._exchange.id)
+        await asyncio.shield(self._bill())
+        await self._exchange.put({"type": "http.response.body", "body": b"", "more_body": False})
+
+    def _stretch(self) -> None:
+        """Set more aside when the reply outgrows the estimate; end it when there is no more."""
+        written = round(self._meter.text_bytes / CHARACTERS_PER_TOKEN)
+        if self._call.price.is_free or (needed := self._call.price.hold_nusd(0, written)) <= self._call.hold:
+            return
+        if not self._exchange.proxy.ledger.stretch(self._call, 2 * needed):
+            raise relay.OutOfMoney("The money set aside for this session is used up, so the reply ends here.")
+
+    def _bill(self) -> asyncio.Future[None]:
+        if (done := self._call.billed) is not None:
+            return done
+        tokens, is_estimated = self._counts()
+        price = self._final_price()
+        bill = Bill(tokens, price.cost_nusd(tokens), self._outcome, self._status, is_estimated)
+        return self._exchange.proxy.ledger.close_call(self._call, bill)
+
+    def _counts(self) -> tuple[prices.Tokens, bool]:
+        refused = self._status >= ERROR and self._status != LEFT
+        if refused or (not self._was_sent and self._status == 0):
+            return prices.Tokens(), False  # providers do not bill for errors, nor for what never reached them
+        tokens, is_estimated = self._meter.best(prompt_tokens(self._body))
+        return tokens, is_estimated and not (self._outcome == "done" and self._meter.tokens is not None)
+
+    def _final_price(self) -> Price:
+        if self._route.is_free or self._call.price.is_free:
+            return self._call.price
+        answered = self._meter.model or self._model
+        return self._provider.price(answered, self._meter.tier, self._call.started_at) or self._call.price
+
+
+def prompt_tokens(body: bytes) -> int:
+    """An upper estimate of a prompt from its bytes; an inline image counts as one, not by its length."""
+    if len(body) < 16_384 or len(images := IMAGE.findall(body)) == 0:  # noqa: PLR2004 no picture is that small
+        return round(len(body) / CHARACTERS_PER_TOKEN) + 1
+    text = len(body) - sum(map(len, images))
+    return round(text / CHARACTERS_PER_TOKEN) + IMAGE_TOKENS * len(images) + 1
