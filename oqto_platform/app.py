@@ -8,7 +8,7 @@ from typing import Any
 
 from litestar import Litestar, Request, Router
 from litestar.di import Provide
-from litestar.middleware import DefineMiddleware
+from litestar.types import Receive, Send
 
 from oqto_platform import health, problems
 from oqto_platform.accounts import routes as accounts
@@ -24,14 +24,34 @@ from oqto_platform.rsgi import RSGIMixin
 from oqto_platform.services import Services
 from oqto_platform.sessions import routes as sessions
 from oqto_platform.types import Identity
-from oqto_platform.web import ui_handler
+from oqto_platform.web import ROUTED, WebUI
 from oqto_platform.workspaces import routes as workspaces
 
 MODULES: tuple[Any, ...] = (health, accounts, workspaces, sessions, extensions, admin)
 
 
 class Oqto(RSGIMixin, Litestar):
-    """Litestar that also answers Granian's native interface. A failing start is one sentence."""
+    """
+    Litestar that also answers Granian's native interface. A failing start is one sentence.
+
+    The gate stands before everything. What is no route of ours is the web UI's: decided here, because a
+    mount at `/` would win over every route with a parameter.
+    """
+
+    gate: Gate
+    ui: WebUI
+
+    async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await super().__call__(scope, receive, send)
+        else:
+            scope.setdefault("state", {})
+            await self.gate(scope, receive, send)
+
+    async def inner(self, scope: Any, receive: Receive, send: Send) -> None:
+        """What the gate lets in."""
+        is_page = scope["type"] == "http" and not scope["path"].startswith(ROUTED)
+        await (self.ui if is_page else super().__call__)(scope, receive, send)
 
     @asynccontextmanager
     async def lifespan(self) -> AsyncIterator[None]:
@@ -53,19 +73,21 @@ def build(house: House) -> Oqto:
 
     ours = [handler for module in MODULES for handler in module.HANDLERS]
     app = Oqto(
-        [*ours, mux, *_plugin_routers(house), *_plugin_statics(house), ui_handler()],
+        [*ours, mux, *_plugin_routers(house), *_plugin_statics(house)],
         guards=[signed_in],
         dependencies={
             "services": Provide(provide_services, sync_to_thread=False),
             "identity": Provide(_identity, sync_to_thread=False),
         },
         exception_handlers=problems.HANDLERS,
-        middleware=[DefineMiddleware(Gate, origins=_origins(house), loopback_only=house.is_personal)],
+        after_exception=[problems.note],
         lifespan=[house.lifespan],
         request_max_body_size=house.settings.section("server", Server).max_upload_size_mb * 2**20,
         openapi_config=None,
         logging_config=None,
     )
+    app.gate = Gate(app.inner, _origins(house), loopback_only=house.is_personal)
+    app.ui = WebUI()
     app.state.house = house
     house.app = app
     return app

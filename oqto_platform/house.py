@@ -93,7 +93,7 @@ class House:
         die_with_parent()
         async with AsyncExitStack() as stack:
             self._open_files(stack)
-            self.services = self._make_services()
+            self.services = self.app.state.services = self._make_services()
             await self._lead(stack)
             await self._start_plugins(stack)
             if self.registry.child:

@@ -7,6 +7,7 @@ from typing import Any
 import structlog
 from litestar import Request, Response
 from litestar.exceptions import HTTPException, ValidationException
+from litestar.types import Scope
 
 from oqto_platform.errors import (
     Conflict,
@@ -59,6 +60,12 @@ def unexpected(request: Asked, exc: Exception) -> Response[Problem]:
     """Anything else: the log has the cause under the same id."""
     log.error("request broke", path=request.url.path, exc_info=exc)
     return _response(request, Internal(_SORRY))
+
+
+async def note(exc: Exception, scope: Scope) -> None:
+    """A WebSocket has no error body: what broke one is at least in the log."""
+    if "method" not in scope and not isinstance(exc, OqtoError | HTTPException):
+        log.error("websocket broke", path=scope["path"], exc_info=exc)
 
 
 _SORRY = "something broke in the server; the log has the cause under this id"

@@ -36,9 +36,10 @@ class RSGIMixin:
 
     def __rsgi_init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._stop = asyncio.Event()
-        started: asyncio.Future[None] = loop.create_future()
+        started: asyncio.Future[BaseException | None] = loop.create_future()
         self._life = loop.create_task(self._live(started))
-        loop.run_until_complete(started)
+        if failure := loop.run_until_complete(started):
+            raise failure
 
     def __rsgi_del__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._stop.set()
@@ -52,12 +53,13 @@ class RSGIMixin:
         finally:
             connection.finish()
 
-    async def _live(self, started: asyncio.Future[None]) -> None:
+    async def _live(self, started: asyncio.Future[BaseException | None]) -> None:
         context: AbstractAsyncContextManager[None] = self.lifespan()  # type: ignore[attr-defined]
         try:
             await context.__aenter__()
-        except BaseException as exc:  # noqa: BLE001 (handed to the starter, which ends the process)
-            started.set_exception(exc)
+        except BaseException as exc:  # noqa: BLE001 (raised by the starter, outside of the loop)
+            # As a result and not as an exception: with a SystemExit in it, a loop never stops for a future.
+            started.set_result(exc)
             return
         started.set_result(None)
         await self._stop.wait()

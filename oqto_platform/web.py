@@ -8,19 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
-from litestar import asgi
-from litestar.handlers import ASGIRouteHandler
-
-from oqto_platform.errors import NotFound
 
 if TYPE_CHECKING:
     from litestar.types import Receive, Scope, Send
 
 UI = Path(__file__).parent / "ui"
-NOT_PAGES = ("/api/", "/health/", "/plugins/", "/metrics")
-MISSING = (
-    b"""<!doctype html><title>Oqto</title><p>The web UI is not built. In a checkout: <code>make ui</code>."""
-)
+ROUTED = ("/api/", "/health/", "/plugins/", "/metrics")
 
 
 class Asset(msgspec.Struct, frozen=True):
@@ -29,27 +22,28 @@ class Asset(msgspec.Struct, frozen=True):
     etag: bytes
 
 
+MISSING = Asset(
+    b"<!doctype html><title>Oqto</title><p>The web UI is not built. In a checkout: <code>make ui</code>.",
+    ((b"content-type", b"text/html; charset=utf-8"),),
+    b'"0"',
+)
+
+
 def read_assets(folder: Path) -> dict[str, Asset]:
     """Every file of the built UI by its URL path; small enough to keep in memory."""
     files = (path for path in sorted(folder.rglob("*")) if path.is_file())
     return {f"/{path.relative_to(folder).as_posix()}": _asset(path) for path in files}
 
 
-def ui_handler(folder: Path = UI) -> ASGIRouteHandler:
-    """The handler for every path that no route has."""
-    assets = read_assets(folder)
-    page = assets.get("/index.html") or Asset(
-        MISSING, ((b"content-type", b"text/html; charset=utf-8"),), b'"0"'
-    )
+class WebUI:
+    """ASGI: a file of the built UI, or the page for any other path."""
 
-    @asgi("/", is_mount=True, opt={"public": True}, copy_scope=True)
-    async def serve(scope: Scope, receive: Receive, send: Send) -> None:
-        path = scope["path"] if scope["path"].startswith("/") else f"/{scope['path']}"
-        if path.startswith(NOT_PAGES) or "method" not in scope:
-            raise NotFound(f"there is nothing at {path}")
-        await _send(scope, send, assets.get(path, page))
+    def __init__(self, folder: Path = UI) -> None:
+        self._assets = read_assets(folder)
+        self._page = self._assets.get("/index.html") or MISSING
 
-    return serve
+    async def __call__(self, scope: Scope, _receive: Receive, send: Send) -> None:
+        await _send(scope, send, self._assets.get(scope["path"], self._page))
 
 
 async def _send(scope: Scope, send: Send, asset: Asset) -> None:

@@ -151,3 +151,7 @@ def _open_browser() -> None:
     paths = config.peek(config.locate(os.environ), os.environ, "paths", Paths)
     link = Path(paths.state_dir) / FILE
     webbrowser.open(link.read_text().strip() if link.exists() else address)
+
+
+if __name__ == "__main__":
+    main()

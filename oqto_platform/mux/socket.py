@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 from litestar import WebSocket, websocket
 from litestar.di import NamedDependency
+from litestar.exceptions import WebSocketDisconnect
 
 from oqto_platform.auth.guards import credential
 from oqto_platform.mux.connection import Connection
@@ -26,8 +28,9 @@ async def mux(socket: Socket, services: NamedDependency[Services]) -> None:
         lambda: services.tokens.verify(token),
         services.version,
     )
-    await connection.run()
-    await socket.send({"type": "websocket.close", "code": 1000, "reason": ""})
+    with suppress(ConnectionError, WebSocketDisconnect):
+        await connection.run()
+        await socket.send({"type": "websocket.close", "code": 1000, "reason": ""})
 
 
 class _Peer:
@@ -43,4 +46,7 @@ class _Peer:
         return message.get("text") or message.get("bytes") or ""
 
     async def send(self, text: str) -> None:
-        await self._socket.send({"type": "websocket.send", "text": text, "bytes": None})
+        try:
+            await self._socket.send({"type": "websocket.send", "text": text, "bytes": None})
+        except WebSocketDisconnect as exc:
+            raise ConnectionError("the client has left") from exc

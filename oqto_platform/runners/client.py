@@ -38,10 +38,9 @@ class RunnerClient:
         request = wire.Start(session=session, launch=launch)
         return _expect(await self._call(request, START_TIMEOUT_S), wire.SessionStatus)
 
-    async def stop(self, session_id: SessionId, reason: StopReason) -> wire.SessionStatus:
-        """How it ended; also when it was gone already."""
-        request = wire.Stop(session_id=session_id, reason=reason)
-        return _expect(await self._call(request, STOP_TIMEOUT_S), wire.SessionStatus)
+    async def stop(self, session_id: SessionId, reason: StopReason) -> None:
+        """Returns when nothing of the agent is left; also when it was gone already."""
+        _expect(await self._call(wire.Stop(session_id=session_id, reason=reason), STOP_TIMEOUT_S), wire.Done)
 
     async def delete(self, session_id: SessionId) -> None:
         _expect(await self._call(wire.Delete(session_id=session_id), STOP_TIMEOUT_S), wire.Done)

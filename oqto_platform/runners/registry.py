@@ -80,7 +80,10 @@ def _child(socket: str, state_dir: Path, settings: Settings, env: Mapping[str, s
     if Path(settings.source).is_file():
         argv += ["--config", settings.source]
     argv += [item for name in _plugins(settings, "disabled") for item in ("--disable-plugin", name)]
-    argv += [item for name in _plugins(settings, "only") for item in ("--only-plugin", name)]
+    only = tuple(name for name in env.get("OQTO_PLUGINS", "").split(",") if name) or _plugins(
+        settings, "only"
+    )
+    argv += [item for name in only for item in ("--only-plugin", name)]
     return Child(
         name="runner",
         argv=tuple(argv),

@@ -86,8 +86,8 @@ class Reconciler:
 
     async def _stop(self, stored: Stored) -> Stored:
         reason = _reason(stored.stop_reason)
-        status = await self._runner_of(stored.session.account_id).stop(stored.id, reason)
-        return await self._is_over(stored, status.outcome or Outcome(reason=reason))
+        await self._runner_of(stored.session.account_id).stop(stored.id, reason)
+        return await self._is_over(stored, Outcome(reason=reason))
 
     async def _is_over(self, stored: Stored, outcome: Outcome) -> Stored:
         wanted: SessionState = "failed" if outcome.reason in BAD_ENDINGS else "stopped"
