@@ -186,12 +186,12 @@ class PiConversation:
         return self._is_ready and not (self._aborts or self._compactions or self._switching.is_on)
 
     def _abort(self, token: int) -> None:
+        self._talk.turn.abort()
+        self._prompting.drop_held(aborted())
         if not self.is_working:
             self._talk.out.answer(token, {"is_confirmed": True})
             return
-        self._talk.turn.abort()
         self._prompting.doom()
-        self._prompting.drop_held(aborted())
         self._aborts += 1
         self._end_run(lambda reply: self._aborted(token, reply))
         # A dialog may be what holds the run.

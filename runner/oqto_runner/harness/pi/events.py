@@ -23,6 +23,7 @@ from oqto_platform.canon import (
     Status,
 )
 from oqto_runner.harness.pi.echoes import Sent
+from oqto_runner.harness.pi.failures import explain
 from oqto_runner.harness.pi.messages import canonical, user_text
 from oqto_runner.harness.pi.talk import Talk
 from oqto_runner.harness.pi.values import record, text, texts, whole
@@ -151,6 +152,8 @@ class Translator:
         facts.queues_are(steering, follow_up)
 
     def _compaction_start(self, event: dict[str, Any]) -> None:
+        if self._talk.turn.is_over and text(event, "reason") == "manual":
+            self._talk.settle()
         self._talk.turn.compaction_started(self._talk.now)
         self._talk.out.say(CompactStart(reason=text(event, "reason")))
         self._on_busy()
@@ -178,13 +181,14 @@ class Translator:
                 attempt=whole(event, "attempt", 1),
                 max_attempts=whole(event, "maxAttempts", 1),
                 delay_ms=whole(event, "delayMs"),
-                error=text(event, "errorMessage"),
+                error=explain(text(event, "errorMessage")).words,
             )
         )
 
     def _retry_end(self, event: dict[str, Any]) -> None:
         success, error = event.get("success") is True, text(event, "finalError")
-        self._talk.out.say(RetryEnd(success=success, attempt=whole(event, "attempt"), final_error=error))
+        words = "" if success else explain(error).words
+        self._talk.out.say(RetryEnd(success=success, attempt=whole(event, "attempt"), final_error=words))
         self._talk.turn.retry_ended(success=success, error=error, now=self._talk.now)
 
     def _summary_retry(self, event: dict[str, Any]) -> None:

@@ -21,6 +21,7 @@ MEANING = {
     503: "The model provider is not available",
     529: "The model provider is overloaded",
 }
+CUT = re.compile(r"terminated|stream ended|fetch failed|connection error|socket hang up|ECONN", re.IGNORECASE)
 STATUS = re.compile(r"^(?:HTTP )?([45]\d\d)\b:?\s*(.*)$", re.DOTALL)
 MAX_WORDS = 2_000
 
@@ -36,6 +37,10 @@ def explain(error: str) -> Failure:
     """`503: {"message":"busy"}` → "The model provider is not available (503): busy"."""
     error = error.strip()[:MAX_WORDS] or "pi gave no reason"
     found = STATUS.match(error)
+    if found is None and CUT.search(error):
+        return Failure(
+            words=f"The connection to the model provider broke off: {error}", code="connection-lost"
+        )
     if found is None:
         return Failure(words=error)
     status, rest = int(found[1]), found[2].strip()

@@ -73,7 +73,8 @@ class Prompting:
         )
         self._remember(saying.client_id, message.id)
         self._talk.out.say(MessageEnd(message=message))
-        self._talk.turn.begin("generating" if self._may_send() else "initializing", self._talk.now)
+        if not self._talk.turn.is_open:
+            self._talk.turn.begin("generating" if self._may_send() else "initializing", self._talk.now)
         self._held.append(_Outgoing(token=token, saying=saying, message=message, since=self._talk.now))
         self.release()
 
@@ -118,7 +119,7 @@ class Prompting:
         if not self._is_extension_command(saying):
             one.sent = talk.echoes.expect(one.message, saying.message)
         self._pending.append(one)
-        if not talk.turn.is_running:
+        if not (talk.turn.is_running or talk.turn.is_compacting):
             talk.turn.begin("generating", talk.now)
         talk.turn.prompt_sent()
         one.request_id = talk.requests.send(

@@ -102,7 +102,6 @@ class Turn:
 
     def retry_started(self, now: float) -> None:
         self.is_retrying = True
-        self._failure = ""
         self.begin("retrying", now)
 
     def retry_ended(self, *, success: bool, error: str, now: float) -> None:
@@ -110,7 +109,8 @@ class Turn:
         if success:
             self.show("generating")
             return
-        self._failure = error
+        # "Retry cancelled" says less than the failure that was to be retried.
+        self._failure = self._failure or error
         if not self.is_running:
             self.is_over, self._probe_at = True, now + SETTLE_S
 
