@@ -13,7 +13,7 @@ _private: set[Path] = set()
 
 
 def protect(folder: Path) -> None:
-    """Never let an agent work in `folder`, below it, or in a folder that contains it directly as its root."""
+    """Never let an agent work in `folder`, below it, or in a folder that contains it."""
     _private.add(folder.resolve())
 
 
@@ -41,6 +41,8 @@ def _check_place(path: Path) -> None:
     for private in (*_private, *_own_folders()):
         if path == private or private in path.parents:
             raise Invalid(f"{path} belongs to Oqto itself; choose a folder outside of {private}")
+        if path in private.parents:
+            raise Invalid(f"{path} contains {private}, where Oqto keeps its state; choose a folder beside it")
 
 
 def _own_folders() -> list[Path]:
