@@ -8,7 +8,6 @@ from typing import Any
 
 from litestar import Litestar, Request, Router
 from litestar.di import Provide
-from litestar.types import Receive, Send
 
 from oqto_platform import health, problems
 from oqto_platform.accounts import routes as accounts
@@ -41,14 +40,14 @@ class Oqto(RSGIMixin, Litestar):
     gate: Gate
     ui: WebUI
 
-    async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] == "lifespan":
             await super().__call__(scope, receive, send)
         else:
             scope.setdefault("state", {})
             await self.gate(scope, receive, send)
 
-    async def inner(self, scope: Any, receive: Receive, send: Send) -> None:
+    async def inner(self, scope: Any, receive: Any, send: Any) -> None:
         """What the gate lets in."""
         is_page = scope["type"] == "http" and not scope["path"].startswith(ROUTED)
         await (self.ui if is_page else super().__call__)(scope, receive, send)
