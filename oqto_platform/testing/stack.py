@@ -129,7 +129,7 @@ class Stack:
 
     def setup_token(self) -> str:
         """The token of the link that was printed last."""
-        return re.findall(r"#/setup/(\S+)", self.log.read_text())[-1]
+        return str(re.findall(r"#/setup/(\S+)", self.log.read_text())[-1])
 
     def set_up(self) -> None:
         """Make the first account; the client is signed in afterwards."""

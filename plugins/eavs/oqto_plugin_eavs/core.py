@@ -16,7 +16,17 @@ import msgspec
 from oqto_platform import hookimpl
 from oqto_platform.children import Child, stop
 from oqto_platform.errors import ConfigError, Internal
-from oqto_platform.types import Account, Check, Relay, Reservation, ReservationId, Session, Settlement, Usage
+from oqto_platform.types import (
+    Account,
+    Check,
+    ModelSource,
+    Relay,
+    Reservation,
+    ReservationId,
+    Session,
+    Settlement,
+    Usage,
+)
 
 from . import control
 from .config import Eavs, ProviderConfig
@@ -123,17 +133,23 @@ async def budget_reserve(session: Session, account: Account) -> Reservation | No
         rpm=settings.default_session_rpm,
     )
     minted = _expect(control.Minted, await control.ask(_socket(context), mint, timeout_s=5))
-    listed = _expect(
-        control.SourcesReply,
-        await control.ask(_socket(context), control.Sources(proxy_url=url, key_env=KEY_ENV)),
-    )
     return Reservation(
         id=ReservationId(minted.reservation_id),
         limit_usd=None if minted.limit_nusd is None else minted.limit_nusd / 1e9,
         env={KEY_ENV: minted.key, "EAVS_URL": url},
-        sources=tuple(listed.sources),
+        sources=await _sources(context, url),
         relays=(Relay(port=port, socket=str(context.state_dir / "llm.sock")),),
     )
+
+
+@hookimpl
+async def list_models(account: Account) -> Sequence[ModelSource]:
+    """The usable providers, as the agents see them."""
+    context = _core.context
+    if context is None or not (settings := context.settings()).enabled:
+        return ()
+    host, port = address_of(settings)
+    return await _sources(context, f"http://{host}:{port}")
 
 
 @hookimpl
@@ -160,6 +176,11 @@ async def budget_usage(account: Account) -> Usage | None:
     return Usage(
         spent_nusd=reply.spent_nusd, limit_nusd=reply.limit_nusd, calls=reply.calls, sessions=reply.sessions
     )
+
+
+async def _sources(context: Context, url: str) -> tuple[ModelSource, ...]:
+    ask = control.Sources(proxy_url=url, key_env=KEY_ENV)
+    return tuple(_expect(control.SourcesReply, await control.ask(_socket(context), ask)).sources)
 
 
 def address_of(settings: Eavs) -> tuple[str, int]:
