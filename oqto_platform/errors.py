@@ -164,9 +164,11 @@ class PluginLoadError(OqtoError):
 
 
 def _tree(root: type[OqtoError]) -> dict[str, type[OqtoError]]:
-    found = {root.code: root}
+    found: dict[str, type[OqtoError]] = {}
     for child in root.__subclasses__():
         found.update(_tree(child))
+    # Last, so that a subclass which shares the code (`HookError`) is not what a peer's answer becomes.
+    found[root.code] = root
     return found
 
 

@@ -13,6 +13,7 @@ import structlog
 
 from oqto_platform import wire
 from oqto_platform.errors import Forbidden, Internal, Invalid, OqtoError
+from oqto_platform.hooks import HookError
 from oqto_runner.answers import Answers
 
 REQUEST_TIMEOUT_S = 30.0
@@ -63,7 +64,7 @@ class Server:
                 return
             reply: wire.Reply = await self._answers.answer(request, uid)
         except OqtoError as exc:
-            reply = wire.failed(exc)
+            reply = wire.failed(_in_words(exc))
         except Exception:  # a plugin may raise anything; the caller gets an answer and the log the cause
             log.exception("request failed")
             reply = wire.failed(Internal("the runner could not do this; its log has the cause"))
@@ -115,6 +116,12 @@ async def _request(reader: asyncio.StreamReader) -> wire.Request:
 async def _reply(writer: asyncio.StreamWriter, reply: wire.Reply) -> None:
     writer.write(wire.encode(reply) + b"\n")
     await writer.drain()
+
+
+def _in_words(error: OqtoError) -> OqtoError:
+    """What a plugin itself said for people, where it did, instead of the fact that it failed."""
+    cause = error.__cause__
+    return cause if isinstance(error, HookError) and isinstance(cause, OqtoError) else error
 
 
 async def _linger(reader: asyncio.StreamReader) -> None:
