@@ -200,10 +200,12 @@ def test_the_plan_of_a_fresh_clone_touches_nothing(make_clone, bare_environment)
     assert sorted(clone.rglob("*")) == before
 
 
-def test_help_is_the_default_and_lists_every_target(checkout):
+def test_help_is_the_default_and_lists_every_target(checkout, bare_environment):
     lines = (checkout / "Makefile").read_text().splitlines()
     targets = next(line for line in lines if line.startswith(".PHONY:")).split()[1:]
-    told = subprocess.run(["make"], cwd=checkout, capture_output=True, text=True, check=True).stdout
+    told = subprocess.run(
+        ["make"], cwd=checkout, env=bare_environment, capture_output=True, text=True, check=True
+    ).stdout
     assert [line.split()[1] for line in told.splitlines()] == targets
 
 
