@@ -5,11 +5,11 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from oqto_runner.harness.pi.conversation import PiConversation
+from oqto_runner.harness.pi.sessions import Shelf
 
 from oqto_platform import canon
 from oqto_platform.types import AccountId, Launch, ModelInfo, ModelSource, Session, SessionId
-from oqto_runner.harness.pi.conversation import PiConversation
-from oqto_runner.harness.pi.sessions import Shelf
 
 FIXTURES = Path(__file__).with_name("fixtures")
 STATE = {

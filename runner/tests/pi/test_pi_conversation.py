@@ -697,7 +697,7 @@ def test_wrong_kinds_in_known_events_do_no_harm(driver):
     kinds += ["queue_update", "compaction_end", "auto_retry_start", "extension_ui_request", "agent_end"]
     for kind in kinds:
         for junk in (None, 1, "x", [], {}, [1], {"role": 3}):
-            driver.tell({key: junk for key in KEYS} | {"type": kind})
+            driver.tell(dict.fromkeys(KEYS, junk) | {"type": kind})
     driver.close()
     assert not driver.talk.is_working
 

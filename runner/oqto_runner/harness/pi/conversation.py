@@ -35,7 +35,7 @@ from oqto_runner.harness.pi.queries import TIMEOUT_S, Query, query_for, refusal
 from oqto_runner.harness.pi.sessions import Lock, Shelf
 from oqto_runner.harness.pi.switching import Switching
 from oqto_runner.harness.pi.talk import Talk
-from oqto_runner.harness.pi.values import record, records, text
+from oqto_runner.harness.pi.values import decode, record, records, text
 
 ABORT_TIMEOUT_S = 5.0
 MAX_QUOTE = 200
@@ -239,11 +239,8 @@ class PiConversation:
         self._talk.requests.send(command, then, now=self._talk.now, timeout_s=timeout_s)
 
     def _read(self, line: bytes) -> None:
-        try:
-            event = msgspec.json.decode(line)
-        except (msgspec.DecodeError, RecursionError):
-            event = None
-        if not isinstance(event, dict):
+        event = decode(line)
+        if event is None:
             self._warn(line)
         elif event.get("type") == "response":
             self._talk.requests.settle(event)

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from oqto_runner.harness.pi.values import record, text
+from oqto_runner.harness.pi.values import decode, record, text
 
 MEANING = {
     401: "The model provider does not accept the key",
@@ -54,11 +54,8 @@ def explain(error: str) -> Failure:
 
 def _body(rest: str) -> dict[str, Any]:
     start = rest.find("{")
-    try:
-        body = msgspec.json.decode(rest[start:]) if start >= 0 else None
-    except (msgspec.DecodeError, RecursionError):
-        return {}
-    if not isinstance(body, dict):
+    body = decode(rest[start:]) if start >= 0 else None
+    if body is None:
         return {}
     inner = record(body, "error")
     return inner or body

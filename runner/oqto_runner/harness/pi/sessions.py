@@ -12,10 +12,9 @@ import os
 from pathlib import Path
 from typing import Any
 
-import msgspec
-
 from oqto_platform.errors import AgentFailed, Conflict, Invalid, NotFound
 from oqto_runner.harness.pi.private import open_plain, write_private
+from oqto_runner.harness.pi.values import decode
 
 CHUNK = 64 * 1024
 MAX_HEADER = 64 * 1024
@@ -113,7 +112,7 @@ def mend(file: Path) -> None:
         start = _last_line(descriptor, size)
         if start == size:
             return
-        if _is_entry(os.pread(descriptor, size - start, start)):
+        if decode(os.pread(descriptor, size - start, start)) is not None:
             os.pwrite(descriptor, b"\n", size)
         else:
             os.ftruncate(descriptor, start)
@@ -133,23 +132,15 @@ def _last_line(descriptor: int, size: int) -> int:
     return 0
 
 
-def _is_entry(line: bytes) -> bool:
-    try:
-        return isinstance(msgspec.json.decode(line), dict)
-    except msgspec.DecodeError:
-        return False
-
-
 def _header(file: Path) -> dict[str, Any] | None:
     """The first line of a session file; `None` when it is none."""
     descriptor = open_plain(file, os.O_RDONLY)
     if descriptor is None:
         return None
     try:
-        line = os.read(descriptor, MAX_HEADER).partition(b"\n")[0]
-        header = msgspec.json.decode(line)
-    except (OSError, msgspec.DecodeError):
+        header = decode(os.read(descriptor, MAX_HEADER).partition(b"\n")[0])
+    except OSError:
         return None
     finally:
         os.close(descriptor)
-    return header if isinstance(header, dict) and header.get("type") == "session" else None
+    return header if header is not None and header.get("type") == "session" else None

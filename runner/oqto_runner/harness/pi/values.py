@@ -4,6 +4,18 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
+
+
+def decode(line: bytes | str) -> dict[str, Any] | None:
+    """The JSON object in `line`; `None` when it holds none."""
+    try:
+        value = msgspec.json.decode(line)
+    # Bytes that are no UTF-8 raise outside of msgspec's own tree of errors.
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+    return value if isinstance(value, dict) else None
+
 
 def text(source: dict[str, Any], key: str, default: str = "") -> str:
     value = source.get(key)
