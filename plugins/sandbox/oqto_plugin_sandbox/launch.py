@@ -56,6 +56,7 @@ class Cage(msgspec.Struct, frozen=True, kw_only=True):
     argv: tuple[str, ...]
     groups: tuple[str, ...] = ()
     causes: tuple[tuple[str, str], ...] = ()
+    rlimits: tuple[tuple[int, int], ...] = ()
 
 
 def design(policy: Policy, workspace: str, spawn: SpawnPlan, home: str, uid: int) -> Cage:
@@ -85,6 +86,8 @@ def design(policy: Policy, workspace: str, spawn: SpawnPlan, home: str, uid: int
 def launch(cage: Cage) -> ConfinedPlan:
     """Open what the launcher needs and describe its command. The caller owns the descriptors."""
     bwrap = host.bubblewrap()
+    if cage.policy.require_fixed_bwrap and not bwrap.is_fixed:
+        raise Unconfined(f"require_fixed_bwrap asks for bubblewrap 0.12. Repair: {host.install_command()}")
     host.probe()
     for path in cage.plan.creates:
         _create(path, cage.request)
@@ -243,7 +246,7 @@ def _shim_config(cage: Cage, owned: Descriptors) -> dict[str, object]:
         "mounts": expected_mounts(cage.plan),
         "status": status,
         "relays": list(cage.relays),
-        "rlimits": _rlimits(policy),
+        "rlimits": [*_rlimits(policy), *cage.rlimits],
         "landlock": landlock.rules(policy, cage.plan) or (),
         "filter": _agent_filter(policy),
         "groups": [owned.adopt(os.open(path, os.O_WRONLY | os.O_CLOEXEC)) for path in cage.groups],

@@ -2,31 +2,78 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import pwd
 from collections.abc import Sequence
 
+import structlog
+
 from oqto_platform import hookimpl
-from oqto_platform.types import Check, ConfinedPlan, Session, SpawnPlan
-from oqto_plugin_sandbox import launch
-from oqto_plugin_sandbox.policy.load import Owner, load
+from oqto_platform.errors import Unconfined
+from oqto_platform.types import Check, ConfinedPlan, Context, Outcome, Session, SpawnPlan
+from oqto_plugin_sandbox.checks import all_checks
+from oqto_plugin_sandbox.egress.rules import Decision
+from oqto_plugin_sandbox.policy.load import Owner
+from oqto_plugin_sandbox.sandboxes import Sandboxes
+
+log = structlog.get_logger("oqto.sandbox")
+
+
+class _State:
+    """What `startup` made; a module-level value because hooks are plain functions of a module."""
+
+    sandboxes: Sandboxes | None = None
+
+
+def owner() -> Owner:
+    """The account that this process runs as; its home from the account database, never `$HOME`."""
+    account = pwd.getpwuid(os.getuid())
+    return Owner(home=os.path.realpath(account.pw_dir), uid=account.pw_uid)
+
+
+@hookimpl
+def startup(context: Context) -> None:
+    def note(session: str, decision: Decision) -> None:
+        context.audit(
+            "egress",
+            session=session,
+            host=decision.host,
+            port=decision.port,
+            allowed=decision.is_allowed,
+            rule=decision.rule,
+        )
+
+    _State.sandboxes = Sandboxes(owner(), context.state_dir, note)
 
 
 @hookimpl
 async def confine(session: Session, plan: SpawnPlan) -> ConfinedPlan:
-    """Wrap the plan by the policy that holds now; files are read again for every session."""
-    return await asyncio.to_thread(_confine, session.workspace, plan)
+    if _State.sandboxes is None:
+        raise Unconfined("the sandbox has not been started; this is a fault of the runner")
+    confined = await _State.sandboxes.confine(session.id, session.workspace, plan)
+    log.info(
+        "confined",
+        session=session.id,
+        by=confined.confined_by,
+        profile=confined.profile,
+        network=confined.network,
+    )
+    return confined
 
 
-def _confine(workspace: str, plan: SpawnPlan) -> ConfinedPlan:
-    owner = Owner(home=os.path.realpath(pwd.getpwuid(os.getuid()).pw_dir), uid=os.getuid())
-    policy = load(owner, launch.real_workspace(workspace))
-    if not policy.enabled:
-        return launch.unconfined(plan)
-    return launch.launch(launch.design(policy, workspace, plan, owner.home, owner.uid))
+@hookimpl
+async def session_stopped(session: Session, outcome: Outcome) -> None:
+    if _State.sandboxes is not None:
+        await _State.sandboxes.ended(session.id)
+
+
+@hookimpl
+async def shutdown() -> None:
+    if _State.sandboxes is not None:
+        await _State.sandboxes.close()
+        _State.sandboxes = None
 
 
 @hookimpl
 def health() -> Sequence[Check]:
-    return []
+    return all_checks(owner(), "/")

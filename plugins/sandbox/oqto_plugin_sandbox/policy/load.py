@@ -13,7 +13,7 @@ import msgspec
 
 from oqto_platform.errors import ConfigError
 from oqto_plugin_sandbox.plan.opening import open_beneath, open_plain
-from oqto_plugin_sandbox.policy.document import MAX_BYTES, Place, Role, parse
+from oqto_plugin_sandbox.policy.document import MAX_BYTES, Place, Role, line_of, parse
 from oqto_plugin_sandbox.policy.merge import Layer, merge
 from oqto_plugin_sandbox.policy.model import Policy
 from oqto_plugin_sandbox.policy.schema import to_policy
@@ -44,7 +44,7 @@ class _Text(msgspec.Struct, frozen=True, kw_only=True):
 
 def load(owner: Owner, workspace: str) -> Policy:
     """The policy that holds in `workspace` now. Raises `ConfigError` that names file, line and key."""
-    layers: dict[str, str] = {}
+    layers: dict[str, _Text] = {}
     system = [layer for file in owner.system_files if (layer := _system(file, owner, layers))]
     if owner.is_team and not system:
         raise ConfigError(
@@ -56,7 +56,18 @@ def load(owner: Owner, workspace: str) -> Policy:
     found = _workspace(owner, workspace, layers)
     restrictions = [*(own if system else []), *([found] if found else [])]
     flat = merge(system or own, restrictions, owner.home)
-    return checked(to_policy(flat, layers=tuple(f"{file}@{digest}" for file, digest in layers.items())))
+    digests = tuple(f"{file}@{text.digest}" for file, text in layers.items())
+    stated = [(layer, layers[layer.file].text) for layer in (*system, *own, *([found] if found else []))]
+    return checked(to_policy(flat, layers=digests, sources=_sources(stated)))
+
+
+def _sources(stated: list[tuple[Layer, str]]) -> dict[str, str]:
+    """Each key with every `file:line` that states it, for explanations."""
+    found: dict[str, list[str]] = {}
+    for layer, text in stated:
+        for key in layer.statements.values:
+            found.setdefault(key, []).append(f"{layer.file}:{line_of(text, key)}")
+    return {key: ", ".join(places) for key, places in found.items()}
 
 
 def checked(policy: Policy) -> Policy:
@@ -80,7 +91,7 @@ def _check_denials(policy: Policy) -> None:
                 )
 
 
-def _system(file: str, owner: Owner, layers: dict[str, str]) -> Layer | None:
+def _system(file: str, owner: Owner, layers: dict[str, _Text]) -> Layer | None:
     found = _read(file, lambda: _open_file(file))
     if found is None:
         return None
@@ -92,7 +103,7 @@ def _system(file: str, owner: Owner, layers: dict[str, str]) -> Layer | None:
     return _layer(file, "base", text, owner, "", layers)
 
 
-def _user(owner: Owner, role: Role, layers: dict[str, str]) -> Layer | None:
+def _user(owner: Owner, role: Role, layers: dict[str, _Text]) -> Layer | None:
     file = f"{owner.home}/{USER_FILE}"
     found = _read(file, lambda: os.open(os.path.realpath(file), os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK))
     if found is None:
@@ -103,7 +114,7 @@ def _user(owner: Owner, role: Role, layers: dict[str, str]) -> Layer | None:
     return _layer(file, role, text, owner, "", layers)
 
 
-def _workspace(owner: Owner, workspace: str, layers: dict[str, str]) -> Layer | None:
+def _workspace(owner: Owner, workspace: str, layers: dict[str, _Text]) -> Layer | None:
     file = f"{workspace}/{WORKSPACE_FILE}"
     folder = os.open(workspace, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
@@ -113,9 +124,11 @@ def _workspace(owner: Owner, workspace: str, layers: dict[str, str]) -> Layer | 
     return _layer(file, "workspace", found[1], owner, workspace, layers) if found else None
 
 
-def _layer(file: str, role: Role, text: _Text, owner: Owner, workspace: str, layers: dict[str, str]) -> Layer:
+def _layer(
+    file: str, role: Role, text: _Text, owner: Owner, workspace: str, layers: dict[str, _Text]
+) -> Layer:
     place = Place(file=file, role=role, home=owner.home, workspace=workspace)
-    layers[file] = text.digest
+    layers[file] = text
     return Layer(file=file, statements=parse(text.text, place))
 
 

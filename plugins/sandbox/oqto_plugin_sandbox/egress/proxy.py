@@ -1,0 +1,209 @@
+"""
+An HTTP proxy on a Unix socket: CONNECT and absolute-form requests, bounded in every direction.
+
+The session is known by the socket, so there is no token. Each name is resolved once, and the address that
+was checked is the one that is dialled. What travels inside a CONNECT tunnel is not looked at.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import socket
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import msgspec
+
+from oqto_plugin_sandbox.egress.rules import Decision, decide, is_public
+from oqto_plugin_sandbox.policy.model import Network
+
+PORT = 3128
+"""Where the agent finds the proxy, on its own loopback."""
+
+MAX_HEAD = 32 * 1024
+MAX_CONNECTIONS = 256
+HEAD_S, RESOLVE_S, CONNECT_S, IDLE_S = 10.0, 10.0, 10.0, 600.0
+CHUNK = 256 * 1024
+
+_CONNECT = re.compile(rb"CONNECT ([^\s/:@\[\]\0]{1,253}):([0-9]{1,5}) HTTP/1\.[01]")
+_ABSOLUTE = re.compile(
+    rb"([A-Z]{1,20}) http://([^\s/:@\[\]?#\0]{1,253})(?::([0-9]{1,5}))?(/[^\s]*|\?[^\s]*)? HTTP/1\.[01]",
+)
+_HOP_BY_HOP = re.compile(
+    rb"(?i)(host|proxy-[a-z-]+|connection|keep-alive|te|trailer|upgrade)[ \t]*:",
+)
+
+Resolve = Callable[[str, int], Awaitable[list[str]]]
+
+
+class _Denied(Exception):
+    def __init__(self, status: str, rule: str) -> None:
+        super().__init__(rule)
+        self.status = status
+
+
+class _Target(msgspec.Struct, frozen=True):
+    host: str
+    port: int
+    head: bytes
+    """What to send first; empty for a tunnel."""
+
+
+async def resolve(host: str, port: int) -> list[str]:
+    """The addresses of a name, from the machine's resolver."""
+    found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    return [str(entry[4][0]) for entry in found]
+
+
+class EgressProxy:
+    """Serves one session. `note` hears of every decision."""
+
+    def __init__(
+        self,
+        network: Network,
+        note: Callable[[Decision], None],
+        *,
+        resolver: Resolve = resolve,
+        may_dial: Callable[[str], bool] = is_public,
+    ) -> None:
+        self._network = network
+        self._note = note
+        self._resolve = resolver
+        self._may_dial = may_dial
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._server: asyncio.Server | None = None
+        self._path = ""
+
+    async def start(self, path: str) -> None:
+        """Listen on `path`, which only this user can reach."""
+        self._path = path
+        self._server = await asyncio.start_unix_server(self._accept, path, limit=MAX_HEAD)
+        Path(path).chmod(0o600)
+
+    async def close(self) -> None:
+        """End the server and every connection."""
+        if self._server is None:
+            return
+        self._server.close()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        Path(self._path).unlink(missing_ok=True)
+        self._server = None
+
+    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if len(self._tasks) >= MAX_CONNECTIONS:
+            writer.close()
+            return
+        task = asyncio.get_running_loop().create_task(self._serve(reader, writer))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            await self._forward(reader, writer)
+        except _Denied as exc:
+            await _answer(writer, exc.status, str(exc))
+        except (OSError, TimeoutError, asyncio.IncompleteReadError, asyncio.LimitOverrunError) as exc:
+            await _answer(writer, "502 Bad Gateway", type(exc).__name__)
+        finally:
+            writer.close()
+
+    async def _forward(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        async with asyncio.timeout(HEAD_S):
+            head = await reader.readuntil(b"\r\n\r\n")
+        target = _parse(head)
+        address = await self._address(target)
+        async with asyncio.timeout(CONNECT_S):
+            far_reader, far_writer = await asyncio.open_connection(address, target.port)
+        try:
+            if target.head:
+                far_writer.write(target.head)
+            else:
+                writer.write(b"HTTP/1.1 200 Connection Established\r\n\r\n")
+            async with asyncio.TaskGroup() as both:
+                both.create_task(_pump(reader, far_writer))
+                both.create_task(_pump(far_reader, writer))
+        except* (OSError, TimeoutError):
+            pass  # one side went away; the answer has begun, so there is nothing left to say
+        finally:
+            far_writer.close()
+
+    async def _address(self, target: _Target) -> str:
+        decision = decide(self._network, target.host, target.port)
+        if not decision.is_allowed:
+            raise self._denied(decision)
+        async with asyncio.timeout(RESOLVE_S):
+            addresses = await self._resolve(decision.host, decision.port)
+        if not addresses or not all(map(self._may_dial, addresses)):
+            rule = "the name leads to an address of this machine or its neighbours"
+            raise self._denied(msgspec.structs.replace(decision, is_allowed=False, rule=rule))
+        if self._network.log_requests:
+            self._note(decision)
+        return addresses[0]
+
+    def _denied(self, decision: Decision) -> _Denied:
+        self._note(decision)
+        return _Denied("403 Forbidden", f"{decision.host}:{decision.port}: {decision.rule}")
+
+
+def _parse(head: bytes) -> _Target:
+    line, _, rest = head.partition(b"\r\n")
+    if found := _CONNECT.fullmatch(line):
+        return _Target(_text(found[1]), _port(found[2]), b"")
+    if found := _ABSOLUTE.fullmatch(line):
+        method, host, port, path = found[1], _text(found[2]), _port(found[3] or b"80"), found[4] or b"/"
+        return _Target(
+            host, port, _rewritten(method, host, port, path if path[:1] == b"/" else b"/" + path, rest)
+        )
+    raise _Denied("400 Bad Request", "only CONNECT and requests with a full http:// address")
+
+
+def _rewritten(method: bytes, host: str, port: int, path: bytes, rest: bytes) -> bytes:
+    """For the server itself: path only, our own Host, no headers that are meant for the proxy."""
+    lines = [line for line in rest.split(b"\r\n") if line and not _HOP_BY_HOP.match(line)]
+    if any(b"\n" in line or b"\r" in line or line[:1] in b" \t" for line in lines):
+        raise _Denied("400 Bad Request", "malformed header")
+    name = host if port == 80 else f"{host}:{port}"  # noqa: PLR2004 - the port that http:// means
+    first = [method + b" " + path + b" HTTP/1.1", b"Host: " + name.encode("ascii"), b"Connection: close"]
+    return b"\r\n".join([*first, *lines]) + b"\r\n\r\n"
+
+
+def _text(raw: bytes) -> str:
+    try:
+        return raw.decode("ascii")
+    except UnicodeDecodeError as exc:
+        raise _Denied("400 Bad Request", "not a host name") from exc
+
+
+def _port(raw: bytes) -> int:
+    port = int(raw)
+    if not 0 < port < 65536:  # noqa: PLR2004 - what a port is
+        raise _Denied("400 Bad Request", "not a port")
+    return port
+
+
+async def _pump(source: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:
+    while True:
+        async with asyncio.timeout(IDLE_S):
+            data = await source.read(CHUNK)
+        if not data:
+            break
+        target.write(data)
+        async with asyncio.timeout(IDLE_S):
+            await target.drain()
+    if target.can_write_eof():
+        target.write_eof()
+
+
+async def _answer(writer: asyncio.StreamWriter, status: str, why: str) -> None:
+    """Refuse in words that the agent can read: the body of the answer names the rule."""
+    body = f"oqto-sandbox: {why}\n".encode()
+    head = f"HTTP/1.1 {status}\r\nContent-Type: text/plain\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n"
+    try:
+        writer.write(head.encode() + body)
+        async with asyncio.timeout(HEAD_S):
+            await writer.drain()
+    except (OSError, TimeoutError):
+        return

@@ -1,0 +1,99 @@
+"""The sandboxes of one process: what runs outside on behalf of each, made with it and ended with it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+from msgspec.structs import replace
+
+from oqto_platform.errors import Unconfined
+from oqto_platform.types import ConfinedPlan, Relay, SpawnPlan
+from oqto_plugin_sandbox import launch, limits
+from oqto_plugin_sandbox.egress.proxy import PORT, EgressProxy
+from oqto_plugin_sandbox.egress.rules import Decision
+from oqto_plugin_sandbox.policy.load import Owner, load
+from oqto_plugin_sandbox.policy.model import Policy
+
+MAX_SOCKET_PATH = 100
+PROXY_ADDRESS = f"http://127.0.0.1:{PORT}"
+PROXY_ENV = {
+    **dict.fromkeys(("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "all_proxy"), PROXY_ADDRESS),
+    **dict.fromkeys(("no_proxy", "NO_PROXY"), "localhost,127.0.0.1,::1"),
+    "NODE_USE_ENV_PROXY": "1",
+}  # fmt: skip
+
+
+class _Attached(msgspec.Struct, frozen=True, kw_only=True):
+    proxy: EgressProxy | None
+    groups: limits.Groups
+
+
+class Sandboxes:
+    """`note(name, decision)` hears of every decision of an egress proxy."""
+
+    def __init__(self, owner: Owner, state_dir: Path, note: Callable[[str, Decision], None]) -> None:
+        self.owner = owner
+        self._state_dir = state_dir
+        self._note = note
+        self._attached: dict[str, _Attached] = {}
+
+    async def confine(self, name: str, workspace: str, spawn: SpawnPlan) -> ConfinedPlan:
+        """Confine one process. The policy files are read now, so a change holds from the next start on."""
+        workspace = launch.real_workspace(workspace)
+        policy = await asyncio.to_thread(load, self.owner, workspace)
+        if not policy.enabled:
+            return launch.unconfined(spawn)
+        await self.ended(name)
+        proxy = await self._proxy(name, policy)
+        attached = _Attached(proxy=proxy, groups=limits.make_groups(policy.limits, name))
+        self._attached[name] = attached
+        try:
+            return await asyncio.to_thread(
+                self._launch, policy, workspace, self._with_proxy(name, spawn, proxy), attached
+            )
+        except BaseException:
+            await self.ended(name)
+            raise
+
+    def _launch(self, policy: Policy, workspace: str, spawn: SpawnPlan, attached: _Attached) -> ConfinedPlan:
+        cage = launch.design(policy, workspace, spawn, self.owner.home, self.owner.uid)
+        groups = attached.groups
+        rlimits = tuple(limits.stand_ins(policy.limits, groups.missing))
+        return launch.launch(replace(cage, groups=groups.entries, causes=groups.causes, rlimits=rlimits))
+
+    async def ended(self, name: str) -> None:
+        """Give back what belonged to a sandbox; harmless when asked again or for an unknown name."""
+        attached = self._attached.pop(name, None)
+        if attached is None:
+            return
+        if attached.proxy is not None:
+            await attached.proxy.close()
+        attached.groups.remove()
+
+    async def close(self) -> None:
+        for name in list(self._attached):
+            await self.ended(name)
+
+    async def _proxy(self, name: str, policy: Policy) -> EgressProxy | None:
+        if policy.network.mode != "proxy":
+            return None
+        path = self._socket(name)
+        if len(os.fsencode(path)) > MAX_SOCKET_PATH:
+            raise Unconfined(f"the path {path} is too long for a socket; choose a shorter state directory")
+        Path(path).unlink(missing_ok=True)
+        proxy = EgressProxy(policy.network, lambda decision: self._note(name, decision))
+        await proxy.start(path)
+        return proxy
+
+    def _socket(self, name: str) -> str:
+        return str(self._state_dir / f"out-{name}.sock")
+
+    def _with_proxy(self, name: str, spawn: SpawnPlan, proxy: EgressProxy | None) -> SpawnPlan:
+        if proxy is None:
+            return spawn
+        relay = Relay(port=PORT, socket=self._socket(name))
+        return replace(spawn, env={**spawn.env, **PROXY_ENV}, relays=(*spawn.relays, relay))

@@ -1,0 +1,380 @@
+"""The plugin's hooks, the command `oqto-sandbox`, and what happens when a part of confinement is missing."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from oqto_plugin_sandbox import host, runner
+from oqto_plugin_sandbox.egress.proxy import EgressProxy
+from oqto_plugin_sandbox.policy.load import Owner
+from oqto_plugin_sandbox.policy.model import Limits
+from oqto_plugin_sandbox.sandboxes import Sandboxes
+
+from oqto_platform.errors import Unconfined
+from oqto_platform.types import Outcome, Session, SpawnPlan
+
+pytestmark = pytest.mark.real
+
+
+@pytest.fixture
+def sandboxes(tmp_path, _can_confine):
+    (tmp_path / "home/ws/.oqto").mkdir(parents=True)
+    (tmp_path / "state").mkdir()
+    owner = Owner(home=str(tmp_path / "home"), uid=os.getuid(), system_files=(), is_team=False)
+    notes = []
+    made = Sandboxes(owner, tmp_path / "state", lambda name, decision: notes.append((name, decision)))
+    return made, tmp_path / "home/ws", notes
+
+
+async def execute(confined, timeout_s=30):
+    try:
+        process = await asyncio.create_subprocess_exec(
+            *confined.argv, env=dict(confined.env), cwd=confined.cwd, pass_fds=confined.fds, start_new_session=True,
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        )  # fmt: skip
+    finally:
+        for fd in confined.fds:
+            os.close(fd)
+    async with asyncio.timeout(timeout_s):
+        out, err = await process.communicate()
+    return process.returncode, out.decode(), err.decode()
+
+
+def policy(workspace, text):
+    (workspace / ".oqto/sandbox.toml").write_text(text)
+
+
+async def test_the_workspace_file_holds_for_the_next_start(sandboxes):
+    boxes, workspace, _ = sandboxes
+    spawn = SpawnPlan(argv=("/bin/sh", "-c", "touch made; ls"), cwd=str(workspace))
+    assert await execute(await boxes.confine("s1", str(workspace), spawn)) == (0, "made\n", "")
+    (workspace / "made").unlink()
+    policy(workspace, "readonly_workspace = true")
+    confined = await boxes.confine("s1", str(workspace), spawn)
+    code, out, err = await execute(confined)
+    assert (out, "Read-only" in err) == ("", True)
+    assert confined.summary.startswith("can read here; network: open; profile development")
+    await boxes.close()
+
+
+async def test_only_a_base_file_switches_the_sandbox_off(sandboxes):
+    boxes, workspace, _ = sandboxes
+    spawn = SpawnPlan(argv=("/bin/sh", "-c", "echo $KEY"), cwd=str(workspace), env={"KEY": "given"})
+    policy(workspace, "enabled = false")
+    assert (await _closed(boxes.confine("s", str(workspace), spawn))).confined_by == "bubblewrap"
+    (workspace.parent / ".config/oqto").mkdir(parents=True)
+    (workspace.parent / ".config/oqto/sandbox.toml").write_text("enabled = false")
+    off = await boxes.confine("s", str(workspace), spawn)
+    assert (off.confined_by, off.profile, off.argv, off.fds) == ("none", "off", spawn.argv, ())
+    assert "sandbox off" in off.summary
+    assert await execute(off) == (0, "given\n", "")
+    await boxes.close()
+
+
+async def _closed(confining):
+    confined = await confining
+    for fd in confined.fds:
+        os.close(fd)
+    return confined
+
+
+async def test_proxy_mode_end_to_end(sandboxes, monkeypatch):
+    boxes, workspace, notes = sandboxes
+    policy(workspace, '[network]\nmode = "proxy"\nallow_domains = ["ok.test:8080"]')
+
+    async def serve(reader, writer):
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nConnection: close\r\n\r\nhello")
+        await writer.drain()
+        writer.close()
+
+    far = await asyncio.start_server(serve, "127.0.0.1", 0)
+    address = far.sockets[0].getsockname()
+    connect = asyncio.open_connection
+
+    async def resolver(name, port):
+        return ["203.0.113.7"]
+
+    async def dialled(host, port, **options):
+        assert (host, port) == ("203.0.113.7", 8080)
+        return await connect(*address, **options)
+
+    monkeypatch.setattr(asyncio, "open_connection", dialled)
+    made = EgressProxy.__init__
+    monkeypatch.setattr(
+        EgressProxy,
+        "__init__",
+        lambda self, network, note: made(self, network, note, resolver=resolver, may_dial=lambda _: True),
+    )
+    script = "import urllib.request as u\nprint(u.urlopen('http://ok.test:8080/').read())\ntry: u.urlopen('http://evil.test/')\nexcept Exception as e: print(e.code, e.read().decode())\n"
+    script += "import socket\ntry: socket.create_connection(('203.0.113.7', 80), 2); print('REACHED')\nexcept OSError: print('closed')"
+    spawn = SpawnPlan(argv=("/usr/bin/python3", "-c", script), cwd=str(workspace))
+    code, out, err = await execute(await boxes.confine("s", str(workspace), spawn))
+    assert (
+        out == "b'hello'\n403 oqto-sandbox: evil.test:80: network.allow_domains does not list it\n\nclosed\n"
+    ), err
+    assert [(name, d.host, d.is_allowed) for name, d in notes] == [
+        ("s", "ok.test", True),
+        ("s", "evil.test", False),
+    ]
+    await boxes.ended("s")
+    await boxes.ended("s")
+    assert not list((workspace.parent.parent / "state").iterdir())
+    far.close()
+
+
+async def test_a_dead_proxy_closes_the_way_out(sandboxes):
+    boxes, workspace, _ = sandboxes
+    policy(workspace, '[network]\nmode = "proxy"')
+    script = "import urllib.request as u\ntry: u.urlopen('http://example.org/', timeout=5); print('REACHED')\nexcept Exception: print('closed')"
+    confined = await boxes.confine(
+        "s", str(workspace), SpawnPlan(argv=("/usr/bin/python3", "-c", script), cwd=str(workspace))
+    )
+    await boxes.ended("s")
+    assert (await execute(confined))[1] == "closed\n"
+
+
+async def test_d26_memory_beyond_the_limit_ends_the_agent_with_its_cause(sandboxes):
+    from oqto_plugin_sandbox import limits
+
+    if not limits.available()["memory"]:
+        pytest.skip("no writable memory control group on this machine")
+    boxes, workspace, _ = sandboxes
+    policy(workspace, "[limits]\nmemory_mb = 64")
+    spawn = SpawnPlan(
+        argv=("/usr/bin/python3", "-c", "b = bytearray(1 << 29); print('GOT IT')"), cwd=str(workspace)
+    )
+    code, out, err = await execute(await boxes.confine("s", str(workspace), spawn))
+    assert (code, out) == (137, "")
+    assert "killed: memory limit 64 MiB" in err
+    twin = SpawnPlan(
+        argv=("/usr/bin/python3", "-c", "b = bytearray(1 << 20); print('fits')"), cwd=str(workspace)
+    )
+    assert (await execute(await boxes.confine("s", str(workspace), twin)))[1] == "fits\n"
+    await boxes.close()
+
+
+async def test_d25_a_fork_bomb_meets_its_limit(sandboxes):
+    from oqto_plugin_sandbox import limits
+
+    if not limits.available()["pids"]:
+        pytest.skip("no writable pids control group on this machine")
+    boxes, workspace, _ = sandboxes
+    policy(workspace, "[limits]\npids = 20")
+    script = "import os\nn = 0\ntry:\n    while n < 200:\n        if os.fork() == 0: os.pause() if 0 else __import__('signal').pause()\n        n += 1\nexcept BlockingIOError: print(n < 20)"
+    code, out, _ = await execute(
+        await boxes.confine(
+            "s", str(workspace), SpawnPlan(argv=("/usr/bin/python3", "-c", script), cwd=str(workspace))
+        )
+    )
+    assert (code, out) == (0, "True\n")
+    await boxes.close()
+
+
+async def test_without_control_groups_rlimits_stand_in(sandboxes, monkeypatch):
+    from oqto_plugin_sandbox import limits
+
+    monkeypatch.setattr(limits, "_parent", lambda controller: None)
+    assert limits.available() == {"memory": False, "pids": False}
+    assert limits.make_groups(Limits(memory_mb=64, pids=9), "x").missing == ("memory", "pids")
+    boxes, workspace, _ = sandboxes
+    policy(workspace, "[limits]\nmemory_mb = 64")
+    script = "import sys\ntry: bytearray(1 << 28)\nexcept MemoryError: print('refused')"
+    assert (
+        await execute(
+            await boxes.confine(
+                "s", str(workspace), SpawnPlan(argv=("/usr/bin/python3", "-c", script), cwd=str(workspace))
+            )
+        )
+    )[1] == "refused\n"
+    await boxes.close()
+
+
+# -- the hooks -----------------------------------------------------------------------------------
+
+
+class _Context:
+    def __init__(self, path):
+        self.state_dir = self.data_dir = path
+        self.audited = []
+
+    def audit(self, event, **fields):
+        self.audited.append((event, fields))
+
+
+async def test_the_hooks_confine_and_forget(tmp_path, _can_confine, monkeypatch):
+    workspace = tmp_path / "ws"
+    workspace.mkdir()
+    monkeypatch.setattr(
+        runner, "owner", lambda: Owner(home=str(tmp_path), uid=os.getuid(), system_files=(), is_team=False)
+    )
+    session = Session(id="ses_test", account_id="acc_test", workspace=str(workspace))
+    spawn = SpawnPlan(argv=("/bin/pwd",), cwd=str(workspace))
+    with pytest.raises(Unconfined):
+        await runner.confine(session, spawn)
+    runner.startup(_Context(tmp_path))
+    confined = await runner.confine(session, spawn)
+    assert (confined.cwd, confined.env, confined.confined_by) == (str(workspace), {}, "bubblewrap")
+    assert await execute(confined) == (0, f"{workspace}\n", "")
+    for _ in range(2):
+        await runner.session_stopped(session, Outcome(reason="exited"))
+    await runner.shutdown()
+    assert all(check.ok for check in runner.health())
+
+
+# -- what is missing does not start --------------------------------------------------------------
+
+
+@pytest.fixture
+def fresh():
+    host.forget()
+    yield
+    host.forget()
+
+
+def test_f01_without_bubblewrap_the_repair_is_named(fresh, monkeypatch):
+    monkeypatch.setattr(host, "PLACES", ("/nonexistent",))
+    with pytest.raises(Unconfined, match="bubblewrap is not installed.* Repair: .*install"):
+        host.bubblewrap()
+
+
+@pytest.mark.parametrize(
+    ("script", "mode", "message"),
+    [
+        ("echo bubblewrap 0.4.1", 0o755, "older than"),
+        ("echo bubblewrap 0.11.0", 0o777, "can be changed"),
+        ("exit 1", 0o755, "older than"),
+    ],
+)
+def test_f01_a_bubblewrap_that_is_not_to_be_trusted(fresh, monkeypatch, tmp_path, script, mode, message):
+    if os.getuid():
+        pytest.skip("the file has to be root's")
+    program = tmp_path / "bwrap"
+    program.write_text(f"#!/bin/sh\n{script}\n")
+    program.chmod(mode)
+    monkeypatch.setattr(host, "PLACES", (str(tmp_path),))
+    with pytest.raises(Unconfined, match=message):
+        host.bubblewrap()
+
+
+def test_f02_without_user_namespaces_the_repair_is_named(fresh, monkeypatch, tmp_path):
+    if os.getuid():
+        pytest.skip("the file has to be root's")
+    program = tmp_path / "bwrap"
+    program.write_text(
+        '#!/bin/sh\ncase "$1" in --version) echo bubblewrap 0.9.0;; *) echo "bwrap: No permissions to create new namespace" >&2; exit 1;; esac\n'
+    )
+    program.chmod(0o755)
+    monkeypatch.setattr(host, "PLACES", (str(tmp_path),))
+    with pytest.raises(Unconfined, match="No permissions to create new namespace. Repair: "):
+        host.probe()
+
+
+def test_f03_on_a_machine_without_a_filter_nothing_starts(fresh, monkeypatch):
+    from oqto_plugin_sandbox.seccomp import tables
+
+    monkeypatch.setattr(tables.platform, "machine", lambda: "riscv64")
+    with pytest.raises(Unconfined, match="no system-call filter"):
+        host.probe()
+
+
+# -- the command ---------------------------------------------------------------------------------
+
+
+def command(*words, cwd, timeout=60, **options):
+    argv = [sys.executable, "-m", "oqto_plugin_sandbox", *words]
+    return subprocess.run(
+        argv, cwd=cwd, capture_output=True, text=True, timeout=timeout, check=False, **options
+    )
+
+
+def test_run_passes_everything_through(tmp_path, _can_confine):
+    done = command(
+        "run", "--", "/bin/sh", "-c", "cat; pwd; echo problem >&2; exit 9", cwd=tmp_path, input="typed\n"
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (9, f"typed\n{tmp_path}\n", "problem\n")
+
+
+def test_run_refuses_with_the_file_and_key(tmp_path, _can_confine):
+    (tmp_path / ".oqto").mkdir()
+    (tmp_path / ".oqto/sandbox.toml").write_text("\nextra_rw_bind = ['~/.ssh']")
+    done = command("run", "--", "/bin/echo", "RAN", cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (125, "")
+    assert f"{tmp_path}/.oqto/sandbox.toml:2: extra_rw_bind: would add rights" in done.stderr
+
+
+def test_run_passes_signals_on(tmp_path, _can_confine):
+    argv = [sys.executable, "-m", "oqto_plugin_sandbox", "run", "--", "/bin/bash", "-c"]
+    script = "trap 'echo flushed; exit 5' TERM; echo ready; while :; do sleep 0.05; done"
+    with subprocess.Popen([*argv, script], cwd=tmp_path, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout.readline() == "ready\n"
+        process.send_signal(signal.SIGTERM)
+        assert process.communicate(timeout=30)[0] == "flushed\n"
+        assert process.returncode == 5
+
+
+def test_explain_names_rule_and_place(tmp_path):
+    (tmp_path / ".oqto").mkdir()
+    (tmp_path / ".oqto/sandbox.toml").write_text(
+        'deny_read = [".env"]\n[network]\nmode = "proxy"\nallow_domains = ["ok.test"]\n'
+    )
+    (tmp_path / ".env").write_text("x")
+    file = f"{tmp_path}/.oqto/sandbox.toml"
+    hidden = json.loads(command("explain", "--json", ".env", cwd=tmp_path).stdout)
+    assert (hidden["verdict"], hidden["rule"], hidden["stated"]) == (
+        "hidden",
+        f"deny_read: {tmp_path}/.env",
+        f"{file}:1",
+    )
+    assert json.loads(command("explain", "--json", "./other", cwd=tmp_path).stdout)["verdict"] == "rw"
+    assert json.loads(command("explain", "--json", "~/.ssh/id", cwd=tmp_path).stdout)["rule"].startswith(
+        "deny_read: "
+    )
+    assert (
+        command("explain", "evil.test", cwd=tmp_path).stdout
+        == f"evil.test cannot be reached. Rule: network.allow_domains does not list it ({file}:4)\n"
+    )
+    assert "can be reached" in command("explain", "ok.test", cwd=tmp_path).stdout
+
+
+def test_check_tells_each_part(tmp_path, _can_confine):
+    done = command("check", "--json", cwd=tmp_path)
+    assert done.returncode == 0, done.stdout
+    assert {line["name"] for line in json.loads(done.stdout)} >= {
+        "bubblewrap",
+        "user namespaces",
+        "system-call filter",
+        "policy",
+    }
+    (tmp_path / ".oqto").mkdir()
+    (tmp_path / ".oqto/sandbox.toml").write_text("nonsense = 1")
+    bad = command("check", cwd=tmp_path)
+    assert bad.returncode == 1
+    assert "FAIL  policy" in bad.stdout
+    assert "nonsense: unknown key" in bad.stdout
+
+
+def test_pi_runs_well_inside(tmp_path, _can_confine):
+    tools = Path(__file__).parents[3] / ".tools"
+    pi, node = tools / "pi/node_modules/.bin/pi", tools / "node/bin/node"
+    if not pi.exists() or not node.exists():
+        pytest.skip("pi is not installed in .tools")
+    real = node.resolve()
+    readable = [str(tools), str(real.parent.parent)]
+    done = command(
+        "run",
+        *(w for path in readable for w in ("--read", path)),
+        "--",
+        str(real),
+        str(pi),
+        "--version",
+        cwd=tmp_path,
+    )
+    assert (done.returncode, done.stdout.strip().count(".")) == (0, 2), done.stderr
