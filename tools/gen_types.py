@@ -67,13 +67,29 @@ def main() -> int:
 
 def render() -> str:
     """The whole file."""
-    structs = {
-        info.cls.__name__: info for info in _reachable([*UNIONS.values(), canon.Message, Problem, *_views()])
-    }
+    structs = _named(_reachable([*UNIONS.values(), canon.Message, Problem, *_views()]))
     aliases = [f"export type {name} = {_literals(kind)};" for name, kind in ALIASES.items()]
     unions = [f"export type {name} = {' | '.join(_names(kind))};" for name, kind in UNIONS.items()]
     interfaces = [_interface(name, structs[name]) for name in sorted(structs)]
     return HEADER + "\n" + "\n".join([*aliases, *unions]) + "\n\n" + "\n\n".join(interfaces) + "\n"
+
+
+def _named(infos: Iterable[mi.StructType]) -> dict[str, mi.StructType]:
+    """By name. A request body may be called like a command (`NewSession`): the body gets the longer name."""
+    named: dict[str, mi.StructType] = {}
+    for info in sorted(
+        infos, key=lambda info: (not info.cls.__module__.startswith(canon.__name__), info.cls.__name__)
+    ):
+        name = info.cls.__name__
+        if name in named:
+            name += "Body"
+        assert name not in named, f"two Structs are called {name}"
+        named[name] = info
+        _names_of[info.cls] = name
+    return named
+
+
+_names_of: dict[type, str] = {}
 
 
 def _views() -> Iterator[type[msgspec.Struct]]:
@@ -135,7 +151,7 @@ def _spell(info: mi.Type) -> str:
         case mi.EnumType():
             return " | ".join(json.dumps(member.value) for member in info.cls)
         case mi.StructType():
-            return info.cls.__name__
+            return _names_of[info.cls]
         case mi.UnionType():
             return " | ".join(_spell(kind) for kind in info.types)
         case mi.DictType():

@@ -1,17 +1,28 @@
 // What the HTTP API says, as docs/reference/api.md has it. Times are seconds since the epoch, money US dollars.
+import type {
+  Account,
+  AuthState as AuthStateView,
+  FolderListing,
+  NewSessionBody,
+  OpenedWorkspace,
+  SessionView,
+  UsageView,
+  WorkspaceView,
+} from "./types.gen";
 
-export interface Account {
-  id: string;
-  name: string;
-  role: "admin" | "user";
-  email?: string | null;
+export type { Account, FolderListing as Listing, OpenedWorkspace };
+export type Workspace = WorkspaceView;
+export type Usage = UsageView;
+export type NewSession = NewSessionBody;
+
+export interface AuthState extends AuthStateView {
+  mode: "personal" | "server";
 }
 
-export interface AuthState {
-  setup_required: boolean;
-  account: Account | null;
-  version: string;
-  mode: "personal" | "server";
+export type SessionState = "starting" | "running" | "stopping" | "stopped" | "failed" | "settled";
+
+export interface Session extends SessionView {
+  state: SessionState;
 }
 
 export interface Features {
@@ -20,65 +31,6 @@ export interface Features {
   harnesses: Array<{ name: string; title: string }>;
   plugins: string[];
   max_upload_size_mb?: number;
-}
-
-export interface Usage {
-  spent_usd: number;
-  limit_usd: number | null;
-  calls: number;
-  sessions: Record<string, number>;
-}
-
-export interface Workspace {
-  path: string;
-  name: string;
-  last_used_at?: number | null;
-}
-
-export interface OpenedWorkspace {
-  path: string;
-  name: string;
-  is_new: boolean;
-}
-
-export interface Listing {
-  path: string;
-  parent: string | null;
-  folders: Array<{ name: string; path: string; is_repository: boolean }>;
-  is_writable: boolean;
-  is_truncated: boolean;
-}
-
-export type SessionState = "starting" | "running" | "stopping" | "stopped" | "failed" | "settled";
-
-export interface Session {
-  id: string;
-  workspace: string;
-  workspace_name: string;
-  harness: string;
-  provider: string;
-  model: string;
-  title: string;
-  state: SessionState;
-  created_at: number;
-  started_at: number | null;
-  stopped_at: number | null;
-  last_active_at: number | null;
-  agent_state: string | null;
-  confined_by: string;
-  profile: string;
-  network: string;
-  sandbox: string;
-  spent_usd: number | null;
-  error: string | null;
-}
-
-export interface NewSession {
-  workspace: string;
-  harness?: string;
-  provider?: string;
-  model?: string;
-  title?: string;
 }
 
 export interface Model {

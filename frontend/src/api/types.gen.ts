@@ -16,6 +16,13 @@ export interface AbortRetry {
   cmd: "abort_retry";
 }
 
+export interface Account {
+  id: string;
+  name: string;
+  role?: "admin" | "user";
+  email?: string;
+}
+
 export interface AgentError {
   event: "agent.error";
   error: string;
@@ -44,6 +51,13 @@ export interface AgentWorking {
   runner_id?: string;
   seq?: number;
   ts?: number;
+}
+
+export interface AuthState {
+  setup_required: boolean;
+  account: Account | null;
+  version: string;
+  mode: string;
 }
 
 export interface Capabilities {
@@ -126,6 +140,21 @@ export interface ExtensionPart {
   kind: string;
   data?: unknown;
   id?: string;
+}
+
+export interface Folder {
+  name: string;
+  path: string;
+  is_repository?: boolean;
+}
+
+export interface FolderListing {
+  path: string;
+  parent: string | null;
+  folders: Array<Folder>;
+  is_writable: boolean;
+  is_truncated: boolean;
+  suggested: string;
 }
 
 export interface FollowUp {
@@ -259,6 +288,20 @@ export interface NewSession {
   cmd: "session.new";
 }
 
+export interface NewSessionBody {
+  workspace: string;
+  harness?: string;
+  provider?: string;
+  model?: string;
+  title?: string;
+}
+
+export interface NewWorkspace {
+  path: string;
+  create?: boolean;
+  template?: string;
+}
+
 export interface Notify {
   event: "notify";
   level?: "error" | "info" | "warning";
@@ -267,6 +310,17 @@ export interface Notify {
   runner_id?: string;
   seq?: number;
   ts?: number;
+}
+
+export interface OpenedWorkspace {
+  path: string;
+  name: string;
+  is_new: boolean;
+}
+
+export interface PasswordChange {
+  current: string;
+  new: string;
 }
 
 export interface Problem {
@@ -338,6 +392,10 @@ export interface SelectRequest {
   timeout_ms?: number | null;
 }
 
+export interface SessionChange {
+  title: string;
+}
+
 export interface SessionClosed {
   event: "session.closed";
   reason: string;
@@ -367,6 +425,29 @@ export interface SessionCreated {
   ts?: number;
 }
 
+export interface SessionView {
+  id: string;
+  workspace: string;
+  workspace_name: string;
+  harness: string;
+  provider: string;
+  model: string;
+  title: string;
+  state: string;
+  stop_reason: string;
+  agent_state: string | null;
+  created_at: number;
+  started_at: number | null;
+  stopped_at: number | null;
+  last_active_at: number | null;
+  confined_by: string;
+  profile: string;
+  network: string;
+  sandbox: string;
+  spent_usd: number;
+  error: string;
+}
+
 export interface SetAutoCompaction {
   cmd: "set_auto_compaction";
   enabled: boolean;
@@ -391,6 +472,17 @@ export interface SetSessionName {
 export interface SetThinkingLevel {
   cmd: "set_thinking_level";
   level: "high" | "low" | "medium" | "minimal" | "off" | "xhigh";
+}
+
+export interface SetupRequest {
+  token: string;
+  name: string;
+  password: string;
+}
+
+export interface SignIn {
+  name: string;
+  password: string;
 }
 
 export interface Status {
@@ -564,4 +656,17 @@ export interface ToolStart {
   runner_id?: string;
   seq?: number;
   ts?: number;
+}
+
+export interface UsageView {
+  spent_usd: number;
+  limit_usd: number | null;
+  calls: number;
+  sessions: Record<string, number>;
+}
+
+export interface WorkspaceView {
+  path: string;
+  name: string;
+  last_used_at: number;
 }
