@@ -28,7 +28,9 @@ def greet(name: str) -> str:
 ![diagram](https://tracker.example/pixel.png) See the [docs](https://docs.example/start) for more.
 <script>alert(1)</script>
 """
-LISTING = "\n".join(f"-rw-r--r-- 1 ada ada {4096 + at * 7:>7} Nov 22 04:0{at % 10} file_{at:03}.py" for at in range(240))
+LISTING = "\n".join(
+    f"-rw-r--r-- 1 ada ada {4096 + at * 7:>7} Nov 22 04:0{at % 10} file_{at:03}.py" for at in range(240)
+)
 PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
 
 
@@ -50,7 +52,12 @@ async def play(log: Any, text: str, cut: Callable[[], None], crash: Callable[[],
     if "crash" in words:
         crash()
         return
-    await answer(log, ANSWER * (20 if "long" in words else 1), 0.12 if "slow" in words else 0.012, cut if "drop" in words else None)
+    await answer(
+        log,
+        ANSWER * (20 if "long" in words else 1),
+        0.12 if "slow" in words else 0.012,
+        cut if "drop" in words else None,
+    )
 
 
 async def answer(log: Any, text: str, pause_s: float, cut: Callable[[], None] | None) -> None:
@@ -88,13 +95,24 @@ async def use_tools(log: Any) -> None:
     ]  # fmt: skip
     name = f"a{len(log.events)}"
     log.say("stream.message_start", message_id=name, role="assistant")
-    log.say("stream.text_delta", message_id=name, delta="I look at the folder and run the tests.", content_index=0)
+    log.say(
+        "stream.text_delta", message_id=name, delta="I look at the folder and run the tests.", content_index=0
+    )
     parts: list[dict[str, Any]] = [{"type": "text", "text": "I look at the folder and run the tests."}]
     for at, (tool, given, _, _) in enumerate(calls, start=1):
         call = f"{name}-t{at}"
         log.say("stream.tool_call_start", message_id=name, tool_call_id=call, name=tool, content_index=at)
-        log.say("stream.tool_call_end", message_id=name, tool_call_id=call, name=tool, input=given, content_index=at)
-        parts.append({"type": "tool_call", "toolCallId": call, "name": tool, "input": given, "status": "pending"})
+        log.say(
+            "stream.tool_call_end",
+            message_id=name,
+            tool_call_id=call,
+            name=tool,
+            input=given,
+            content_index=at,
+        )
+        parts.append(
+            {"type": "tool_call", "toolCallId": call, "name": tool, "input": given, "status": "pending"}
+        )
     finish(log, name, parts, stop_reason="tool_use")
     for at, (tool, given, output, is_error) in enumerate(calls, start=1):
         await run_tool(log, f"{name}-t{at}", tool, given, output, is_error=is_error)

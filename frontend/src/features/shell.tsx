@@ -23,6 +23,7 @@ export function Shell(): JSX.Element {
   const [isFolded, setFolded] = createSignal(false);
   const [isSheet, setSheet] = createSignal(false);
   createEffect(on(route, () => setOpen(false)));
+  createEffect(on(route, () => queueMicrotask(toMain), { defer: true }));
 
   const needsModel = () => app.models.loading() === "ready" && app.models.sources().length === 0;
   const toggleList = () => {
@@ -151,6 +152,12 @@ export function TopBar(props: { onMenu(): void }): JSX.Element {
       </a>
     </div>
   );
+}
+
+/** A new page begins at its top for those who read it by ear or by keyboard. */
+function toMain(): void {
+  const main = document.getElementById("main");
+  if (main && !main.contains(document.activeElement)) main.focus();
 }
 
 function focusMain(): void {

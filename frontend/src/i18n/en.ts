@@ -67,6 +67,12 @@ export const en = {
   "source.checking": "Checking with a real call…",
   "source.checkHint": "One tiny request is made to see that it works.",
   "source.kept": "What you typed is still here. Nothing was saved.",
+  "source.noModels":
+    "The source is saved, but it offers no model that can be used yet. Name a model, or try again in a moment.",
+  "source.failedModels": "No model to think with",
+  "source.ask":
+    "Only an administrator of this server can add model sources. Ask yours to add one, then reload this page.",
+  "source.askTitle": "No models for you yet",
   "source.failed": "This source was not accepted",
   "source.failedKey": "The provider does not accept this key",
   "source.failedCredit": "The key is right, but the account has no credit",
@@ -79,6 +85,7 @@ export const en = {
     "It reads and changes files in the folder that you choose. The sandbox decides what else it may touch.",
   "new.recent": "Recent folders",
   "new.recentFailed": "Recent folders are not available",
+  "new.suggested": "Start in a new folder",
   "new.browse": "Browse",
   "new.chosen": "Folder",
   "new.start": "Start",
@@ -192,6 +199,7 @@ export const en = {
   "models.lead": "Where the agents’ models come from. Keys stay on the server.",
   "models.failed": "The sources are not available",
   "models.add": "Add a source",
+  "models.managed": "An administrator of this server manages the sources.",
   "models.one": "1 model",
   "models.count": "{count} models",
   "models.hasKey": "key stored",

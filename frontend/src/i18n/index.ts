@@ -33,6 +33,11 @@ export function duration(ms: number): string {
   return `${Math.floor(minutes / 60)} h ${minutes % 60} min`;
 }
 
+/** A running clock: `7 s`, then `2:13`. */
+export function clockTime(ms: number): string {
+  return ms < 10_000 ? `${Math.floor(ms / 1000)} s` : duration(ms);
+}
+
 export function timeOfDay(ms: number): string {
   return new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit" }).format(ms);
 }

@@ -103,7 +103,12 @@ const handlers: Handlers = {
     view.phaseDetail = event.detail ?? "";
     view.workingSinceMs ??= event.ts ?? 0;
   },
-  "agent.idle": (view, event) => rest(view, event.ts ?? 0),
+  "agent.idle": (view, event) => {
+    rest(view, event.ts ?? 0);
+    const last = view.items.at(-1);
+    const isCut = event.stop_reason === "aborted" && last?.type === "message" && last.role === "assistant";
+    if (isCut) last.stopReason ??= "aborted";
+  },
   "agent.error": (view, event) => {
     const isFailed = event.recoverable === false;
     notice(view, event, "error", { text: event.error, detail: event.code ?? "", isFailed });

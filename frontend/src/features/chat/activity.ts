@@ -14,5 +14,5 @@ export function activity(view: SessionView): string {
 
 function growing(message: MessageItem): boolean {
   const part = message.parts.at(-1);
-  return part?.kind === "text" || part?.kind === "tool";
+  return part !== undefined && part.kind !== "other" && !(part.kind === "thinking" && !part.text.trim());
 }

@@ -2,7 +2,7 @@ import { createSignal, createUniqueId, Index, type JSX, Match, Show, Switch } fr
 import { t, timeOfDay } from "../../i18n";
 import type { MessageItem, PartView, ToolView } from "../../state/view";
 import { CopyButton } from "../../ui/copy";
-import { Icon } from "../../ui/icon";
+import { Icon, Mark } from "../../ui/icon";
 import { Markdown } from "./markdown";
 import { ToolCard } from "./tool-card";
 
@@ -70,7 +70,7 @@ function SystemMessage(props: { message: MessageItem }): JSX.Element {
 }
 
 function AgentMessage(props: MessageProps): JSX.Element {
-  const isEmpty = () => props.message.parts.length === 0;
+  const endsInText = () => props.message.parts.at(-1)?.kind === "text";
   const isCutShort = () => props.message.stopReason === "length";
   const isAborted = () => props.message.stopReason === "aborted";
   return (
@@ -81,7 +81,14 @@ function AgentMessage(props: MessageProps): JSX.Element {
       aria-busy={props.message.isStreaming}
     >
       <Index each={props.message.parts}>
-        {(part) => <AgentPart part={part()} tools={props.tools} isStreaming={props.message.isStreaming} />}
+        {(part, at) => (
+          <AgentPart
+            part={part()}
+            tools={props.tools}
+            isStreaming={props.message.isStreaming}
+            isLast={at === props.message.parts.length - 1}
+          />
+        )}
       </Index>
       <Show when={isCutShort()}>
         <p class="small muted row">
@@ -95,7 +102,7 @@ function AgentMessage(props: MessageProps): JSX.Element {
           {t("message.aborted")}
         </p>
       </Show>
-      <Show when={!props.message.isStreaming && !isEmpty() && plainText(props.message)}>
+      <Show when={!props.message.isStreaming && endsInText() && plainText(props.message)}>
         {(text) => (
           <div class="message-tools">
             <CopyButton text={text} label={t("message.copy")} />
@@ -110,6 +117,7 @@ interface PartProps {
   part: PartView;
   tools: Record<string, ToolView>;
   isStreaming: boolean;
+  isLast: boolean;
 }
 
 function AgentPart(props: PartProps): JSX.Element {
@@ -120,7 +128,7 @@ function AgentPart(props: PartProps): JSX.Element {
         {(part) => <Markdown text={part().text} />}
       </Match>
       <Match when={props.part.kind === "thinking" && props.part}>
-        {(part) => <Thinking text={part().text} isStreaming={props.isStreaming} />}
+        {(part) => <Thinking text={part().text} isGrowing={props.isStreaming && props.isLast} />}
       </Match>
       <Match when={tool()}>{(known) => <ToolCard tool={known()} />}</Match>
       <Match when={props.part.kind === "image" && props.part}>{(part) => <Picture {...part()} />}</Match>
@@ -131,7 +139,7 @@ function AgentPart(props: PartProps): JSX.Element {
   );
 }
 
-function Thinking(props: { text: string; isStreaming: boolean }): JSX.Element {
+function Thinking(props: { text: string; isGrowing: boolean }): JSX.Element {
   const [isOpen, setOpen] = createSignal(false);
   const id = createUniqueId();
   const gist = () => props.text.trim().split("\n")[0]?.replace(/\*\*/g, "") ?? "";
@@ -145,7 +153,9 @@ function Thinking(props: { text: string; isStreaming: boolean }): JSX.Element {
           aria-controls={isOpen() ? id : undefined}
           onClick={() => setOpen(!isOpen())}
         >
-          <Icon name="thought" />
+          <Show when={props.isGrowing} fallback={<Icon name="thought" />}>
+            <Mark isBusy class="mark-inline" />
+          </Show>
           <span>{t("thinking.title")}</span>
           <Show when={!isOpen()}>
             <span class="truncate muted">{gist()}</span>

@@ -1,6 +1,6 @@
 import { For, type JSX, Show } from "solid-js";
 import type { ModelSource, Session } from "../../api/rest";
-import { duration, type Key, money, t } from "../../i18n";
+import { clockTime, type Key, money, t } from "../../i18n";
 import { modelKey, type PickedModel } from "../../state/models";
 import type { SessionView } from "../../state/view";
 import { createClock } from "../../ui/clock";
@@ -57,7 +57,7 @@ export function StatusStrip(props: StripProps): JSX.Element {
           label={
             <>
               <Icon name="thought" />
-              {levelName(props.view.thinkingLevel)}
+              <span class="strip-level">{levelName(props.view.thinkingLevel)}</span>
             </>
           }
         >
@@ -90,13 +90,13 @@ function Turn(props: { view: SessionView }): JSX.Element {
   const now = createClock();
   const passed = () => {
     const since = props.view.workingSinceMs;
-    if (props.view.isWorking && since) return Math.max(0, now() - since);
-    return props.view.lastTurnMs;
+    const ms = props.view.isWorking && since ? now() - since : (props.view.lastTurnMs ?? 0);
+    return ms < 1000 ? 0 : Math.floor(ms / 1000) * 1000;
   };
   return (
-    <Show when={passed() !== null}>
+    <Show when={passed()}>
       <span class="strip-fact" title={t("strip.time")}>
-        {duration(Math.floor((passed() ?? 0) / 1000) * 1000 || (passed() ?? 0))}
+        {clockTime(passed())}
       </span>
     </Show>
   );

@@ -13,9 +13,9 @@ const SHORT_LINES = 60;
 export function ToolCard(props: { tool: ToolView }): JSX.Element {
   const [isOpen, setOpen] = createSignal(false);
   const id = createUniqueId();
-  const isBusy = () => props.tool.state === "running" || props.tool.state === "preparing";
+  const isBusy = () => props.tool.state === "running" || isPreparing(props.tool);
   return (
-    <div class={`tool tool-${props.tool.state}`}>
+    <div class={`tool tool-${props.tool.state}`} classList={{ "tool-busy": isBusy() }}>
       <button
         type="button"
         class="tool-head"
@@ -51,7 +51,15 @@ export function ToolCard(props: { tool: ToolView }): JSX.Element {
 
 const firstLine = (text: string) => text.trim().split("\n").find(Boolean) ?? "";
 
-const ICONS: Partial<Record<ToolState, IconName>> = { success: "check", error: "alert", stopped: "stop" };
+/** Its input is still being written; after that it waits for its turn. */
+const isPreparing = (tool: ToolView) => tool.state === "preparing" && tool.input === null;
+
+const ICONS: Partial<Record<ToolState, IconName>> = {
+  success: "check",
+  error: "alert",
+  stopped: "stop",
+  preparing: "chevron",
+};
 
 function StateIcon(props: { state: ToolState }): JSX.Element {
   return <Icon name={ICONS[props.state] ?? "check"} />;
@@ -60,7 +68,7 @@ function StateIcon(props: { state: ToolState }): JSX.Element {
 function stateText(tool: ToolView): string {
   switch (tool.state) {
     case "preparing":
-      return t("tool.preparing");
+      return t(isPreparing(tool) ? "tool.preparing" : "tool.next");
     case "running":
       return t("tool.running");
     case "error":

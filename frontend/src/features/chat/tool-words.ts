@@ -1,5 +1,5 @@
 // A tool call in plain language, and its output as something to read.
-import { t } from "../../i18n";
+import { type Key, t } from "../../i18n";
 import type { ToolView } from "../../state/view";
 import type { IconName } from "../../ui/icon";
 
@@ -23,32 +23,35 @@ const oneLine = (words: string, most = 120) => {
 
 const pathOf = (input: Input) => text(input, "path", "file_path", "filePath", "file");
 
+type Verb = "ran" | "read" | "wrote" | "edited" | "searched" | "found" | "listed" | "fetched";
+
 interface Words {
   icon: IconName;
-  say(input: Input): string;
+  verb: Verb;
+  /** What it is done to, and what to call it while that is not known. */
+  object(input: Input): string;
+  otherwise: Key;
 }
 
+const pattern = (input: Input) => oneLine(text(input, "pattern", "query", "path"), 80);
 const known: Record<string, Words> = {
   bash: {
     icon: "terminal",
-    say: (input) => sayOr("tool.ran", "command", oneLine(text(input, "command", "cmd")), "tool.command"),
+    verb: "ran",
+    object: (input) => oneLine(text(input, "command", "cmd")),
+    otherwise: "tool.command",
   },
-  read: { icon: "file", say: (input) => sayOr("tool.read", "path", pathOf(input), "tool.file") },
-  write: { icon: "pencil", say: (input) => sayOr("tool.wrote", "path", pathOf(input), "tool.newFile") },
-  edit: { icon: "pencil", say: (input) => sayOr("tool.edited", "path", pathOf(input), "tool.file") },
-  grep: {
-    icon: "search",
-    say: (input) =>
-      sayOr("tool.searched", "words", oneLine(text(input, "pattern", "query"), 80), "tool.search"),
-  },
-  find: {
-    icon: "search",
-    say: (input) => sayOr("tool.found", "words", oneLine(text(input, "pattern", "path"), 80), "tool.search"),
-  },
-  ls: { icon: "folder", say: (input) => t("tool.listed", { path: pathOf(input) || "." }) },
+  read: { icon: "file", verb: "read", object: pathOf, otherwise: "tool.file" },
+  write: { icon: "pencil", verb: "wrote", object: pathOf, otherwise: "tool.newFile" },
+  edit: { icon: "pencil", verb: "edited", object: pathOf, otherwise: "tool.file" },
+  grep: { icon: "search", verb: "searched", object: pattern, otherwise: "tool.search" },
+  find: { icon: "search", verb: "found", object: pattern, otherwise: "tool.search" },
+  ls: { icon: "folder", verb: "listed", object: (input) => pathOf(input) || ".", otherwise: "tool.file" },
   fetch: {
     icon: "globe",
-    say: (input) => sayOr("tool.fetched", "url", oneLine(text(input, "url")), "tool.page"),
+    verb: "fetched",
+    object: (input) => oneLine(text(input, "url")),
+    otherwise: "tool.page",
   },
 };
 
@@ -70,22 +73,6 @@ const aliases: Record<string, string> = {
   web_fetch: "fetch",
 };
 
-function sayOr(
-  key:
-    | "tool.ran"
-    | "tool.read"
-    | "tool.wrote"
-    | "tool.edited"
-    | "tool.searched"
-    | "tool.found"
-    | "tool.fetched",
-  slot: string,
-  value: string,
-  otherwise: "tool.command" | "tool.file" | "tool.newFile" | "tool.search" | "tool.page",
-): string {
-  return t(key, { [slot]: value || t(otherwise) });
-}
-
 const wordsFor = (name: string): Words | undefined => {
   const key = name.toLowerCase();
   return known[key] ?? known[aliases[key] ?? ""];
@@ -93,13 +80,21 @@ const wordsFor = (name: string): Words | undefined => {
 
 export const toolIcon = (name: string): IconName => wordsFor(name)?.icon ?? "tool";
 
-/** “Ran ls -la”, or the tool's own name with its first short argument. */
-export function toolTitle(tool: Pick<ToolView, "name" | "input" | "inputText">): string {
+type Titled = Pick<ToolView, "name" | "input" | "inputText" | "state">;
+
+/** “Ran ls -la”, “Running ls -la” before its end, or the tool's own name with its first short argument. */
+export function toolTitle(tool: Titled): string {
   const input = asInput(tool.input ?? partialInput(tool.inputText));
   const words = wordsFor(tool.name);
-  if (words) return words.say(input);
+  if (!words) return ownTitle(tool.name, input);
+  const isDone = tool.state === "success" || tool.state === "error";
+  const key: Key = isDone ? `tool.${words.verb}` : `tool.${words.verb}Now`;
+  return t(key, { what: words.object(input) || t(words.otherwise) });
+}
+
+function ownTitle(name: string, input: Input): string {
   const first = Object.values(input).find((value) => typeof value === "string" && value);
-  return first ? `${tool.name}: ${oneLine(String(first), 80)}` : tool.name;
+  return first ? `${name}: ${oneLine(String(first), 80)}` : name;
 }
 
 /** What can be read of JSON that is still being written: its finished members. */

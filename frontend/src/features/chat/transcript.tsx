@@ -68,7 +68,6 @@ export function Transcript(props: TranscriptProps): JSX.Element {
   onMount(() => {
     const observer = new ResizeObserver(() => {
       if (isAtEnd()) toEnd();
-      else setHasNew(true);
     });
     observer.observe(content);
     observer.observe(scroller);
@@ -76,6 +75,13 @@ export function Transcript(props: TranscriptProps): JSX.Element {
     window.addEventListener("keydown", onKey);
     onCleanup(() => window.removeEventListener("keydown", onKey));
   });
+  createEffect(
+    on(
+      () => props.view.seq,
+      () => !isAtEnd() && setHasNew(true),
+      { defer: true },
+    ),
+  );
   // What somebody has just written is what they want to see.
   createEffect(
     on(
@@ -146,10 +152,14 @@ export function Transcript(props: TranscriptProps): JSX.Element {
 
 function Entry(props: { item: Item; view: SessionView; onAbortRetry(): void }): JSX.Element {
   const item = props.item;
-  return item.type === "message" ? (
-    <Message message={item} tools={props.view.tools} />
-  ) : (
-    <Notice notice={item} onAbortRetry={props.onAbortRetry} />
+  if (item.type === "message") return <Message message={item} tools={props.view.tools} />;
+  // While the session is over, the card at the end says why, and more.
+  const isToldBelow = () =>
+    item.notice === "closed" && props.view.closed !== null && props.view.items.at(-1) === item;
+  return (
+    <Show when={!isToldBelow()}>
+      <Notice notice={item} onAbortRetry={props.onAbortRetry} />
+    </Show>
   );
 }
 

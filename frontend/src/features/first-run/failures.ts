@@ -3,6 +3,7 @@ import { t } from "../../i18n";
 
 /** Why a model source was not taken, in a few words; the server's own sentence stands below it. */
 export function failureTitle(problem: ProblemError): string {
+  if (problem.code === "no-models") return t("source.failedModels");
   if (problem.code === "unreachable") return t("source.failedOffline");
   const words = problem.detail.toLowerCase();
   if (/credit|quota|billing|402/.test(words)) return t("source.failedCredit");

@@ -1,5 +1,6 @@
 import { createSignal, For, type JSX, Show } from "solid-js";
 import { api } from "../../api/client";
+import { ProblemError } from "../../api/problem";
 import type { ProviderKind } from "../../api/rest";
 import { type Key, t } from "../../i18n";
 import { useApp } from "../../state/app";
@@ -23,6 +24,9 @@ const KEYED: Choice[] = [
   { kind: "openai-compatible", title: "source.compatible", text: "source.compatibleText", placeholder: "" },
 ];
 
+export const NO_MODELS = "no-models";
+const noModels = () => new ProblemError({ code: NO_MODELS, status: 409, detail: t("source.noModels") });
+
 /** Where the agents' models come from: a key, an address, or the demo. What was typed stays when it fails. */
 export function SourceChooser(props: { onAdded(): void }): JSX.Element {
   const app = useApp();
@@ -30,6 +34,8 @@ export function SourceChooser(props: { onAdded(): void }): JSX.Element {
 
   const added = async () => {
     await app.models.refresh();
+    // Saved, but nothing to think with: stay here and say so.
+    if (app.models.sources().length === 0) throw noModels();
     props.onAdded();
   };
   const demo = createAction(async () => {
@@ -151,7 +157,11 @@ function KeyForm(props: { choice: Choice; onAdded(): Promise<void> }): JSX.Eleme
       </Show>
       <Show when={action.problem()}>
         {(problem) => (
-          <ProblemBox title={failureTitle(problem())} problem={problem()} safe={t("source.kept")} />
+          <ProblemBox
+            title={failureTitle(problem())}
+            problem={problem()}
+            safe={problem().code === NO_MODELS ? undefined : t("source.kept")}
+          />
         )}
       </Show>
       <div class="row-wrap">

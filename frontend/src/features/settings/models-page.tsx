@@ -13,6 +13,7 @@ export function ModelsPage(): JSX.Element {
   const app = useApp();
   const [providers, { refetch }] = createResource(() => api.providers());
   const [doomed, setDoomed] = createSignal<Provider | null>(null);
+  const isAdmin = () => app.account.role === "admin";
   const remove = async (provider: Provider) => {
     await api.deleteProvider(provider.name);
     setDoomed(null);
@@ -43,12 +44,18 @@ export function ModelsPage(): JSX.Element {
                       <strong>{provider.title || provider.name}</strong>
                       <span class="small muted">{factsOf(provider)}</span>
                     </span>
-                    <button type="button" class="btn btn-quiet btn-icon" onClick={() => setDoomed(provider)}>
-                      <Icon name="trash" />
-                      <span class="visually-hidden">
-                        {t("models.remove", { name: provider.title || provider.name })}
-                      </span>
-                    </button>
+                    <Show when={isAdmin()}>
+                      <button
+                        type="button"
+                        class="btn btn-quiet btn-icon"
+                        onClick={() => setDoomed(provider)}
+                      >
+                        <Icon name="trash" />
+                        <span class="visually-hidden">
+                          {t("models.remove", { name: provider.title || provider.name })}
+                        </span>
+                      </button>
+                    </Show>
                   </li>
                 )}
               </For>
@@ -56,10 +63,12 @@ export function ModelsPage(): JSX.Element {
           )}
         </Show>
       </Show>
-      <section class="stack" aria-labelledby="add-source">
-        <h2 id="add-source">{t("models.add")}</h2>
-        <SourceChooser onAdded={() => void refetch()} />
-      </section>
+      <Show when={isAdmin()} fallback={<p class="muted">{t("models.managed")}</p>}>
+        <section class="stack" aria-labelledby="add-source">
+          <h2 id="add-source">{t("models.add")}</h2>
+          <SourceChooser onAdded={() => void refetch()} />
+        </section>
+      </Show>
       <Show when={doomed()}>
         {(provider) => (
           <ConfirmDialog

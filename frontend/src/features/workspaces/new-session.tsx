@@ -6,6 +6,7 @@ import { ago, t } from "../../i18n";
 import { useApp } from "../../state/app";
 import { allModels, rememberedModel, rememberModel } from "../../state/models";
 import { go, sessionPath } from "../../state/route";
+import { createAction } from "../../ui/action";
 import { Icon } from "../../ui/icon";
 import { ProblemBox } from "../../ui/problem";
 import { ModelMenu } from "../chat/model-menu";
@@ -42,6 +43,15 @@ export function NewSessionPage(props: { path: string }): JSX.Element {
   createEffect(() => {
     const first = recent()?.[0];
     if (!path() && first) setPath(first.path);
+  });
+
+  // Offered to those who have no folder yet: the place where this server keeps workspaces.
+  const suggested = () => {
+    const place = listing()?.suggested;
+    return recent()?.length === 0 && place && path() !== place ? place : null;
+  };
+  const making = createAction(async (folder: string) => {
+    setPath((await api.openWorkspace(folder, true)).path);
   });
 
   const begin = async () => {
@@ -102,6 +112,25 @@ export function NewSessionPage(props: { path: string }): JSX.Element {
             </For>
           </ul>
         </section>
+      </Show>
+      <Show when={suggested()}>
+        {(folder) => (
+          <button
+            type="button"
+            class="recent-item"
+            disabled={making.isBusy()}
+            onClick={() => void making.run(folder())}
+          >
+            <Icon name="spark" />
+            <span class="grow truncate">
+              <strong>{t("new.suggested")}</strong>
+              <span class="small muted truncate">{folder()}</span>
+            </span>
+          </button>
+        )}
+      </Show>
+      <Show when={making.problem()}>
+        {(failure) => <ProblemBox title={t("folder.failed")} problem={failure()} />}
       </Show>
       <section class="stack-tight" aria-labelledby="browse-title">
         <h2 id="browse-title" class="label">
