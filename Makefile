@@ -34,8 +34,8 @@ bench: setup ## Measure: start, latency, memory, followers (loopback only)
 lock: setup ## Write the lock files anew (ARGS=--upgrade takes the newest versions)
 	@$(BIN)/python tools/lock.py $(ARGS)
 
-prices: setup ## Fetch the model price table of the LLM proxy anew
-	@$(BIN)/python -m oqto_plugin_eavs.prices $(ARGS)
+prices: setup ## Make the price table of the LLM proxy anew, for review
+	@$(BIN)/python tools/prices.py
 
 ui: ## Build the user interface if it has changed
 	@$(SETUP) --only node --only npm --only ui

@@ -14,7 +14,7 @@ from setup_steps import python
 PACKAGE_LOCKS = ["tools/pi/package-lock.json", "frontend/package-lock.json"]
 
 
-@pytest.fixture(params=["dev.txt", "node.txt", "uv.txt"])
+@pytest.fixture(params=["dev.txt", "node.txt", "prices.txt", "uv.txt"])
 def requirements(checkout, request):
     return (checkout / "requirements" / request.param).read_text()
 
