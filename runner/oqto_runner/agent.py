@@ -250,7 +250,7 @@ class Agent:
         try:
             self._append(events)
         except DiskFull as exc:
-            self._survive_full_disk(exc)
+            await self._survive_full_disk(step, exc)
             self._give(step, exc)
             return
         if any(isinstance(e, MessageEnd) and e.message.role == "user" for e in events):
@@ -296,8 +296,14 @@ class Agent:
             else:
                 waiting.set_result(answer.data)
 
-    def _survive_full_disk(self, exc: DiskFull) -> None:
+    async def _survive_full_disk(self, step: Step, exc: DiskFull) -> None:
         log.error("disk full", session=self.session.id, reason=exc.detail)
+        if step.lines:
+            # The harness believes that the agent has these lines, so the two cannot go on together.
+            self._log.reserve.release()
+            self._fail(exc.detail)
+            await self.process.end()
+            return
         abort = self._commanded(_ABORT_TOKEN, Abort())
         self._written(abort.lines)
         self._log.reserve.release()

@@ -12,11 +12,8 @@ from oqto_runner.harness import Harness
 @hookimpl
 def register_harnesses() -> Sequence[Harness]:
     from oqto_runner.harness.echo import Echo
+    from oqto_runner.harness.pi import Pi
 
-    try:
-        from oqto_runner.harness.pi import Pi
-    except ImportError:
-        return [Echo()]
     return [Pi(), Echo()]
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 import signal
 import socket
@@ -30,8 +29,8 @@ from oqto_runner.sessions import Sessions
 from oqto_runner.slim import give_back_memory
 
 REAP_EVERY_S = 5.0
+OBSERVE_EVERY_S = 1.0
 IDLE_PROBE_S = 0.5
-SHUTDOWN_S = 4.0
 log = structlog.get_logger("oqto.runner")
 
 
@@ -62,6 +61,7 @@ class Daemon:
         self._runner_id = _runner_id(options, self._settings)
         self._children = Children(leads=lambda: True)
         self._end = asyncio.Event()
+        self._reaper = Reaper()
         self._state_dir = _private(options.state_dir)
         workspaces.protect(self._state_dir)
         self._sessions = Sessions(
@@ -93,7 +93,11 @@ class Daemon:
             await self._shut_down()
 
     async def _until_end(self) -> None:
-        jobs = [self._repeat(REAP_EVERY_S, _swept(Reaper())), self._repeat(PROBE_S, self._children.keep)]
+        jobs = [
+            self._repeat(REAP_EVERY_S, self._reap),
+            self._repeat(OBSERVE_EVERY_S, self._observe),
+            self._repeat(PROBE_S, self._children.keep),
+        ]
         if self._options.idle_exit_s > 0:
             jobs.append(self._exit_when_idle())
         async with asyncio.TaskGroup() as group:
@@ -103,9 +107,7 @@ class Daemon:
                 task.cancel()
 
     async def _shut_down(self) -> None:
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(SHUTDOWN_S):
-                await self._sessions.shutdown()
+        await self._sessions.shutdown()
         await self._server.close()
         await self._hooks.call.shutdown()
         await self._children.stop_all()
@@ -127,6 +129,13 @@ class Daemon:
                 await job()
             except Exception:  # housekeeping must not end the runner, whatever its children do
                 log.exception("housekeeping failed")
+
+    async def _reap(self) -> None:
+        if self._sessions.has_processes or self._reaper.has_suspects:
+            self._reaper.sweep()
+
+    async def _observe(self) -> None:
+        self._sessions.observe()
 
     def _context(self, plugin: str) -> PluginContext:
         return PluginContext(plugin, self._state_dir, self._settings, self._supervise)
@@ -167,13 +176,6 @@ def _runner_id(options: Options, settings: Settings) -> str:
         socket.gethostname(),
     )
     return next((name for name in named if name), "local")
-
-
-def _swept(reaper: Reaper) -> Callable[[], Awaitable[None]]:
-    async def sweep() -> None:
-        reaper.sweep()
-
-    return sweep
 
 
 def _private(path: Path) -> Path:

@@ -98,29 +98,18 @@ class Process(asyncio.SubprocessProtocol):
         """The kill ladder: end of input, SIGTERM to the group, SIGKILL to all there is."""
         if pipe := self._transport.get_pipe_transport(0):
             pipe.close()
-        if not await self._exits_within(STDIN_GRACE_S):
+        if not await _within(STDIN_GRACE_S, self.exited):
             self.scope.terminate()
-            await self._exits_within(TERM_GRACE_S)
+            await _within(TERM_GRACE_S, self.exited)
         await self.finish()
 
     async def finish(self) -> None:
         """Leave nothing alive, then read what was still in the pipe, then give the pipes back."""
         await self.scope.kill()
-        await self.exited.wait()
-        try:
-            async with asyncio.timeout(EOF_GRACE_S):
-                await self.ended_output.wait()
-        except TimeoutError:
-            pass  # somebody outside the session holds the pipe; what it says is not the agent's
+        await _within(EOF_GRACE_S, self.exited)
+        # Somebody outside the session may hold the pipe; what it says is not the agent's.
+        await _within(EOF_GRACE_S, self.ended_output)
         self._transport.close()
-
-    async def _exits_within(self, timeout_s: float) -> bool:
-        try:
-            async with asyncio.timeout(timeout_s):
-                await self.exited.wait()
-        except TimeoutError:
-            return False
-        return True
 
 
 async def start(
@@ -163,6 +152,13 @@ async def _execute(plan: ConfinedPlan, entry: int | None, make: Callable[[], Pro
     except OSError as exc:
         raise AgentFailed(f"cannot execute {plan.argv[0]}: {exc.strerror}") from exc
     return process
+
+
+async def _within(timeout_s: float, event: asyncio.Event) -> bool:
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(timeout_s):
+            await event.wait()
+    return event.is_set()
 
 
 def _enter(entry: int) -> None:

@@ -28,7 +28,6 @@ async def end_leftovers(folder: SessionFolder) -> None:
     group = cgroup.existing(folder.session_id)
     if leader is not None or group is not None:
         await Scope(folder.session_id, leader, group).kill()
-    folder.forget(Footprint)
 
 
 def interrupted(folder: SessionFolder, events: EventLog) -> tuple[Session, Outcome] | None:

@@ -40,13 +40,13 @@ class Scope:
         self._marker = f"OQTO_SESSION_ID={session_id}".encode()
         self._seen: set[tuple[int, int]] = {leader.key} if leader else set()
 
-    def observe(self) -> None:
-        """Remember who is there, so that a process which leaves its group later is still known."""
-        self.members()
+    def members(self, procs: dict[int, Proc] | None = None) -> list[Proc]:
+        """
+        Every living process of the session; remembers them, so that one which leaves its group is still known.
 
-    def members(self) -> list[Proc]:
-        """Every living process of the session."""
-        procs = procfs.table()
+        `procs` is the process table where the caller has read it already.
+        """
+        procs = procfs.table() if procs is None else procs
         found = procfs.descendants(procs, self._roots(procs)) - {os.getpid()}
         alive = [procs[pid] for pid in found if pid in procs]
         self._seen = {proc.key for proc in alive}
@@ -57,6 +57,10 @@ class Scope:
         if self.leader is not None:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(self.leader.pid, signal.SIGTERM)
+
+    def kill_now(self) -> None:
+        """One round of SIGKILL, without waiting."""
+        self._kill_once(self.members())
 
     async def kill(self) -> bool:
         """SIGKILL until nothing is left; `False` when something survives `KILL_TIMEOUT_S`."""
@@ -107,6 +111,10 @@ class Reaper:
 
     def __init__(self) -> None:
         self._before: set[tuple[int, int]] = set()
+
+    @property
+    def has_suspects(self) -> bool:
+        return bool(self._before)
 
     def sweep(self) -> None:
         zombies = {p.key for p in procfs.table().values() if p.is_zombie and p.parent == os.getpid()}

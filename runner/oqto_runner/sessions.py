@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,7 +27,7 @@ from oqto_platform.errors import AgentFailed, Conflict, Invalid, NotFound, Uncon
 from oqto_platform.hooks import Hooks
 from oqto_platform.types import ConfinedPlan, Launch, Outcome, Session, SessionId, SpawnPlan, StopReason
 from oqto_platform.wire import Following, SessionStatus
-from oqto_runner import process, recovery
+from oqto_runner import browse, process, procfs, recovery, workspaces
 from oqto_runner.agent import Agent
 from oqto_runner.deliveries import REMEMBERED, Deliveries
 from oqto_runner.eventlog import EventLog
@@ -36,6 +37,8 @@ from oqto_runner.store import Footprint, SessionFolder
 
 COMMAND_TIMEOUT_S = 30.0
 LONG_COMMAND_TIMEOUT_S = 600.0
+SHUTDOWN_S = 4.0
+SHUTDOWN_HOOK_S = 0.5
 _LONG = (Compact, NewSession, SwitchSession)
 _TEXTS = (Prompt, Steer, FollowUp)
 
@@ -74,7 +77,8 @@ class Sessions:
     async def start(self, session: Session, launch: Launch) -> SessionStatus:
         """Start the agent, or answer how it already runs; a second caller waits for the first's start."""
         folder = SessionFolder(self._root, session.id)
-        if (life := self._lives.get(session.id)) is not None and life.agent.state == "stopping":
+        workspaces.check_place(browse.resolved(session.workspace))
+        if (life := self._lives.get(session.id)) is not None and life.agent.state in ("stopping", "dead"):
             await asyncio.shield(life.watch)
         if session.id in self._lives and session.id not in self._starts:
             return self.status(session.id)
@@ -199,7 +203,9 @@ class Sessions:
 
     async def _end(self, life: Life, reason: StopReason) -> None:
         if life.agent.state not in ("dead", "stopping"):
-            await self._hooks.call.session_stopping(life.agent.session, reason)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(SHUTDOWN_HOOK_S if reason == "shutdown" else None):
+                    await self._hooks.call.session_stopping(life.agent.session, reason)
         await life.agent.stop(reason)
         await asyncio.shield(life.watch)
 
@@ -228,7 +234,8 @@ class Sessions:
             state=life.agent.state,
             idle_s=round(life.agent.idle_s, 3),
             seq=life.events.last,
-            pid=life.agent.process.pid,
+            pid=life.agent.process.pid if life.agent.outcome is None else None,
+            outcome=life.agent.outcome,
             confined_by=life.confined.confined_by,
             profile=life.confined.profile,
             network=life.confined.network,
@@ -285,12 +292,13 @@ class Sessions:
                 await self._recover(SessionFolder(self._root, path.name))
 
     async def _recover(self, folder: SessionFolder) -> None:
+        if folder.footprint() is None and folder.outcome() is None:
+            return  # ended in order, and the core knows
         await recovery.end_leftovers(folder)
-        if folder.session() is None:
-            return
         events = self._logs.take(folder.session_id)
         try:
             ended = recovery.interrupted(folder, events)
+            folder.forget(Footprint)
             if ended is None:
                 return
             session, outcome = ended
@@ -302,10 +310,24 @@ class Sessions:
         await self._hooks.call.session_stopped(session, outcome)
 
     async def shutdown(self) -> None:
-        """End every session with reason `shutdown`."""
+        """End every session with reason `shutdown`, by force what takes longer than `SHUTDOWN_S`."""
         ids = {*self._starts, *self._lives}
-        await asyncio.gather(*(self._shut_down(SessionId(session_id)) for session_id in ids))
-        await self._logs.close()
+        try:
+            async with asyncio.timeout(SHUTDOWN_S):
+                await asyncio.gather(*(self._shut_down(SessionId(session_id)) for session_id in ids))
+                await self._logs.close()
+        except TimeoutError:
+            log.error("sessions did not end in time", sessions=sorted(self._lives))
+            for life in self._lives.values():
+                life.agent.process.scope.kill_now()
+
+    def observe(self) -> None:
+        """Look who is there, for agents that no control group holds together."""
+        scopes = [life.agent.process.scope for life in self._lives.values()]
+        loose = [scope for scope in scopes if scope.group is None]
+        procs = procfs.table() if loose else {}
+        for scope in loose:
+            scope.members(procs)
 
     async def _shut_down(self, session_id: SessionId) -> None:
         if (start := self._starts.get(session_id)) is not None:

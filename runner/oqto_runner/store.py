@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shutil
@@ -69,8 +70,11 @@ class SessionFolder:
         (self.path / self._name(kind)).unlink(missing_ok=True)
 
     def remove(self) -> None:
-        """Everything of the session, for ever."""
-        shutil.rmtree(self.path, ignore_errors=True)
+        """Everything of the session, for ever; also what its agent made unreadable."""
+        for folder, _, _ in os.walk(self.path):
+            Path(folder).chmod(0o700)
+        with contextlib.suppress(FileNotFoundError):
+            shutil.rmtree(self.path)
 
     def _read(self, name: str, kind: type[T]) -> T | None:
         try:

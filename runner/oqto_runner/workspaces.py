@@ -20,7 +20,7 @@ def protect(folder: Path) -> None:
 def open_workspace(request: WorkspaceRequest) -> Workspace:
     """Make or open the folder of `request`. Raises `Invalid` or `Forbidden`, each with a sentence."""
     path = resolved(request.path)
-    _check_place(path)
+    check_place(path)
     is_new = not path.exists()
     if is_new:
         _make(path, create=request.create)
@@ -33,7 +33,8 @@ def open_workspace(request: WorkspaceRequest) -> Workspace:
     return Workspace(path=str(path), name=path.name, is_new=is_new)
 
 
-def _check_place(path: Path) -> None:
+def check_place(path: Path) -> None:
+    """Raises `Invalid` for a folder that no agent may work in, wherever it is asked for."""
     if path == path.parent:
         raise Invalid("/ cannot be a workspace: an agent would see the whole machine; choose a folder")
     if path == Path.home().resolve():

@@ -6,11 +6,11 @@ import os
 from pathlib import Path
 
 import pytest
+from oqto_runner import browse, workspaces
 
 from oqto_platform import wire
 from oqto_platform.errors import Forbidden, Invalid
 from oqto_platform.types import WorkspaceRequest
-from oqto_runner import browse, workspaces
 
 
 @pytest.fixture
@@ -112,7 +112,9 @@ async def test_over_the_wire(runner, tmp_path):
     (tmp_path / "work" / "inner").mkdir()
     listing = await runner.call(wire.Browse(path=str(tmp_path / "work")))
     assert [folder.name for folder in listing.folders] == ["inner"]
-    opened = await runner.call(wire.OpenWorkspace(request=WorkspaceRequest(path=str(tmp_path / "work" / "inner"))))
+    opened = await runner.call(
+        wire.OpenWorkspace(request=WorkspaceRequest(path=str(tmp_path / "work" / "inner")))
+    )
     assert opened.workspace.name == "inner"
     with pytest.raises(Invalid, match="belongs to Oqto"):
         await runner.call(wire.OpenWorkspace(request=WorkspaceRequest(path=str(runner.state / "sessions"))))

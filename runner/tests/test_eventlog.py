@@ -8,11 +8,11 @@ import resource
 
 import msgspec
 import pytest
+from oqto_runner.eventlog import EventLog
 
 from oqto_platform import canon
 from oqto_platform.errors import DiskFull
 from oqto_platform.wire import Following
-from oqto_runner.eventlog import EventLog
 
 
 def delta(text="hello", message="m1"):
@@ -156,11 +156,15 @@ def small_files():
     resource.setrlimit(resource.RLIMIT_FSIZE, old)
 
 
+def fill(log):
+    while True:
+        log.append(delta("x" * 700), canon.Notify(message="y" * 700))
+
+
 async def test_a_full_disk_takes_nothing_that_was_shown_and_gaps_nothing(tmp_path, small_files):
     log = EventLog(tmp_path / "log", "ses_x", "r")
     with pytest.raises(DiskFull, match="is full"):
-        while True:
-            log.append(delta("x" * 700), canon.Notify(message="y" * 700))
+        fill(log)
     told = log.last
     with pytest.raises(DiskFull):
         log.append(canon.Notify(message="z" * 20_000))
@@ -179,4 +183,6 @@ async def test_following_ends_when_the_log_is_closed(log):
     await asyncio.sleep(0)
     await log.close()
     assert await waiting is None
-    assert not [fd for fd in os.listdir("/proc/self/fd") if "/log/" in os.path.realpath(f"/proc/self/fd/{fd}")]  # noqa: PTH208
+    assert not [
+        fd for fd in os.listdir("/proc/self/fd") if "/log/" in os.path.realpath(f"/proc/self/fd/{fd}")
+    ]  # noqa: PTH208

@@ -196,11 +196,11 @@ async def test_a_start_that_cannot_be_says_why(runner, session_id, harness, erro
     assert (await runner.call(wire.List())).sessions == []
 
 
-async def test_a_workspace_that_is_gone_is_named_and_leaves_nothing(runner, tmp_path):
+async def test_a_workspace_that_is_gone_is_named_and_leaves_nothing(runner, tmp_path, until):
     before = runner.descriptors()
     with pytest.raises(Invalid, match="missing does not exist"):
         await runner.begin(workspace=tmp_path / "missing")
-    assert runner.descriptors() <= before
+    await until(lambda: runner.descriptors() <= before, "closing of descriptors")
     assert (await runner.call(wire.List())).sessions == []
 
 
