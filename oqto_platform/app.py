@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+# Before the long imports: a signal may come while they run.
+from oqto_platform import worker  # isort: skip
+
+worker.prepare()
+
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any

@@ -90,7 +90,6 @@ class House:
     @asynccontextmanager
     async def lifespan(self, _app: object = None) -> AsyncIterator[None]:
         """The worker's life, from start to end."""
-        die_with_parent()
         async with AsyncExitStack() as stack:
             self._open_files(stack)
             self.services = self.app.state.services = self._make_services()
@@ -192,13 +191,3 @@ class House:
 
     def _plugin_jobs(self) -> list[list[Job]]:
         return list(self.hooks.register_all("register_jobs", context=PerPlugin(self.context)).values())
-
-
-def die_with_parent() -> None:
-    """A worker whose Granian was killed must free the port; agents and daemons go on on their own."""
-    import ctypes
-    import multiprocessing
-    import signal
-
-    if multiprocessing.parent_process() is not None:
-        ctypes.CDLL(None).prctl(1, signal.SIGKILL)

@@ -18,7 +18,7 @@ from oqto_platform.config.sections import Server
 from oqto_platform.errors import ConfigError, OqtoError
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
-WORKER_KILL_S = 20
+WORKER_KILL_S = 5
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})

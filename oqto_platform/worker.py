@@ -1,0 +1,24 @@
+"""What a worker process does before anything else."""
+
+from __future__ import annotations
+
+import ctypes
+import multiprocessing
+import signal
+
+PR_SET_PDEATHSIG = 1
+
+
+def prepare() -> None:
+    """
+    Make a forked worker end when it should: told to during its start, or left by its parent.
+
+    Granian forks its workers, which therefore keep the parent's signal handlers until their own are set,
+    after the application was imported: a SIGTERM in between would be swallowed, and the server would wait
+    for ever. And a worker whose Granian was killed must free the port.
+    """
+    if multiprocessing.parent_process() is None:
+        return
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.SIG_DFL)
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
