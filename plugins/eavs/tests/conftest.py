@@ -1,0 +1,198 @@
+"""The real proxy process and the scripted provider behind it."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import signal
+import socket
+import sqlite3
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+
+import httpx
+import pytest
+from oqto_plugin_eavs import control
+from oqto_plugin_eavs.providers import ModelCost, Provider
+
+from oqto_platform.testing.llm import ScriptedProvider
+
+REAL_KEY = "sk-canary-of-the-provider"
+COST = ModelCost(input=3, output=15, cache_read=0.3, cache_write=3.75)
+UNITS = {"input": 3_000, "output": 15_000, "cache_read": 300, "cache_write": 3_750}
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+class RunningProxy:
+    """`oqto-eavs serve` as a process, in a folder of its own with short socket paths."""
+
+    def __init__(self, folder):
+        self.folder, self.port = folder, free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self._clients = threading.local()
+        self._made = []
+        self.log = folder / "log"
+        self.scope = 0
+        self.start()
+
+    @property
+    def client(self):
+        """A client of this thread: httpx's blocking one may not be shared."""
+        if not hasattr(self._clients, "own"):
+            self._clients.own = httpx.Client(base_url=self.url, trust_env=False, timeout=20)
+            self._made.append(self._clients.own)
+        return self._clients.own
+
+    def start(self):
+        argv = [sys.executable, "-m", "oqto_plugin_eavs", "serve", "--state-dir", str(self.folder)]
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                [*argv, "--listen", f"127.0.0.1:{self.port}"],
+                stdout=log,
+                stderr=log,
+                stdin=subprocess.DEVNULL,
+            )
+        self.until(lambda: self.process.poll() is not None or self.answers())
+        assert self.process.poll() is None, self.log.read_text()
+
+    def answers(self):
+        with socket.socket(socket.AF_UNIX) as probe:
+            return probe.connect_ex(str(self.folder / "control.sock")) == 0
+
+    def until(self, condition, seconds=10):
+        deadline = time.monotonic() + seconds
+        while not condition():
+            assert time.monotonic() < deadline, "it did not happen in time"
+            time.sleep(0.005)
+
+    def ask(self, request):
+        return asyncio.run(control.ask(str(self.folder / "control.sock"), request))
+
+    def add(self, name, kind, base_url, **fields):
+        settings = {"models": ("fake-1",), "prices": {"fake-1": COST}, "api_key": REAL_KEY, **fields}
+        provider = Provider(name=name, kind=kind, base_url=base_url, **settings)
+        self.ask(control.SetProvider(provider=provider, probe=False))
+
+    def name(self, word):
+        """An id of this test alone."""
+        return f"{word}_{self.scope}"
+
+    def key(self, session="ses", limit_usd=10.0, rpm=0, account="acc"):
+        limit = None if limit_usd is None else round(limit_usd * 1e9)
+        mint = control.Mint(
+            session_id=self.name(session), account_id=self.name(account), limit_nusd=limit, rpm=rpm
+        )
+        return self.ask(mint).key
+
+    def settle(self, session="ses"):
+        return self.ask(control.Settle(session_id=self.name(session))).spent_nusd
+
+    def rows(self, where="1=1"):
+        connection = sqlite3.connect(self.folder / "ledger.db", timeout=5)
+        connection.row_factory = sqlite3.Row
+        query = f"SELECT * FROM calls WHERE {where} AND account = ? ORDER BY started_at"
+        try:
+            return [dict(row) for row in connection.execute(query, (self.name("acc"),))]
+        finally:
+            connection.close()
+
+    def settled(self, count=1):
+        """The rows, once `count` of them are settled."""
+        self.until(lambda: len(self.rows("state = 'settled'")) >= count)
+        return self.rows()
+
+    def chat(self, key, text, *, provider="fake", **fields):
+        body = {"model": "fake-1", "messages": [{"role": "user", "content": text}], **fields}
+        headers = {"authorization": f"Bearer {key}"}
+        return self.client.post(f"/p/{provider}/v1/chat/completions", headers=headers, json=body)
+
+    def kill(self):
+        self.process.kill()
+        self.process.wait(5)
+
+    def stop(self):
+        for client in self._made:
+            client.close()
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+            try:
+                self.process.wait(5)
+            except subprocess.TimeoutExpired:
+                self.kill()
+                raise
+
+
+@pytest.fixture(scope="module")
+def shared_provider():
+    with ScriptedProvider() as running:
+        yield running
+
+
+@pytest.fixture
+def provider(shared_provider):
+    shared_provider.requests.clear()
+    return shared_provider
+
+
+def new_proxy():
+    folder = Path(tempfile.mkdtemp(prefix="eavs-"))
+    return RunningProxy(folder)
+
+
+def end(running):
+    running.stop()
+    shutil.rmtree(running.folder)
+
+
+def add_all(running, url):
+    running.add("fake", "openai-compatible", f"{url}/v1")
+    running.add("claude", "anthropic", url)
+    running.add("openai", "openai", f"{url}/v1")
+    running.add("gemini", "google", f"{url}/v1beta")
+
+
+@pytest.fixture
+def own_proxy(provider):
+    """A process for this test alone, which it may kill; with the providers of `proxy`."""
+    running = new_proxy()
+    try:
+        add_all(running, provider.url)
+        yield running
+    finally:
+        end(running)
+
+
+@pytest.fixture(scope="module")
+def shared_proxy(shared_provider):
+    running = new_proxy()
+    try:
+        add_all(running, shared_provider.url)
+        yield running
+    finally:
+        end(running)
+
+
+@pytest.fixture
+def proxy(shared_proxy, provider):
+    """The proxy of this file, with sessions and accounts that are this test's own; fake, claude, openai, gemini."""
+    shared_proxy.scope += 1
+    return shared_proxy
+
+
+@pytest.fixture
+def cost_of():
+    """What the provider's own counts are worth, in nano-dollars."""
+
+    def cost(tokens):
+        return sum(getattr(tokens, name) * nusd for name, nusd in UNITS.items())
+
+    return cost
