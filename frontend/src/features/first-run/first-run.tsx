@@ -16,7 +16,7 @@ export function FirstRun(): JSX.Element {
           <h1>{t("first.title")}</h1>
           <p class="muted lead">{t("first.lead")}</p>
         </header>
-        <SourceChooser onAdded={() => go("#/new")} />
+        <SourceChooser offersDemo onAdded={() => go("#/new")} />
       </div>
     </Show>
   );

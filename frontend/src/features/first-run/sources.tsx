@@ -28,7 +28,7 @@ export const NO_MODELS = "no-models";
 const noModels = () => new ProblemError({ code: NO_MODELS, status: 409, detail: t("source.noModels") });
 
 /** Where the agents' models come from: a key, an address, or the demo. What was typed stays when it fails. */
-export function SourceChooser(props: { onAdded(): void }): JSX.Element {
+export function SourceChooser(props: { offersDemo?: boolean; onAdded(): void }): JSX.Element {
   const app = useApp();
   const [chosen, setChosen] = createSignal<Choice | null>(null);
 
@@ -38,15 +38,16 @@ export function SourceChooser(props: { onAdded(): void }): JSX.Element {
     if (app.models.sources().length === 0) throw noModels();
     props.onAdded();
   };
+  const hasDemo = () => app.models.sources().some((source) => source.is_demo);
   const demo = createAction(async () => {
+    if (hasDemo()) return props.onAdded();
     await api.addProvider({ name: "demo", kind: "demo", base_url: "", api_key: "", models: [] });
     await added();
   });
-  const hasDemo = () => app.models.sources().some((source) => source.is_demo);
 
   return (
     <div class="stack">
-      <Show when={!hasDemo()}>
+      <Show when={props.offersDemo || !hasDemo()}>
         <button type="button" class="choice choice-lead" disabled={demo.isBusy()} onClick={() => demo.run()}>
           <Show when={demo.isBusy()} fallback={<Icon name="spark" />}>
             <Mark isBusy class="mark-inline" />

@@ -14,6 +14,9 @@ const RECENT = 6;
 
 export function Home(props: { onMenu(): void; needsModel: boolean }): JSX.Element {
   const app = useApp();
+  const isNew = () => app.list.loading() !== "loading" && app.list.sessions.length === 0;
+  // The demo model is there from the start; whoever comes for the first time should still be asked.
+  const hasOnlyDemo = () => app.models.sources().every((source) => source.is_demo);
   return (
     <div class="page-scroll">
       <TopBar onMenu={props.onMenu} />
@@ -32,7 +35,12 @@ export function Home(props: { onMenu(): void; needsModel: boolean }): JSX.Elemen
             </div>
           )}
         </Match>
-        <Match when={app.list.loading() !== "loading" && app.list.sessions.length === 0}>
+        <Match
+          when={app.models.loading() === "ready" && isNew() && hasOnlyDemo() && app.account.role === "admin"}
+        >
+          <FirstRun />
+        </Match>
+        <Match when={app.models.loading() === "ready" && isNew()}>
           <Empty />
         </Match>
         <Match when={app.list.sessions.length > 0}>
