@@ -116,7 +116,7 @@ class Box:
 
 
 @pytest.fixture(scope="session")
-def _can_confine() -> None:
+def can_confine() -> None:
     try:
         host.probe()
     except Unconfined as exc:
@@ -138,7 +138,7 @@ def _box(uid: int):
 
 
 @pytest.fixture(params=["ordinary", "root"])
-def box(request, _can_confine):
+def box(request, can_confine):
     """Every attack is tried by an agent of an ordinary account and by an agent of root."""
     if os.getuid() == 0:
         yield from _box(0 if request.param == "root" else SOMEBODY)

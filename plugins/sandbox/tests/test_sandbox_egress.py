@@ -21,7 +21,7 @@ LISTED = Network(mode="proxy", allow_domains=("ok.test", "*.ok.test", "port.test
         ("ok.test", 22, False), ("port.test", 443, False), ("evilok.test", 443, False), ("ok.test.evil.test", 443, False),
         ("ok.test@evil.test", 443, False), ("evil.test\0.ok.test", 443, False), ("evil.test%00.ok.test", 443, False),
         ("[::1]", 443, False), ("127.0.0.1", 443, False), ("2130706433", 443, False), ("0x7f.1", 443, False),
-        ("017700000001", 443, False), ("оk.test", 443, False), ("", 443, False), ("ok.test ", 443, False),
+        ("017700000001", 443, False), ("\u043ek.test", 443, False), ("", 443, False), ("ok.test ", 443, False),
     ],
 )  # fmt: skip
 def test_e18_e21_names(host, port, is_allowed):
@@ -157,7 +157,7 @@ async def test_e20_a_name_that_also_leads_inside_is_refused(proxy):
      b"CONNECT \xd0\xbek.test:443 HTTP/1.1\r\n\r\n"],
 )  # fmt: skip
 async def test_e18_malformed_requests(proxy, request_):
-    assert (await talk(proxy[0], request_))[:10] in (b"HTTP/1.1 4",)
+    assert (await talk(proxy[0], request_))[:10] == b"HTTP/1.1 4"
 
 
 async def test_e29_a_header_without_end_is_cut_off(proxy):

@@ -24,7 +24,7 @@ pytestmark = pytest.mark.real
 
 
 @pytest.fixture
-def sandboxes(tmp_path, _can_confine):
+def sandboxes(tmp_path, can_confine):
     (tmp_path / "home/ws/.oqto").mkdir(parents=True)
     (tmp_path / "state").mkdir()
     owner = Owner(home=str(tmp_path / "home"), uid=os.getuid(), system_files=(), is_team=False)
@@ -58,7 +58,7 @@ async def test_the_workspace_file_holds_for_the_next_start(sandboxes):
     (workspace / "made").unlink()
     policy(workspace, "readonly_workspace = true")
     confined = await boxes.confine("s1", str(workspace), spawn)
-    code, out, err = await execute(confined)
+    _, out, err = await execute(confined)
     assert (out, "Read-only" in err) == ("", True)
     assert confined.summary.startswith("can read here; network: open; profile development")
     await boxes.close()
@@ -116,7 +116,7 @@ async def test_proxy_mode_end_to_end(sandboxes, monkeypatch):
     script = "import urllib.request as u\nprint(u.urlopen('http://ok.test:8080/').read())\ntry: u.urlopen('http://evil.test/')\nexcept Exception as e: print(e.code, e.read().decode())\n"
     script += "import socket\ntry: socket.create_connection(('203.0.113.7', 80), 2); print('REACHED')\nexcept OSError: print('closed')"
     spawn = SpawnPlan(argv=("/usr/bin/python3", "-c", script), cwd=str(workspace))
-    code, out, err = await execute(await boxes.confine("s", str(workspace), spawn))
+    _, out, err = await execute(await boxes.confine("s", str(workspace), spawn))
     assert (
         out == "b'hello'\n403 oqto-sandbox: evil.test:80: network.allow_domains does not list it\n\nclosed\n"
     ), err
@@ -133,12 +133,24 @@ async def test_proxy_mode_end_to_end(sandboxes, monkeypatch):
 async def test_a_dead_proxy_closes_the_way_out(sandboxes):
     boxes, workspace, _ = sandboxes
     policy(workspace, '[network]\nmode = "proxy"')
-    script = "import urllib.request as u\ntry: u.urlopen('http://example.org/', timeout=5); print('REACHED')\nexcept Exception: print('closed')"
+    script = "import urllib.request as u\nprint('ready', flush=True); input()\ntry: u.urlopen('http://example.org/', timeout=5); print('REACHED')\nexcept Exception: print('closed')"
     confined = await boxes.confine(
         "s", str(workspace), SpawnPlan(argv=("/usr/bin/python3", "-c", script), cwd=str(workspace))
     )
-    await boxes.ended("s")
-    assert (await execute(confined))[1] == "closed\n"
+    process = await asyncio.create_subprocess_exec(
+        *confined.argv,
+        env={},
+        pass_fds=confined.fds,
+        start_new_session=True,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
+    for fd in confined.fds:
+        os.close(fd)
+    async with asyncio.timeout(30):
+        assert await process.stdout.readline() == b"ready\n"
+        await boxes.ended("s")
+        assert (await process.communicate(b"\n"))[0] == b"closed\n"
 
 
 async def test_d26_memory_beyond_the_limit_ends_the_agent_with_its_cause(sandboxes):
@@ -209,7 +221,7 @@ class _Context:
         self.audited.append((event, fields))
 
 
-async def test_the_hooks_confine_and_forget(tmp_path, _can_confine, monkeypatch):
+async def test_the_hooks_confine_and_forget(tmp_path, can_confine, monkeypatch):
     workspace = tmp_path / "ws"
     workspace.mkdir()
     monkeypatch.setattr(
@@ -241,7 +253,7 @@ def fresh():
 
 def test_f01_without_bubblewrap_the_repair_is_named(fresh, monkeypatch):
     monkeypatch.setattr(host, "PLACES", ("/nonexistent",))
-    with pytest.raises(Unconfined, match="bubblewrap is not installed.* Repair: .*install"):
+    with pytest.raises(Unconfined, match=r"bubblewrap is not installed.* Repair: .*install"):
         host.bubblewrap()
 
 
@@ -273,7 +285,7 @@ def test_f02_without_user_namespaces_the_repair_is_named(fresh, monkeypatch, tmp
     )
     program.chmod(0o755)
     monkeypatch.setattr(host, "PLACES", (str(tmp_path),))
-    with pytest.raises(Unconfined, match="No permissions to create new namespace. Repair: "):
+    with pytest.raises(Unconfined, match=r"No permissions to create new namespace\. Repair: "):
         host.probe()
 
 
@@ -295,14 +307,14 @@ def command(*words, cwd, timeout=60, **options):
     )
 
 
-def test_run_passes_everything_through(tmp_path, _can_confine):
+def test_run_passes_everything_through(tmp_path, can_confine):
     done = command(
         "run", "--", "/bin/sh", "-c", "cat; pwd; echo problem >&2; exit 9", cwd=tmp_path, input="typed\n"
     )
     assert (done.returncode, done.stdout, done.stderr) == (9, f"typed\n{tmp_path}\n", "problem\n")
 
 
-def test_run_refuses_with_the_file_and_key(tmp_path, _can_confine):
+def test_run_refuses_with_the_file_and_key(tmp_path, can_confine):
     (tmp_path / ".oqto").mkdir()
     (tmp_path / ".oqto/sandbox.toml").write_text("\nextra_rw_bind = ['~/.ssh']")
     done = command("run", "--", "/bin/echo", "RAN", cwd=tmp_path)
@@ -310,7 +322,7 @@ def test_run_refuses_with_the_file_and_key(tmp_path, _can_confine):
     assert f"{tmp_path}/.oqto/sandbox.toml:2: extra_rw_bind: would add rights" in done.stderr
 
 
-def test_run_passes_signals_on(tmp_path, _can_confine):
+def test_run_passes_signals_on(tmp_path, can_confine):
     argv = [sys.executable, "-m", "oqto_plugin_sandbox", "run", "--", "/bin/bash", "-c"]
     script = "trap 'echo flushed; exit 5' TERM; echo ready; while :; do sleep 0.05; done"
     with subprocess.Popen([*argv, script], cwd=tmp_path, stdout=subprocess.PIPE, text=True) as process:
@@ -344,7 +356,7 @@ def test_explain_names_rule_and_place(tmp_path):
     assert "can be reached" in command("explain", "ok.test", cwd=tmp_path).stdout
 
 
-def test_check_tells_each_part(tmp_path, _can_confine):
+def test_check_tells_each_part(tmp_path, can_confine):
     done = command("check", "--json", cwd=tmp_path)
     assert done.returncode == 0, done.stdout
     assert {line["name"] for line in json.loads(done.stdout)} >= {
@@ -361,7 +373,7 @@ def test_check_tells_each_part(tmp_path, _can_confine):
     assert "nonsense: unknown key" in bad.stdout
 
 
-def test_pi_runs_well_inside(tmp_path, _can_confine):
+def test_pi_runs_well_inside(tmp_path, can_confine):
     tools = Path(__file__).parents[3] / ".tools"
     pi, node = tools / "pi/node_modules/.bin/pi", tools / "node/bin/node"
     if not pi.exists() or not node.exists():

@@ -20,7 +20,9 @@ from oqto_plugin_sandbox.plan.model import (
     Tmpfs,
     depth,
     is_within,
+    upward,
 )
+from oqto_plugin_sandbox.plan.rules import Denials
 from oqto_plugin_sandbox.plan.simulate import broken_promises
 from oqto_plugin_sandbox.plan.system import hide, system_ops
 from oqto_plugin_sandbox.policy.model import Policy
@@ -34,7 +36,8 @@ def compose(policy: Policy, request: Request) -> Plan:
     """The plan for one session. Raises `Unconfined` where the policy cannot hold on this machine."""
     _check_workspace(policy, request)
     creates = _missing_folders(policy, request)
-    chosen = _choose(policy, request, set(creates))
+    denials = wishes.denials(policy)
+    chosen = _choose(wishes.gather(policy, request, denials), set(creates))
     ops = [*system_ops(policy, request), *_home_ops(policy, request, chosen)]
     seals: list[str] = [] if policy.home == "rw" else [request.home]
     for rule in chosen:
@@ -46,18 +49,20 @@ def compose(policy: Policy, request: Request) -> Plan:
             f"the policy needs {len(ops)} mounts, the limit is {MAX_MOUNTS}; deny folders, not files"
         )
     plan = Plan(ops=tuple(ops), creates=creates)
-    _keep_promises(plan, policy, request)
+    _keep_promises(plan, denials, request)
     return plan
 
 
-def _keep_promises(plan: Plan, policy: Policy, request: Request) -> None:
+def _keep_promises(plan: Plan, denials: Denials, request: Request) -> None:
     """The plan walked as data: what is denied must not be reachable, whatever the rules above did."""
-    platform = (*request.readable, *request.writable)
-    denied = [path for path in wishes.denied_paths(policy.deny_read) if os.path.lexists(path)]
-    hidden = [path for path in denied if not os.path.islink(path) and path not in platform]
-    sealed = [path for path in wishes.denied_paths(policy.deny_write) if os.path.lexists(path)]
-    if broken := broken_promises(plan, hidden, [path for path in sealed if not os.path.islink(path)]):
+    platform = {*request.readable, *request.writable}
+    hidden = [path for path in denials.hidden if path not in platform and _is_real(path)]
+    if broken := broken_promises(plan, hidden, [path for path in denials.read_only if _is_real(path)]):
         raise Unconfined(f"the plan of the sandbox does not hold: {broken[0]}; please report this policy")
+
+
+def _is_real(path: str) -> bool:
+    return os.path.lexists(path) and not os.path.islink(path)
 
 
 def _check_workspace(policy: Policy, request: Request) -> None:
@@ -97,25 +102,25 @@ def _may_create(path: str, home: str) -> bool:
     return os.path.isdir(parent) or parent == f"{home}/.cache"
 
 
-def _choose(policy: Policy, request: Request, creates: set[str]) -> list[Rule]:
+def _choose(wanted: list[Rule], creates: set[str]) -> list[Rule]:
     """One rule per path, shallow first, without those that change nothing."""
     strongest: dict[str, Rule] = {}
-    for rule in wishes.gather(policy, request):
+    for rule in wanted:
         known = strongest.get(rule.path)
         if known is None or (rule.rank > known.rank and not _only_reads(rule, known.access)):
             strongest[rule.path] = rule
     chosen: list[Rule] = []
-    covers: list[Rule] = []
+    covers: dict[str, Rule] = {}
     for rule in sorted(strongest.values(), key=lambda rule: (depth(rule.path), rule.path)):
         matters = _matters(rule, covers, creates)
         if matters:
             chosen.append(rule)
         if matters or rule.access == "hidden":
-            covers.append(rule)  # what is absent anyway needs no mask, and still nothing below it may appear
+            covers[rule.path] = rule  # what is absent anyway needs no mask, yet nothing below it may appear
     return chosen
 
 
-def _matters(rule: Rule, covers: list[Rule], creates: set[str]) -> bool:
+def _matters(rule: Rule, covers: dict[str, Rule], creates: set[str]) -> bool:
     cover = _cover(rule.path, covers)
     access = cover.access if cover else _system_access(rule.path)
     if cover and cover.rank > rule.rank and cover.access != "rw" and cover.rank > wishes.WORKSPACE_RANK:
@@ -153,9 +158,9 @@ def _refuse_missing(rule: Rule) -> bool:
     return False
 
 
-def _cover(path: str, covers: list[Rule]) -> Rule | None:
-    """The deepest rule at or above `path`; `covers` is sorted shallow first."""
-    return next((rule for rule in reversed(covers) if is_within(path, rule.path)), None)
+def _cover(path: str, covers: dict[str, Rule]) -> Rule | None:
+    """The deepest rule at or above `path`."""
+    return next((covers[folder] for folder in upward(path) if folder in covers), None)
 
 
 def _system_access(path: str) -> str | None:
@@ -177,12 +182,12 @@ def _home_ops(policy: Policy, request: Request, chosen: list[Rule]) -> list[Op]:
 
 
 def _mounts(rule: Rule, chosen: list[Rule], seals: list[str]) -> list[Op]:
-    below = [other.path for other in chosen if other is not rule and is_within(other.path, rule.path)]
-    if rule.access == "hidden":
-        return _hidden(rule, below, seals)
     bind = Bind(dest=rule.path, source=rule.path, writable=rule.access == "rw", why=rule.why)
     if rule.access == "ro":
         return [bind]
+    below = [other.path for other in chosen if other is not rule and is_within(other.path, rule.path)]
+    if rule.access == "hidden":
+        return _hidden(rule, below, seals)
     pinned = wishes.pins(rule.path, below)
     if not pinned:
         return [bind]

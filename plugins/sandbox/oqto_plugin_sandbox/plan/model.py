@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Literal, TypeAlias
 
 import msgspec
@@ -103,6 +104,14 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
 def is_within(path: str, folder: str) -> bool:
     """Whether `path` is `folder` or lies below it."""
     return path == folder or path.startswith(folder.rstrip("/") + "/")
+
+
+def upward(path: str) -> Iterator[str]:
+    """The path itself and every folder above it, deepest first, ending with `/`."""
+    while path not in ("", "/"):
+        yield path
+        path = path[: path.rindex("/")]
+    yield "/"
 
 
 def depth(path: str) -> int:

@@ -1,12 +1,13 @@
 """Every wish about a path, from the policy, the platform and the names that are always protected."""
 
-# ruff: noqa: PTH110, PTH114, PTH116, PTH208 - paths are compared and passed on as text, exactly as the kernel sees them
+# ruff: noqa: PTH110, PTH114, PTH208 - paths are compared and passed on as text, exactly as the kernel sees them
 # ruff: noqa: S108 - /tmp is the sandbox's own
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator
+from typing import NamedTuple
 
 from oqto_platform.errors import Unconfined
 from oqto_plugin_sandbox.plan.globs import expand
@@ -28,13 +29,26 @@ PROTECTED_NAMES = (
 GIT_CONFIG = ".git/config"
 
 
-def gather(policy: Policy, request: Request) -> list[Rule]:
+class Denials(NamedTuple):
+    """Denied paths as they are on disk now."""
+
+    hidden: list[str]
+    read_only: list[str]
+
+
+def denials(policy: Policy) -> Denials:
+    """The deny lists, resolved. Raises `Unconfined` where one cannot be."""
+    return Denials(list(denied_paths(policy.deny_read)), list(denied_paths(policy.deny_write)))
+
+
+def gather(policy: Policy, request: Request, denied: Denials) -> list[Rule]:
     """All rules, in no particular order; several may name one path."""
     return [
         *_home(policy, request),
         *_allowed(policy, request),
         *_workspace(policy, request),
-        *_denied(policy, request),
+        *_each(denied.read_only, "ro", DENY_WRITE_RANK, "deny_write"),
+        *_each(denied.hidden, "hidden", DENY_READ_RANK, "deny_read"),
         *secret_rules(request.uid),
         *_platform(request),
     ]
@@ -85,24 +99,20 @@ def _submodules(workspace: str) -> Iterator[str]:
             names[:] = [name for name in names if name == "modules"]
 
 
-def _denied(policy: Policy, request: Request) -> Iterator[Rule]:
-    yield from _each(denied_paths(policy.deny_write), "ro", DENY_WRITE_RANK, "deny_write")
-    yield from _each(denied_paths(policy.deny_read), "hidden", DENY_READ_RANK, "deny_read")
-
-
 def denied_paths(paths: Iterable[str]) -> Iterator[str]:
     """Denied paths as written and as they resolve: the data is reachable by both names. Globs are expanded."""
     for path in expand(paths):
-        try:
-            target = os.path.realpath(path)
-            os.stat(target) if os.path.lexists(target) else None
-        except OSError as exc:
-            raise Unconfined(
-                f"the denied path {path} cannot be resolved: {exc.strerror}; remove the link"
-            ) from exc
         yield path
-        if target != path:
+        if os.path.lexists(path) and (target := _resolved(path)) != path:
             yield target
+
+
+def _resolved(path: str) -> str:
+    """Where a path leads, even if nothing is there yet. Raises `Unconfined` for a circle of links."""
+    target = os.path.realpath(path)
+    if os.path.islink(target):
+        raise Unconfined(f"the denied path {path} is a link that leads to itself; remove the link")
+    return target
 
 
 def _platform(request: Request) -> Iterator[Rule]:

@@ -5,13 +5,15 @@
 from __future__ import annotations
 
 import os
+from operator import itemgetter
 from typing import Literal, TypeAlias
 
 import msgspec
 
-from oqto_plugin_sandbox.plan.model import Bind, Data, Hide, Link, Op, Plan, Seal, Tmpfs, is_within
+from oqto_plugin_sandbox.plan.model import Bind, Data, Hide, Link, Op, Plan, Seal, Tmpfs, is_within, upward
 
 State: TypeAlias = Literal["absent", "hidden", "ro", "rw", "private", "kernel"]
+Index: TypeAlias = dict[str, tuple[int, Op]]
 MAX_LINKS = 16
 
 
@@ -25,8 +27,12 @@ class Sight(msgspec.Struct, frozen=True, kw_only=True):
 
 def show(plan: Plan, path: str) -> Sight:
     """What the agent finds at `path`."""
+    return _show(plan, _index(plan), path)
+
+
+def _show(plan: Plan, index: Index, path: str) -> Sight:
     path = _follow(plan, path)
-    top = _top(plan, path)
+    top = _top(index, path)
     match top:
         case None:
             return Sight(state="absent", why="not part of the sandbox")
@@ -58,10 +64,15 @@ def _empty(plan: Plan, top: Tmpfs, path: str) -> Sight:
     return Sight(state="absent" if is_sealed else "private", why=top.why)
 
 
-def _top(plan: Plan, path: str) -> Op | None:
+def _index(plan: Plan) -> Index:
+    """Each mount point with its last mount and that mount's place in the order."""
+    return {op.dest: (at, op) for at, op in enumerate(plan.ops) if not isinstance(op, (Seal, Link))}
+
+
+def _top(index: Index, path: str) -> Op | None:
     """The last mount at or above `path`: a later one covers whatever was there."""
-    mounts = (op for op in reversed(plan.ops) if not isinstance(op, (Seal, Link)))
-    return next((op for op in mounts if is_within(path, op.dest)), None)
+    found = [index[folder] for folder in upward(path) if folder in index]
+    return max(found, key=itemgetter(0))[1] if found else None
 
 
 def _follow(plan: Plan, path: str) -> str:
@@ -77,9 +88,10 @@ def _follow(plan: Plan, path: str) -> str:
 
 def broken_promises(plan: Plan, hidden: list[str], read_only: list[str]) -> list[str]:
     """Sentences about paths that the plan would show although they are denied; empty when the plan holds."""
-    sights = [(path, show(plan, path)) for path in hidden]
+    index = _index(plan)
+    sights = [(path, _show(plan, index, path)) for path in hidden]
     found = [
         f"{path} would be readable" for path, sight in sights if sight.source and sight.state in ("ro", "rw")
     ]
-    found += [f"{path} would be writable" for path in read_only if show(plan, path).state == "rw"]
+    found += [f"{path} would be writable" for path in read_only if _show(plan, index, path).state == "rw"]
     return found

@@ -1,6 +1,6 @@
 """The parts of the host that every sandbox shows: programs, libraries, settings, devices. Never /run, /var, /home."""
 
-# ruff: noqa: PTH112, PTH113, PTH114, PTH115 - paths are compared and passed on as text, exactly as the kernel sees them
+# ruff: noqa: PTH112, PTH116, PTH113, PTH114, PTH115 - paths are compared and passed on as text, exactly as the kernel sees them
 # ruff: noqa: S108 - /tmp is the sandbox's own
 
 from __future__ import annotations
@@ -8,7 +8,9 @@ from __future__ import annotations
 import os
 import re
 import stat
+import time
 from pathlib import Path
+from typing import NamedTuple
 
 from oqto_plugin_sandbox.plan.model import (
     Bind,
@@ -26,6 +28,7 @@ from oqto_plugin_sandbox.plan.model import (
 from oqto_plugin_sandbox.policy.model import Policy
 
 SYSTEM_RANK = 5
+WALK_AGAIN_S = 60.0
 INSIDE_UID = 1000
 """As whom an agent of root sees itself; programs behave differently, and worse, when they think they are root."""
 
@@ -123,9 +126,32 @@ def _resolver(policy: Policy) -> list[Op]:
     return [Bind(dest=target, source=target, is_checked=False, why="name resolution")]
 
 
+class _Walk(NamedTuple):
+    """What a walk of /etc found, and what it depended on."""
+
+    at: float
+    folders: dict[str, int]
+    found: list[str]
+
+
+_last_walk: list[_Walk] = []
+
+
 def _private_settings() -> list[str]:
-    found = []
+    """What in /etc others may not read. Walked again when a folder changed, and at least every minute."""
+    for walk in _last_walk:
+        if time.monotonic() - walk.at < WALK_AGAIN_S and all(
+            _changed_ns(f) == at for f, at in walk.folders.items()
+        ):
+            return walk.found
+    _last_walk[:] = [_walk_settings()]
+    return _last_walk[0].found
+
+
+def _walk_settings() -> _Walk:
+    folders, found = {}, []
     for folder, names, files in os.walk("/etc"):
+        folders[folder] = _changed_ns(folder)
         for name in [*names, *files]:
             path = f"{folder}/{name}"
             mode = os.lstat(path).st_mode
@@ -133,4 +159,11 @@ def _private_settings() -> list[str]:
                 found.append(path)
                 if name in names:
                     names.remove(name)
-    return found
+    return _Walk(time.monotonic(), folders, found)
+
+
+def _changed_ns(path: str) -> int:
+    try:
+        return os.stat(path).st_mtime_ns
+    except OSError:
+        return 0
