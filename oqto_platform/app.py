@@ -7,6 +7,7 @@ from oqto_platform import worker  # isort: skip
 
 worker.prepare()
 
+import sys
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
@@ -47,7 +48,7 @@ class Oqto(RSGIMixin, Litestar):
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] == "lifespan":
-            await super().__call__(scope, receive, send)
+            await self._asgi_lifespan(receive, send)
         else:
             scope.setdefault("state", {})
             await self.gate(scope, receive, send)
@@ -56,6 +57,20 @@ class Oqto(RSGIMixin, Litestar):
         """What the gate lets in."""
         is_page = scope["type"] == "http" and not scope["path"].startswith(ROUTED)
         await (self.ui if is_page else super().__call__)(scope, receive, send)
+
+    async def _asgi_lifespan(self, receive: Any, send: Any) -> None:
+        """The lifespan part of ASGI; Litestar's own answers a failing start with a traceback."""
+        await receive()
+        async with AsyncExitStack() as stack:
+            try:
+                await stack.enter_async_context(self.lifespan())
+            except SystemExit as exc:
+                sys.stderr.write(f"{exc}\n")
+                await send({"type": "lifespan.startup.failed", "message": ""})
+                return
+            await send({"type": "lifespan.startup.complete"})
+            await receive()
+        await send({"type": "lifespan.shutdown.complete"})
 
     @asynccontextmanager
     async def lifespan(self) -> AsyncIterator[None]:
