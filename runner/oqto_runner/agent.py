@@ -68,6 +68,7 @@ class Agent:
         self._waiting: dict[int, asyncio.Future[Any]] = {}
         self._token = 0
         self._is_tick_due = False
+        self._is_running = False
         self._is_paused = False
         self._is_muted = False
         self._reason: StopReason | None = None
@@ -93,7 +94,7 @@ class Agent:
     def take_lines(self, lines: list[bytes]) -> None:
         """Lines of the agent's stdout; it is made to wait while too many are unread."""
         self._lines.extend(lines)
-        if len(self._lines) > _PAUSE_LINES and not self._is_paused:
+        if self._is_running and len(self._lines) > _PAUSE_LINES and not self._is_paused:
             self._is_paused = True
             self.process.pause(is_paused=True)
         self._wake.set()
@@ -106,6 +107,7 @@ class Agent:
     def run(self, process: Process) -> None:
         """Begin the conversation with the process that was just started."""
         self.process = process
+        self._is_running = True
         self._pump = asyncio.create_task(self._converse())
 
     async def finished(self) -> None:

@@ -121,8 +121,15 @@ async def start(
     """Execute `plan`; closes its descriptors in every case. Raises `Invalid` or `AgentFailed`."""
     group = cgroup.create(session_id)
     entry = group.open_procs() if group is not None else None
+    execution = asyncio.ensure_future(_execute(plan, entry, partial(Process, on_lines, on_too_long)))
     try:
-        process = await _execute(plan, entry, partial(Process, on_lines, on_too_long))
+        process = await asyncio.shield(execution)
+    except asyncio.CancelledError:
+        # It takes milliseconds and cannot be taken back half-way; what it began is ended instead.
+        process = await execution
+        process.scope = Scope(session_id, procfs.read(process.pid), group)
+        await process.finish()
+        raise
     except BaseException:
         if group is not None:
             group.remove()

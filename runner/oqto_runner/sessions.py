@@ -19,19 +19,19 @@ from oqto_platform.canon import (
     FollowUp,
     NewSession,
     Prompt,
-    SessionCreated,
     Steer,
     SwitchSession,
 )
-from oqto_platform.errors import AgentFailed, Conflict, Invalid, NotFound, Unconfined
+from oqto_platform.errors import AgentFailed, Conflict, DiskFull, NotFound
 from oqto_platform.hooks import Hooks
-from oqto_platform.types import ConfinedPlan, Launch, Outcome, Session, SessionId, SpawnPlan, StopReason
+from oqto_platform.types import ConfinedPlan, Launch, Outcome, Session, SessionId, StopReason
 from oqto_platform.wire import Following, SessionStatus
-from oqto_runner import browse, process, procfs, recovery, workspaces
+from oqto_runner import browse, procfs, recovery, workspaces
 from oqto_runner.agent import Agent
 from oqto_runner.deliveries import REMEMBERED, Deliveries
 from oqto_runner.eventlog import EventLog
 from oqto_runner.harness import Harness
+from oqto_runner.launching import Launcher
 from oqto_runner.logs import Logs
 from oqto_runner.store import Footprint, SessionFolder
 
@@ -62,7 +62,7 @@ class Sessions:
     def __init__(self, root: Path, runner_id: str, hooks: Hooks, harnesses: Mapping[str, Harness]) -> None:
         self._root = root
         self._hooks = hooks
-        self._harnesses = harnesses
+        self._launcher = Launcher(hooks, harnesses)
         self._logs = Logs(root, runner_id)
         self._lives: dict[str, Life] = {}
         self._starts: dict[str, asyncio.Task[SessionStatus]] = {}
@@ -96,13 +96,10 @@ class Sessions:
         return start.result()
 
     async def _start(self, folder: SessionFolder, session: Session, launch: Launch) -> SessionStatus:
-        harness = self._harness(session.harness)
         folder.make()
-        home = folder.agent_home()
-        confined = await self._confined(session, await self._planned(harness, session, launch, home))
         events = self._logs.take(session.id)
         try:
-            agent = await self._launched(folder, harness, session, launch, confined, events)
+            agent, confined = await self._launcher.launch(folder, session, launch, events)
         except BaseException:
             await self._logs.give_back(session.id, events)
             raise
@@ -120,50 +117,8 @@ class Sessions:
         await self._hooks.call.session_started(session)
         return self.status(session.id)
 
-    async def _planned(self, harness: Harness, session: Session, launch: Launch, home: Path) -> SpawnPlan:
-        plan = harness.plan(session, launch, home)
-        missing = tuple(relay for relay in launch.relays if relay not in plan.relays)
-        plan = msgspec.structs.replace(plan, relays=(*plan.relays, *missing))
-        return await self._hooks.call.spawn(session, plan)
-
-    async def _confined(self, session: Session, plan: SpawnPlan) -> ConfinedPlan:
-        confined = await self._hooks.call.confine(session, plan)
-        if confined is None:
-            raise Unconfined(
-                "no plugin of this runner confines agents, so none is started; install oqto-plugin-sandbox "
-                "and restart the runner"
-            )
-        return confined
-
-    async def _launched(
-        self,
-        folder: SessionFolder,
-        harness: Harness,
-        session: Session,
-        launch: Launch,
-        confined: ConfinedPlan,
-        events: EventLog,
-    ) -> Agent:
-        created = SessionCreated(
-            harness=harness.name,
-            resumed=launch.resume,
-            provider=session.provider,
-            model=session.model,
-            confined_by=confined.confined_by,
-            profile=confined.profile,
-            network=confined.network,
-            sandbox=confined.summary,
-            capabilities=harness.capabilities,
-        )
-        agent = Agent(session, harness.conversation(session, launch, folder.agent_home()), events, created)
-        started = await process.start(confined, session.id, agent.take_lines, agent.take_too_long)
-        agent.run(started)
-        folder.keep(session)
-        folder.keep(process.footprint(started))
-        return agent
-
     def _begin(self, folder: SessionFolder, agent: Agent, events: EventLog, confined: ConfinedPlan) -> Life:
-        self._ended.pop(agent.session.id, None)
+        self._take_note(agent.session.id)
         watch = asyncio.create_task(self._watch(folder, agent))
         deliveries = Deliveries(events.client_ids(REMEMBERED))
         life = self._lives[agent.session.id] = Life(agent, events, confined, deliveries, watch)
@@ -174,21 +129,20 @@ class Sessions:
         session_id = agent.session.id
         await agent.finished()
         outcome = agent.outcome or Outcome(reason="failed")
-        folder.keep(outcome)
+        self._keep(folder, outcome)
         folder.forget(Footprint)
-        folder.keep(msgspec.structs.replace(agent.session, title=agent.title))
+        self._keep(folder, msgspec.structs.replace(agent.session, title=agent.title))
         self._ended[session_id] = self._ended_status(self._lives[session_id], outcome)
         await self._hooks.call.session_stopped(agent.session, outcome)
         await self._logs.give_back(session_id, self._lives[session_id].events)
         del self._lives[session_id]
         log.info("session ended", session=session_id, reason=outcome.reason, detail=outcome.detail)
 
-    def _harness(self, name: str) -> Harness:
+    def _keep(self, folder: SessionFolder, value: Session | Outcome) -> None:
         try:
-            return self._harnesses[name]
-        except KeyError:
-            known = ", ".join(sorted(self._harnesses)) or "none"
-            raise Invalid(f"harness {name!r} is not known to this runner; it has: {known}") from None
+            folder.keep(value)
+        except (OSError, DiskFull) as exc:
+            log.error("the end of a session could not be kept", session=folder.session_id, reason=str(exc))
 
     # Ending
 

@@ -13,6 +13,7 @@ import msgspec
 
 from oqto_platform.errors import Invalid
 from oqto_platform.types import Outcome, Session
+from oqto_runner.segments import as_disk_full
 
 T = TypeVar("T")
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
@@ -58,13 +59,18 @@ class SessionFolder:
         return self._read("process.json", Footprint)
 
     def keep(self, value: Session | Outcome | Footprint) -> None:
-        """Write one of the three files, whole or not at all."""
+        """Write one of the three files, whole or not at all. Raises `DiskFull`."""
         target = self.path / self._name(type(value))
         fresh = target.with_suffix(".new")
+        with as_disk_full(target):
+            self._write(fresh, msgspec.json.encode(value))
+        fresh.rename(target)
+
+    @staticmethod
+    def _write(fresh: Path, data: bytes) -> None:
         fd = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
         with os.fdopen(fd, "wb") as file:
-            file.write(msgspec.json.encode(value))
-        fresh.rename(target)
+            file.write(data)
 
     def forget(self, kind: type[Outcome | Footprint]) -> None:
         (self.path / self._name(kind)).unlink(missing_ok=True)
