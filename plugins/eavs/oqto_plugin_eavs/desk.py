@@ -192,8 +192,11 @@ class Desk:
         if known is None:
             raise NotFound(f"there is no provider {ask.name!r}")
         if known.source != "admin":
-            where = "the configuration" if known.source == "config" else "the proxy itself"
-            raise Conflict(f"provider {ask.name} comes from {where} and cannot be deleted here")
+            built_in = f"provider {ask.name} is built in and always there"
+            in_file = (
+                f"provider {ask.name} comes from the configuration; remove [eavs.providers.{ask.name}] there"
+            )
+            raise Conflict(in_file if known.source == "config" else built_in)
         await self._store.write(("DELETE FROM providers WHERE name = ?", (ask.name,)))
         self._proxy.registry.drop(ask.name)
         return control.Done()

@@ -112,7 +112,9 @@ class Connection(asyncio.Protocol):
         self._size = self._head_size = 0
         self._waiter: asyncio.Future[None] | None = None
         self._error: Exception | None = None
-        self._is_done = self._is_kept = self._is_paused = self._is_answered = self._has_length = False
+        self._has_excess = self._is_done = self._is_kept = self._is_paused = self._is_answered = (
+            self._has_length
+        ) = False
 
     # What the loop tells.
 
@@ -121,9 +123,8 @@ class Connection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.transport = None
-        if self.is_idle:
-            self._lost(self)
-        elif not self._is_done:
+        self._lost(self)
+        if not self.is_idle and not self._is_done:
             if exc is None and self.status >= 200 and not self._has_length and self._head_is_read:  # noqa: PLR2004 final statuses
                 self._is_done = True  # a reply without a length ends with its connection
                 self._wake()
@@ -149,7 +150,7 @@ class Connection(asyncio.Protocol):
 
     def _failed_to_parse(self, exc: Exception) -> None:
         if self._is_done:
-            self._is_kept = False  # bytes after the end: the reply counts, the connection does not
+            self._has_excess = True
             return
         self.fail(UpstreamFailed(f"the provider does not speak HTTP: {exc}", was_sent=True))
         self.abort()
@@ -157,12 +158,20 @@ class Connection(asyncio.Protocol):
     # What the parser tells.
 
     def on_header(self, name: bytes, value: bytes) -> None:
+        if self._is_done:
+            return
         name = name.lower()
         self.headers.append((name, value))
         if name == b"content-length" or (name == b"transfer-encoding" and value.lower() == b"chunked"):
             self._has_length = True
 
+    def on_message_begin(self) -> None:
+        if self._is_done:
+            self._has_excess = True  # a second reply that nobody asked for: the first one counts
+
     def on_headers_complete(self) -> None:
+        if self._is_done:
+            return
         self.status = self._parser.get_status_code()
         if self.status < 200:  # noqa: PLR2004 interim replies
             self.headers, self._has_length = [], False
@@ -170,6 +179,8 @@ class Connection(asyncio.Protocol):
             self._head.set_result(None)
 
     def on_body(self, data: bytes) -> None:
+        if self._is_done:
+            return
         self._chunks.append(data)
         self._size += len(data)
         if self._size > HIGH_WATER and not self._is_paused and self.transport is not None:
@@ -178,7 +189,7 @@ class Connection(asyncio.Protocol):
         self._wake()
 
     def on_message_complete(self) -> None:
-        if self.status < 200:  # noqa: PLR2004 interim replies
+        if self._is_done or self.status < 200:  # noqa: PLR2004 interim replies
             return
         self._is_done, self._is_kept = True, self._parser.should_keep_alive()
         self._wake()
@@ -249,7 +260,8 @@ class Connection(asyncio.Protocol):
 
     def close(self) -> None:
         self._deadline(0, "")
-        if self._is_done and self._is_kept and not self._chunks and self.is_open:
+        is_clean = self._is_done and self._is_kept and not self._has_excess and not self._chunks
+        if is_clean and self.is_open:
             self._begin()
             self.is_idle = self.is_reused = True
             self._give_back(self)
@@ -353,8 +365,8 @@ class Pool:
             idle.pop(0).abort()
 
     def _drop(self, connection: Connection) -> None:
-        idle = self._idle[self._origins.pop(connection)]
-        if connection in idle:
+        origin = self._origins.pop(connection, None)
+        if origin is not None and connection in (idle := self._idle[origin]):
             idle.remove(connection)
 
     def close(self) -> None:

@@ -1,0 +1,175 @@
+"""The core's half: the process is started and found again, sessions get wallets, settings reach the proxy."""
+
+from __future__ import annotations
+
+import shutil
+import socket
+import tempfile
+from pathlib import Path
+
+import httpx
+import pytest
+from oqto_plugin_eavs import control, core
+from oqto_plugin_eavs.config import Eavs, ModelPrice, ProviderConfig
+
+from oqto_platform import config
+from oqto_platform.children import Children, listener_pid
+from oqto_platform.errors import ConfigError, Invalid
+from oqto_platform.settings import Secret
+from oqto_platform.types import Account, Session
+
+SESSION = Session(id="ses_1", account_id="acc_1", workspace="/w")
+ACCOUNT = Account(id="acc_1", name="alice")
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+class House:
+    """What the core gives a plugin."""
+
+    name = "eavs"
+
+    def __init__(self, folder, section):
+        self.section, self.children = section, Children(lambda: True)
+        self.data_dir, self.state_dir = folder / "data", folder / "state"
+        self.audited = []
+
+    def settings(self):
+        return self.section
+
+    def leads(self):
+        return True
+
+    def audit(self, event, **fields):
+        self.audited.append((event, fields))
+
+    async def supervise(self, child):
+        await self.children.supervise(child)
+
+
+@pytest.fixture
+async def house():
+    folder = Path(tempfile.mkdtemp(prefix="eavs-"))
+    made = House(folder, Eavs(base_url=f"http://localhost:{free_port()}"))
+    yield made
+    await made.children.stop_all()
+    core._core.context = None
+    shutil.rmtree(folder)
+
+
+async def test_a_session_gets_a_wallet_a_key_and_the_demo(house):
+    await core.startup(house)
+    reservation = await core.budget_reserve(SESSION, ACCOUNT)
+    assert reservation.limit_usd == 10.0
+    assert [(source.name, source.is_demo) for source in reservation.sources] == [("demo", True)]
+    relay = reservation.relays[0]
+    transport = httpx.AsyncHTTPTransport(uds=relay.socket)
+    body = {"model": "demo", "messages": [{"role": "user", "content": "hi"}]}
+    async with httpx.AsyncClient(transport=transport) as client:
+        headers = {"authorization": f"Bearer {reservation.env['EAVS_API_KEY']}"}
+        reply = await client.post("http://proxy/p/demo/v1/chat/completions", headers=headers, json=body)
+    assert "demo model" in reply.json()["choices"][0]["message"]["content"]
+    assert str(relay.port) in reservation.sources[0].base_url
+    again = await core.budget_reserve(SESSION, ACCOUNT)
+    assert again.id == reservation.id
+    assert (await core.budget_settle(SESSION, reservation.id)).spent_nusd == 0
+    assert (await core.budget_usage(ACCOUNT)).calls == 1
+
+
+async def test_the_process_outlives_its_starter_and_is_adopted(house):
+    await core.startup(house)
+    first = listener_pid(str(house.state_dir / "control.sock"))
+    house.children = Children(lambda: True)
+    await core.startup(house)
+    assert listener_pid(str(house.state_dir / "control.sock")) == first
+    await house.children.stop_all()
+    assert listener_pid(str(house.state_dir / "control.sock")) is None
+
+
+async def test_a_new_address_replaces_the_running_process(house):
+    await core.startup(house)
+    first = listener_pid(str(house.state_dir / "control.sock"))
+    house.section = Eavs(base_url=f"http://127.0.0.1:{free_port()}")
+    await core.startup(house)
+    assert listener_pid(str(house.state_dir / "control.sock")) != first
+    checks = await core.health()
+    assert house.section.base_url in checks[0].detail
+
+
+async def test_no_secret_in_arguments_or_environment_of_the_process(house):
+    entry = ProviderConfig(kind="openai", api_key=Secret("sk-canary"), models=("gpt-4o",))
+    house.section = Eavs(base_url=house.section.base_url, providers={"work": entry})
+    await core.startup(house)
+    pid = listener_pid(str(house.state_dir / "control.sock"))
+    for name in ("cmdline", "environ"):
+        assert b"canary" not in Path(f"/proc/{pid}/{name}").read_bytes()
+    reservation = await core.budget_reserve(SESSION, ACCOUNT)
+    assert "canary" not in repr(reservation)
+    source = reservation.sources[0]
+    assert (source.name, source.api, source.models[0].id) == ("work", "openai-responses", "gpt-4o")
+    assert source.models[0].cost_input == 2.5
+
+
+async def test_switched_off_gives_no_reservation_and_still_settles(house):
+    await core.startup(house)
+    await core.budget_reserve(SESSION, ACCOUNT)
+    await house.children.stop_all()
+    house.section = Eavs(enabled=False)
+    await core.startup(house)
+    assert await core.budget_reserve(SESSION, ACCOUNT) is None
+    assert (await core.budget_settle(SESSION, "res_x")).spent_nusd == 0
+    assert await core.health() == []
+
+
+@pytest.mark.parametrize(
+    "url", ["https://eavs.example.com", "http://10.0.0.1:41800", "ftp://localhost", "http://localhost:1/x"]
+)
+def test_a_proxy_elsewhere_is_an_error_that_names_the_key(url):
+    with pytest.raises(ConfigError, match=r"\[eavs\] base_url"):
+        core.address_of(Eavs(base_url=url))
+
+
+def test_a_provider_of_the_configuration(monkeypatch):
+    monkeypatch.setenv("MY_KEY", "sk-1")
+    price = ModelPrice(input=1, output=2)
+    entry = ProviderConfig(
+        kind="openai-compatible", base_url="http://h/v1", api_key=Secret("env:MY_KEY"), prices={"m": price}
+    )
+    provider = core.provider_of("x", entry)
+    assert (provider.api_key, provider.prices["m"].output, provider.source) == ("sk-1", 2, "config")
+    monkeypatch.delenv("MY_KEY")
+    with pytest.raises(Invalid, match="MY_KEY"):
+        core.provider_of("x", entry)
+
+
+async def test_the_sections_keys_are_read_from_toml(tmp_path):
+    text = """
+    [eavs]
+    default_session_budget_usd = inf
+    [eavs.providers.mine]
+    kind = "openai-compatible"
+    base_url = "http://127.0.0.1:9/v1"
+    models = ["a", "b"]
+    prices.a = { input = 1.5, output = 2 }
+    """
+    path = tmp_path / "config.toml"
+    path.write_text(text)
+    loaded = config.load(path, {}, kinds={"eavs": Eavs}).section("eavs", Eavs)
+    assert loaded.providers["mine"].models == ("a", "b")
+    assert loaded.default_session_budget_usd == float("inf")
+
+
+async def test_requests_that_nobody_understands_are_answered(house):
+    await core.startup(house)
+    import asyncio
+
+    reader, writer = await asyncio.open_unix_connection(str(house.state_dir / "control.sock"))
+    writer.write(b'{"cmd": "make.coffee"}\n')
+    reply = control.decode_reply(await reader.readline())
+    writer.close()
+    assert isinstance(reply, control.Failed)
+    assert reply.problem.code == "invalid"
