@@ -14,7 +14,7 @@ import inspect
 import time
 import types
 import typing
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from importlib.metadata import EntryPoint, entry_points
@@ -125,6 +125,7 @@ class Hooks:
         self._answers = {name: _answer_types(getattr(hookspecs, name)) for name in self.policies}
         self._impls: dict[str, list[_Impl]] = {}
         self._infos: list[PluginInfo] = []
+        self._entries: dict[str, EntryPoint] = {}
         self.call: Calls = Calls(self)
 
     @classmethod
@@ -155,6 +156,7 @@ class Hooks:
             plugin = entry.load()
         except Exception as exc:  # a plugin's module may raise anything while it is imported
             raise _load_error(entry, f"cannot be imported: {type(exc).__name__}: {exc}") from exc
+        self._entries[entry.name] = entry
         self.register(plugin, entry.name, entry)
 
     def register(self, plugin: object, name: str, entry: EntryPoint | None = None) -> None:
@@ -180,7 +182,8 @@ class Hooks:
         try:
             self._manager.check_pending()
         except pluggy.PluginValidationError as exc:
-            raise _load_error(self._manager.get_name(exc.plugin) or "?", str(exc)) from exc
+            name = self._manager.get_name(exc.plugin) or "?"
+            raise _load_error(self._entries.get(name, name), str(exc)) from exc
         for name in self.policies:
             impls = reversed(getattr(self._manager.hook, name).get_hookimpls())
             self._impls[name] = [_Impl(i.plugin_name, i.function, tuple(i.argnames)) for i in impls]
@@ -204,10 +207,11 @@ class Hooks:
         for impl in self._impls[hook]:
             try:
                 answer = impl.function(*_arguments(impl, arguments))
-            except Exception as exc:  # a plugin may raise anything; its name must be on it
-                raise _load_error(impl.plugin, f"failed in {hook}: {type(exc).__name__}: {exc}") from exc
-            if answer is not None:
                 self._check_answer(hook, impl.plugin, answer)
+            except Exception as exc:  # a plugin may raise anything; its name must be on it
+                where = self._entries.get(impl.plugin, impl.plugin)
+                raise _load_error(where, f"failed in {hook}: {type(exc).__name__}: {exc}") from exc
+            if answer is not None:
                 answers[impl.plugin] = answer
         return answers
 
@@ -247,11 +251,12 @@ class Hooks:
             if inspect.isawaitable(answer):
                 async with asyncio.timeout(policy.timeout_s):
                     answer = await answer
-            if answer is not None:
-                self._check_answer(hook, impl.plugin, answer)
+            self._check_answer(hook, impl.plugin, answer)
         except Refusal:
             raise
-        except Exception as exc:  # a plugin may raise anything; the mode decides what that means
+        except BaseException as exc:  # a plugin may raise anything; the mode decides what that means
+            if not _is_the_plugins(exc):
+                raise
             impl.tally.failures += 1
             raise HookError(hook, impl.plugin, exc) from exc
         finally:
@@ -260,10 +265,12 @@ class Hooks:
         return answer
 
     def _check_answer(self, hook: str, plugin: str, answer: Any) -> None:
-        expected = self._answers[hook]
-        if expected and not isinstance(answer, expected):
-            names = " or ".join(t.__name__ for t in expected)
-            raise TypeError(f"{plugin!r} answered {hook} with {type(answer).__name__}, expected {names}")
+        """Hooks that answer with nothing may answer anything; elements are checked, not only their list."""
+        if answer is None or not (expected := self._answers[hook]):
+            return
+        if not any(kind.fits(answer) for kind in expected):
+            names = " or ".join(kind.name for kind in expected)
+            raise TypeError(f"{plugin!r} answered {hook} with {_described(answer)}, expected {names}")
 
     def _checked_hooks(self, plugin: object) -> list[str]:
         names = []
@@ -318,10 +325,54 @@ def _load_error(entry: EntryPoint | str, reason: str) -> PluginLoadError:
     )
 
 
-def _answer_types(function: Callable[..., Any]) -> tuple[type, ...]:
+@dataclass(frozen=True)
+class _Answer:
+    """What a hook may answer with: a type and, for sequences, the type of the elements."""
+
+    name: str
+    kind: type
+    element: type | None
+
+    def fits(self, answer: Any) -> bool:
+        if self.element is None:
+            return isinstance(answer, self.kind)
+        is_list = isinstance(answer, Sequence) and not isinstance(answer, str)
+        return is_list and all(isinstance(item, self.element) for item in answer)
+
+
+def _answer_types(function: Callable[..., Any]) -> tuple[_Answer, ...]:
     hint = typing.get_type_hints(function).get("return")
     options = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
-    found = [
-        typing.get_origin(option) or option for option in options if option not in (None, type(None), Any)
-    ]
-    return tuple(option for option in found if isinstance(option, type))
+    found = [_answer(option) for option in options if option not in (None, type(None), Any)]
+    return tuple(answer for answer in found if isinstance(answer.kind, type))
+
+
+def _answer(hint: Any) -> _Answer:
+    kind = typing.get_origin(hint) or hint
+    elements = (
+        [item for item in typing.get_args(hint) if item is not Any and isinstance(item, type)]
+        if kind is Sequence
+        else []
+    )
+    element = elements[0] if elements else None
+    return _Answer(f"{kind.__name__}[{element.__name__}]" if element else kind.__name__, kind, element)
+
+
+def _described(answer: Any) -> str:
+    kind = type(answer).__name__
+    if isinstance(answer, list | tuple):
+        return f"{kind}[{', '.join(sorted({type(item).__name__ for item in answer}))}]"
+    return kind
+
+
+def _is_the_plugins(exc: BaseException) -> bool:
+    """
+    Whether it is the plugin that failed.
+
+    `sys.exit()` in a plugin is its failure and not our end, and so is a cancellation that nobody asked this
+    task for: the plugin awaited something of its own that was cancelled.
+    """
+    if isinstance(exc, asyncio.CancelledError):
+        task = asyncio.current_task()
+        return task is not None and not task.cancelling()
+    return isinstance(exc, Exception | SystemExit)
