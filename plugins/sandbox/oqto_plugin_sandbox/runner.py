@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pwd
 from collections.abc import Sequence
+from pathlib import Path
 
 import structlog
 
@@ -14,7 +15,7 @@ from oqto_platform.types import Check, ConfinedPlan, Context, Outcome, Session, 
 from oqto_plugin_sandbox.checks import all_checks
 from oqto_plugin_sandbox.egress.rules import Decision
 from oqto_plugin_sandbox.policy.load import Owner
-from oqto_plugin_sandbox.sandboxes import Sandboxes
+from oqto_plugin_sandbox.sandboxes import Sandboxes, own_places
 
 log = structlog.get_logger("oqto.sandbox")
 
@@ -43,7 +44,14 @@ def startup(context: Context) -> None:
             rule=decision.rule,
         )
 
-    _State.sandboxes = Sandboxes(owner(), context.state_dir, note)
+    _State.sandboxes = Sandboxes(owner(), context.state_dir, note, _private_places(context.state_dir))
+
+
+def _private_places(state_dir: Path) -> tuple[str, ...]:
+    """The runner's whole state directory, wherever it is: event logs and sockets of every session."""
+    folder = state_dir.parent.parent
+    own = (str(folder.parent.resolve()),) if folder.name == "plugins" else (str(state_dir.resolve()),)
+    return (*own_places(os.environ), *own)
 
 
 @hookimpl

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import msgspec
@@ -32,11 +32,26 @@ class _Attached(msgspec.Struct, frozen=True, kw_only=True):
     groups: limits.Groups
 
 
-class Sandboxes:
-    """`note(name, decision)` hears of every decision of an egress proxy."""
+def own_places(env: Mapping[str, str]) -> tuple[str, ...]:
+    """Folders of Oqto itself that the environment moved away from their usual places below the home."""
+    named = [env.get(name, "") for name in ("OQTO__PATHS__DATA_DIR", "OQTO__PATHS__STATE_DIR")]
+    bases = [env.get(name, "") for name in ("XDG_DATA_HOME", "XDG_STATE_HOME", "XDG_CONFIG_HOME")]
+    paths = [*named, *(f"{base}/oqto" for base in bases if base)]
+    return tuple(sorted({os.path.normpath(path) for path in paths if path.startswith("/")}))
 
-    def __init__(self, owner: Owner, state_dir: Path, note: Callable[[str, Decision], None]) -> None:
+
+class Sandboxes:
+    """`note(name, decision)` hears of every decision of an egress proxy. `private` is hidden from every agent."""
+
+    def __init__(
+        self,
+        owner: Owner,
+        state_dir: Path,
+        note: Callable[[str, Decision], None],
+        private: tuple[str, ...] = (),
+    ) -> None:
         self.owner = owner
+        self._private = private
         self._state_dir = state_dir
         self._note = note
         self._attached: dict[str, _Attached] = {}
@@ -47,6 +62,7 @@ class Sandboxes:
         policy = await asyncio.to_thread(load, self.owner, workspace)
         if not policy.enabled:
             return launch.unconfined(spawn)
+        policy = replace(policy, deny_read=tuple(sorted({*policy.deny_read, *self._private})))
         await self.ended(name)
         proxy = await self._proxy(name, policy)
         attached = _Attached(proxy=proxy, groups=limits.make_groups(policy.limits, name))

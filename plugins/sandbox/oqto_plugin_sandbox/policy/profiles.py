@@ -11,13 +11,16 @@ from oqto_plugin_sandbox.policy.model import Limits, Network, Policy
 
 BUILT_IN = ("minimal", "development", "strict")
 
-# Secrets and the controls of the host. No layer can take one away.
+# Secrets, other sessions and the controls of the host. No layer can take one away. The folders of Oqto itself
+# hold its database and its sockets: an agent that reached the admin socket would be the admin.
 DENIED_IN_HOME = (
     ".ssh", ".gnupg", ".aws", ".azure", ".config/gcloud", ".kube", ".docker/config.json", ".netrc",
     ".git-credentials", ".config/gh", ".npmrc", ".pypirc", ".cargo/credentials", ".cargo/credentials.toml",
-    ".config/oqto/env", ".password-store", ".local/share/keyrings", ".mozilla", ".config/google-chrome",
+    ".config/oqto", ".config/octo", ".local/share/oqto", ".local/state/oqto", ".password-store", ".local/share/keyrings", ".mozilla", ".config/google-chrome",
     ".config/chromium", ".config/rclone", ".config/sops", ".terraform.d/credentials.tfrc.json", ".vault-token",
-    ".bash_history", ".zsh_history", ".python_history", ".node_repl_history", ".psql_history",
+    ".pi/agent/auth.json", ".pi/agent/sessions", ".claude.json", ".claude/.credentials.json", ".claude/projects",
+    ".claude/history.jsonl", ".codex/auth.json", ".codex/sessions", ".codex/history.jsonl", ".gemini/oauth_creds.json",
+    ".local/share/opencode", ".bash_history", ".zsh_history", ".python_history", ".node_repl_history", ".psql_history",
 )  # fmt: skip
 DENIED_ON_HOST = ("/etc/oqto", "/etc/octo")
 DENIED_PROGRAMS = tuple(

@@ -1,0 +1,130 @@
+"""How much a sandbox costs: start against bare `/bin/true` and hand-written bubblewrap, planning, system calls.
+
+    .venv/bin/python bench/sandbox.py [--runs 40]
+
+Runs are interleaved so that a busy machine hurts all cases alike; trust the ratios.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+
+from oqto_plugin_sandbox import host, launch
+from oqto_plugin_sandbox.plan.model import Bind
+from oqto_plugin_sandbox.plan.render import Descriptors, options
+from oqto_plugin_sandbox.policy.load import load
+from oqto_plugin_sandbox.runner import owner
+
+from oqto_platform.types import SpawnPlan
+
+SYSTEM_CALLS = "import os,time\nf=os.open('/dev/zero',0);t=time.perf_counter()\nfor _ in range(300000): os.read(f,1)\nprint(time.perf_counter()-t)"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--runs", type=int, default=40)
+    runs = parser.parse_args().runs
+    with tempfile.TemporaryDirectory() as workspace:
+        cases = {"bare": bare, "by hand": lambda: by_hand(workspace), "confined": lambda: confined(workspace)}
+        confined(workspace)  # makes the folders that the plan expects, warms the caches
+        times = interleaved(cases, runs)
+        report(times, workspace)
+        planning(workspace, runs)
+        steady(workspace)
+
+
+def cage(workspace: str, *argv: str) -> launch.Cage:
+    who = owner()
+    spawn = SpawnPlan(argv=argv or ("/bin/true",), cwd=workspace)
+    return launch.design(load(who, workspace), workspace, spawn, who.home, who.uid)
+
+
+def bare() -> float:
+    return spent(["/bin/true"], ())
+
+
+def by_hand(workspace: str) -> float:
+    """The same mounts and namespaces, without shim, filter and self-check; planning is not counted."""
+    designed = cage(workspace)
+    with Descriptors() as owned:
+        words = options(designed.plan, owned)
+        flags = ["--unshare-user", "--unshare-ipc", "--unshare-uts", "--unshare-pid", "--disable-userns", "--die-with-parent"]
+        took = spent([host.bubblewrap().path, *flags, *words, "--", "/bin/true"], tuple(owned.fds))
+        owned.close()
+    return took
+
+
+def confined(workspace: str) -> float:
+    ready = launch.launch(cage(workspace))
+    try:
+        return spent(list(ready.argv), ready.fds)
+    finally:
+        for fd in ready.fds:
+            os.close(fd)
+
+
+def spent(argv: list[str], fds: tuple[int, ...]) -> float:
+    started = time.perf_counter()
+    subprocess.run(argv, env={}, pass_fds=fds, stdin=subprocess.DEVNULL, check=True)
+    return time.perf_counter() - started
+
+
+def interleaved(cases: dict[str, Callable[[], float]], runs: int) -> dict[str, list[float]]:
+    times: dict[str, list[float]] = {name: [] for name in cases}
+    for _ in range(runs):
+        for name, case in cases.items():
+            times[name].append(case())
+    return times
+
+
+def report(times: dict[str, list[float]], workspace: str) -> None:
+    plan = cage(workspace).plan
+    mounts = sum(isinstance(op, Bind) for op in plan.ops)
+    base = statistics.median(times["bare"])
+    print(f"{len(plan.ops)} steps in the plan, {mounts} of them binds")
+    for name, found in times.items():
+        middle = statistics.median(found)
+        print(
+            f"{name:9} median {middle * 1e3:6.2f} ms  min {min(found) * 1e3:6.2f} ms  ratio to bare {middle / base:5.1f}"
+        )
+    ratio = statistics.median(times["confined"]) / statistics.median(times["by hand"])
+    print(f"confined / by hand: {ratio:.2f}")
+
+
+def planning(workspace: str, runs: int) -> None:
+    """Wall time and CPU time: the second does not depend on neighbours."""
+    walls, cpus = [], []
+    for _ in range(max(runs, 20)):
+        wall, cpu = time.perf_counter(), time.process_time()
+        cage(workspace)
+        walls.append(time.perf_counter() - wall)
+        cpus.append(time.process_time() - cpu)
+    wall_ms, cpu_ms = statistics.median(walls) * 1e3, statistics.median(cpus) * 1e3
+    print(f"plan computation, warm: median {wall_ms:.2f} ms wall, {cpu_ms:.2f} ms CPU")
+
+
+def steady(workspace: str) -> None:
+    """Read calls of one byte: bare, and in the sandbox with its filter."""
+    python = host.interpreter().path
+    outside, inside = [], []
+    for _ in range(5):
+        outside.append(
+            float(subprocess.run([python, "-c", SYSTEM_CALLS], capture_output=True, check=True).stdout)
+        )
+        ready = launch.launch(cage(workspace, python, "-c", SYSTEM_CALLS))
+        done = subprocess.run(ready.argv, env={}, pass_fds=ready.fds, capture_output=True, check=True)
+        for fd in ready.fds:
+            os.close(fd)
+        inside.append(float(done.stdout))
+    print(f"steady state, 300000 reads: ratio {statistics.median(inside) / statistics.median(outside):.3f}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
