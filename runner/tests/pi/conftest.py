@@ -98,6 +98,13 @@ class Driver:
     def of(self, kind) -> list:
         return [event for event in self.events if isinstance(event, kind)]
 
+    def users(self) -> list:
+        return [end.message for end in self.of(canon.MessageEnd) if end.message.role == "user"]
+
+    @staticmethod
+    def words(message) -> str:
+        return "".join(part.text for part in message.parts if isinstance(part, canon.TextPart))
+
     # What pi tells in one turn
 
     def run_begins(self, text=None) -> None:

@@ -22,6 +22,8 @@ from oqto_runner.harness.pi.sessions import IN_USE, Lock, Shelf
 
 __all__ = ["Pi"]
 
+TRUST_SINCE = (0, 79)
+"""From here on pi loads a project's `.pi/` only when told to; before, only its extensions can be kept out."""
 FIXED_PATH = ("/usr/local/bin", "/usr/bin", "/bin")
 
 
@@ -58,7 +60,14 @@ class Pi:
         write_agent_dir(home / "pi", session, launch.sources, program.version)
         make_private_folder(shelf.folder)
         return SpawnPlan(
-            argv=(str(program.node), str(program.script), "--mode", "rpc", *_options(session, shelf)),
+            argv=(
+                str(program.node),
+                str(program.script),
+                "--mode",
+                "rpc",
+                *_untrusting(program),
+                *_options(session, shelf),
+            ),
             cwd=session.workspace,
             env=_environment(session, launch, home, program),
             readable=program.readable,
@@ -79,6 +88,10 @@ class Pi:
         if lock is None or not lock.is_held:
             lock = self._locks[home] = shelf.lock()
         return lock
+
+
+def _untrusting(program: Program) -> tuple[str, ...]:
+    return () if program.version >= TRUST_SINCE else ("--no-extensions",)
 
 
 def _options(session: Session, shelf: Shelf) -> tuple[str, ...]:

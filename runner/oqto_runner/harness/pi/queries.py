@@ -107,7 +107,8 @@ def _state(talk: Talk, data: dict[str, Any]) -> Any:
 
 
 def _messages(talk: Talk, data: dict[str, Any]) -> Any:
-    return {"messages": msgspec.to_builtins(history(records(data, "messages"), talk.mint))}
+    messages = history(records(data, "messages"), talk.mint)
+    return {"messages": [msgspec.to_builtins(message) for message in messages]}
 
 
 def _stats(talk: Talk, data: dict[str, Any]) -> Any:
