@@ -13,6 +13,7 @@ export type OnLiveEvent = (event: Event) => void;
 
 const LARGE_BATCH = 400;
 const HIDDEN_FLUSH_MS = 200;
+const STALL_MS = 400;
 
 export function followSession(mux: Mux, sessionId: string, onLive: OnLiveEvent) {
   const [view, setView] = createStore(emptyView());
@@ -20,6 +21,7 @@ export function followSession(mux: Mux, sessionId: string, onLive: OnLiveEvent) 
   const [problem, setProblem] = createSignal<ProblemError | null>(null);
   let pending: Event[] = [];
   let scheduled = false;
+  let stalled: ReturnType<typeof setTimeout> | undefined;
   let unsubscribe: (() => void) | null = null;
   let liveAfter = Number.MAX_SAFE_INTEGER;
 
@@ -27,10 +29,12 @@ export function followSession(mux: Mux, sessionId: string, onLive: OnLiveEvent) 
 
   const flush = () => {
     scheduled = false;
+    clearTimeout(stalled);
     const events = pending;
     pending = [];
     if (!events.length) return;
     take(events);
+    if (view.seq >= liveAfter) setFollowing("live");
     for (const event of events) {
       debugPi(event);
       if ((event.seq ?? 0) > liveAfter) onLive(event);
@@ -55,6 +59,12 @@ export function followSession(mux: Mux, sessionId: string, onLive: OnLiveEvent) 
 
   const schedule = () => {
     if (scheduled) return;
+    if (after() < liveAfter) {
+      // A replay is shown when it is whole: nobody reads ten thousand messages as they rush by.
+      clearTimeout(stalled);
+      stalled = setTimeout(flush, STALL_MS);
+      return;
+    }
     scheduled = true;
     if (document.visibilityState === "hidden") setTimeout(flush, HIDDEN_FLUSH_MS);
     else requestAnimationFrame(flush);
@@ -72,10 +82,8 @@ export function followSession(mux: Mux, sessionId: string, onLive: OnLiveEvent) 
     },
     onLive: (last: number) => {
       liveAfter = last;
-      batch(() => {
-        setProblem(null);
-        setFollowing("live");
-      });
+      setProblem(null);
+      if (after() >= last) setFollowing("live");
     },
     onFailed: (failure: ProblemError) => {
       batch(() => {

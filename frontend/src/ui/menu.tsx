@@ -6,6 +6,8 @@ interface MenuProps extends ParentProps {
   buttonClass?: string;
   side: string;
   isDisabled?: boolean;
+  /** The label cannot be read aloud: `title` is the name. */
+  isIconOnly?: boolean;
 }
 
 /** A button that opens a list: arrows move, letters jump, Escape closes and gives the focus back. */
@@ -64,7 +66,7 @@ export function Menu(props: MenuProps): JSX.Element {
         type="button"
         class={props.buttonClass ?? "btn"}
         title={props.title}
-        aria-label={props.title}
+        aria-label={props.isIconOnly ? props.title : undefined}
         aria-haspopup="menu"
         aria-expanded={isOpen()}
         aria-controls={isOpen() ? id : undefined}

@@ -10,9 +10,11 @@ import {
   Show,
   Switch,
 } from "solid-js";
+import { api } from "../../api/client";
 import type { ProblemError } from "../../api/problem";
 import { t } from "../../i18n";
 import { useApp } from "../../state/app";
+import { allModels, modelKey } from "../../state/models";
 import type { Letter } from "../../state/outbox";
 import { createAction } from "../../ui/action";
 import { announce } from "../../ui/announcer";
@@ -31,6 +33,7 @@ import { StatusStrip } from "./status-strip";
 import { Transcript } from "./transcript";
 
 const ESC_TWICE_MS = 1_500;
+const TITLE_CHARS = 60;
 
 /** One conversation: what was said, what the agent does, and where to write. */
 export function ChatPage(props: { id: string; onMenu(): void }): JSX.Element {
@@ -68,6 +71,18 @@ export function ChatPage(props: { id: string; onMenu(): void }): JSX.Element {
   const isEmpty = () => view.items.length === 0 && letters().length === 0;
   const isGone = () => live.problem()?.status === 404;
   const capabilities = () => view.info?.capabilities ?? {};
+  const takesImages = () => {
+    const key = modelKey(view.provider, view.model);
+    const model = allModels(app.models.sources()).find((one) => one.key === key);
+    return (capabilities().prompt_images ?? false) && (model?.input.includes("image") ?? true);
+  };
+  // A first message names the session until the agent or the reader finds a better title.
+  const nameAfter = (text: string) => {
+    const line = text.trim().split("\n")[0]?.slice(0, TITLE_CHARS) ?? "";
+    const isNamed =
+      view.title !== "" || session()?.title !== "" || view.items.some((item) => item.type === "message");
+    if (line && !isNamed) api.renameSession(props.id, line).then(app.list.put, () => {});
+  };
   const title = () => {
     const known = session();
     return view.title || (known ? titleOf(known) : t("sessions.untitled"));
@@ -190,7 +205,7 @@ export function ChatPage(props: { id: string; onMenu(): void }): JSX.Element {
               accountId={app.account.id}
               isWorking={view.isWorking}
               isStopping={controls.stopTurn.isBusy()}
-              takesImages={capabilities().prompt_images ?? false}
+              takesImages={takesImages()}
               placeholder={
                 alive()
                   ? t(view.isWorking ? "composer.placeholderBusy" : "composer.placeholder")
@@ -198,6 +213,7 @@ export function ChatPage(props: { id: string; onMenu(): void }): JSX.Element {
               }
               suggestion={suggestion()}
               onSend={(sendAs, text, images) => {
+                nameAfter(text);
                 app.post.send(
                   props.id,
                   sendAs,

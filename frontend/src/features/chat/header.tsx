@@ -80,6 +80,7 @@ export function ChatHeader(props: HeaderProps): JSX.Element {
         title={t("chat.more")}
         buttonClass="btn btn-quiet btn-icon"
         label={<span aria-hidden="true">⋯</span>}
+        isIconOnly
       >
         <MenuItem onPick={() => setAsked("rename")}>
           <Icon name="pencil" />

@@ -32,9 +32,9 @@ export function QuestionCard(props: QuestionProps): JSX.Element {
     <section ref={card} class="question" aria-labelledby={titleId}>
       <div class="row">
         <Icon name="info" />
-        <h3 id={titleId} class="grow plain">
+        <h2 id={titleId} class="grow plain">
           {request().title}
-        </h3>
+        </h2>
         <TimeLeft question={props.question} />
       </div>
       <Switch>

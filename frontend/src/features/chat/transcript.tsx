@@ -44,9 +44,14 @@ export function Transcript(props: TranscriptProps): JSX.Element {
   const from = createMemo(() => Math.min(shownFrom() ?? Math.max(0, total() - PAGE_ITEMS), total()));
   const items = createMemo(() => props.view.items.slice(from()));
 
-  const toEnd = (behavior: ScrollBehavior = "instant") => {
-    scroller.scrollTo({ top: scroller.scrollHeight, behavior });
+  const toEnd = () => {
+    scroller.scrollTop = scroller.scrollHeight;
     setHasNew(false);
+  };
+  const jump = () => {
+    setShownFrom(null);
+    setAtEnd(true);
+    toEnd();
   };
   const onScroll = () => {
     const rest = scroller.scrollHeight - scroller.scrollTop - scroller.clientHeight;
@@ -96,7 +101,7 @@ export function Transcript(props: TranscriptProps): JSX.Element {
     if (!isFree || event.ctrlKey || event.metaKey || event.altKey) return;
     if (event.key === "j") step(scroller, 1);
     else if (event.key === "k") step(scroller, -1);
-    else if (event.key === "End") toEnd();
+    else if (event.key === "End") jump();
     else return;
     event.preventDefault();
   };
@@ -141,7 +146,7 @@ export function Transcript(props: TranscriptProps): JSX.Element {
         </div>
       </div>
       <Show when={!isAtEnd()}>
-        <button type="button" class="btn to-latest" onClick={() => toEnd("smooth")}>
+        <button type="button" class="btn to-latest" onClick={jump}>
           <Icon name="arrowDown" />
           {hasNew() ? t("chat.newBelow") : t("chat.latest")}
         </button>
