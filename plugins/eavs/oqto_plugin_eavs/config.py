@@ -51,7 +51,7 @@ class Eavs(Section, frozen=True):
     )
     container_url: Annotated[
         str, key("Address of the proxy as containers see it.", needs="container sessions")
-    ] = ""
+    ] = "http://host.containers.internal:41800"
     master_key: Annotated[
         Secret, key("Admin key of an EAVS elsewhere.", needs="an EAVS on another machine")
     ] = Secret("")
