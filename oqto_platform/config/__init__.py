@@ -40,13 +40,20 @@ def locate(env: Mapping[str, str], explicit: str = "") -> Path | None:
     """
     for source, name in (("--config", explicit), ("OQTO_CONFIG", env.get("OQTO_CONFIG", ""))):
         if name:
-            path = Path(expand(name, env))
+            path = Path(_expanded_name(source, name, env))
             path = path / "config.toml" if path.is_dir() else path
             if not path.is_file():
                 raise ConfigError(f"{source} names {path}, which is not a file")
             return path
     places = (xdg("XDG_CONFIG_HOME", env) / "oqto", Path("/etc/oqto"), Path("/etc/octo"))
     return next((place / "config.toml" for place in places if (place / "config.toml").is_file()), None)
+
+
+def _expanded_name(source: str, name: str, env: Mapping[str, str]) -> str:
+    try:
+        return expand(name, env)
+    except ExpansionError as exc:
+        raise ConfigError(f"{source} names {name}: {exc}") from exc
 
 
 def load(
@@ -65,10 +72,13 @@ def load(
     source = str(path) if path else "built-in defaults"
     tree = _read(path, env) if path else {}
     _refuse_unknown_sections(tree, kinds, source)
-    _merge_environment(tree, env, kinds)
+    variables = _merge_environment(tree, env, kinds)
     for dotted, value in overrides.items():
-        _put(tree, dotted.split("."), value)
-    sections = {name: _section(name, kind, tree.get(name, {}), env, source) for name, kind in kinds.items()}
+        _put(tree, dotted.split("."), value, dotted)
+    sections = {
+        name: _section(name, kind, tree.get(name, {}), env, " with ".join([source, *variables.get(name, [])]))
+        for name, kind in kinds.items()
+    }
     digest = hashlib.sha256(repr(sorted(tree.items(), key=str)).encode()).hexdigest()
     return Settings(sections, generation=generation, digest=digest, source=source)
 
@@ -76,12 +86,13 @@ def load(
 def peek(path: Path | None, env: Mapping[str, str], name: str, kind: type[S]) -> S:
     """One section alone, before the others are known: which plugins to load stands in `[plugins]`."""
     tree = {name: (_read(path, env) if path else {}).get(name, {})}
-    _merge_environment(
+    variables = _merge_environment(
         tree,
         {v: t for v, t in env.items() if v.upper().startswith(f"{PREFIX}{name.upper()}__")},
         {name: kind},
     )
-    section = _section(name, kind, tree[name], env, str(path or "built-in defaults"))
+    source = " with ".join([str(path or "built-in defaults"), *variables.get(name, [])])
+    section = _section(name, kind, tree[name], env, source)
     assert isinstance(section, kind)
     return section
 
@@ -91,6 +102,8 @@ def _read(path: Path, env: Mapping[str, str]) -> Tree:
     profile = tree.get("profile", "default")
     if not isinstance(profile, str):
         raise ConfigError(f"{path}: profile: expected a text, got {type(profile).__name__}")
+    if "/" in profile:
+        raise ConfigError(f"{path}: profile: {profile!r} is part of a file name, so it holds no '/'")
     overlay = path.with_name(f"{path.stem}.{profile}.toml")
     if profile != "default" and overlay.is_file():
         _overlay(tree, _parse(overlay))
@@ -125,14 +138,20 @@ def _refuse_unknown_sections(tree: Tree, kinds: Kinds, source: str) -> None:
             raise ConfigError(f"{source}: [{name}] must be a table, not {type(value).__name__}")
 
 
-def _merge_environment(tree: Tree, env: Mapping[str, str], kinds: Kinds) -> None:
+def _merge_environment(tree: Tree, env: Mapping[str, str], kinds: Kinds) -> dict[str, list[str]]:
+    """Put the variables into `tree`; the names of those that were used, by section, for error messages."""
+    used: dict[str, list[str]] = {}
     for variable, text in env.items():
         if not variable.upper().startswith(PREFIX):
             continue
         steps = [step.lower() for step in variable[len(PREFIX) :].split("__")]
-        if not steps[1:] or steps[0] not in kinds:
+        if len(steps) < 2 or not all(steps):  # noqa: PLR2004 (a section and a key)
+            raise ConfigError(f"{variable}: names no key; the form is {PREFIX}SECTION__KEY")
+        if steps[0] not in kinds:
             raise ConfigError(f"{variable}: no section [{steps[0]}]{_nearest(steps[0], kinds)}")
-        _put(tree, steps, _value(text, kinds[steps[0]], steps[1:]))
+        _put(tree, steps, _value(text, kinds[steps[0]], steps[1:]), variable)
+        used.setdefault(steps[0], []).append(variable)
+    return used
 
 
 def _value(text: str, kind: type[Section], steps: list[str]) -> Any:
@@ -147,10 +166,12 @@ def _value(text: str, kind: type[Section], steps: list[str]) -> Any:
         return text
 
 
-def _put(tree: Tree, steps: list[str], value: Any) -> None:
+def _put(tree: Tree, steps: list[str], value: Any, name: str) -> None:
     *parents, last = steps
     for step in parents:
         tree = tree.setdefault(step, {})
+        if not isinstance(tree, dict):
+            raise ConfigError(f"{name}: {step} is a value, not a table")
     tree[last] = value
 
 
