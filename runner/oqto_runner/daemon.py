@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import fcntl
 import os
 import signal
 import socket
@@ -16,7 +18,7 @@ import structlog
 from oqto_platform import clock, wire
 from oqto_platform.children import PROBE_S, Child, Children
 from oqto_platform.config.sections import Runner
-from oqto_platform.errors import PluginLoadError
+from oqto_platform.errors import Conflict, PluginLoadError
 from oqto_platform.hooks import Hooks, PerPlugin
 from oqto_platform.settings import Settings
 from oqto_runner import config, listen, scope, workspaces
@@ -30,6 +32,7 @@ from oqto_runner.slim import give_back_memory
 
 REAP_EVERY_S = 5.0
 OBSERVE_EVERY_S = 1.0
+PLUGINS_SHUTDOWN_S = 0.6
 IDLE_PROBE_S = 0.5
 log = structlog.get_logger("oqto.runner")
 
@@ -76,6 +79,7 @@ class Daemon:
 
     async def run(self, listener: socket.socket) -> None:
         """Serve on `listener` until a signal, a request or idleness ends it."""
+        self._lock_state()
         scope.become_subreaper()
         for sig in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(sig, self._end.set)
@@ -91,6 +95,16 @@ class Daemon:
         finally:
             listen.notify("STOPPING=1")
             await self._shut_down()
+
+    def _lock_state(self) -> None:
+        # Held until the process ends. A second runner would take the first one's agents for leftovers.
+        self._lock = os.open(self._state_dir / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as exc:
+            raise Conflict(
+                f"another runner uses {self._state_dir}; stop it, or name another folder with --state-dir"
+            ) from exc
 
     async def _until_end(self) -> None:
         jobs = [
@@ -109,7 +123,9 @@ class Daemon:
     async def _shut_down(self) -> None:
         await self._sessions.shutdown()
         await self._server.close()
-        await self._hooks.call.shutdown()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(PLUGINS_SHUTDOWN_S):
+                await self._hooks.call.shutdown()
         await self._children.stop_all()
         log.info("runner ended")
 

@@ -160,8 +160,8 @@ class EventLog:
     def client_ids(self, limit: int) -> list[str]:
         """The newest `limit` ids that clients gave their messages, oldest first."""
         found: list[str] = []
-        for line in history_lines(self._history, 0):
-            if b'"client_id":"' in line and line.startswith(b'{"event":"stream.message_end"'):
+        for line in history_lines(self._history, 0, having=b'"client_id":"'):
+            if line.startswith(b'{"event":"stream.message_end"'):
                 event = canon.decode_event(line)
                 if isinstance(event, MessageEnd) and event.message.role == "user" and event.message.client_id:
                     found.append(event.message.client_id)

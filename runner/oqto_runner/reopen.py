@@ -41,12 +41,13 @@ def reopen(directory: Path, segments: Segments) -> Reopened:
     return Reopened(history, _rebuilt_tracker(history, segments, last), last)
 
 
-def history_lines(history: AppendFile, start: int) -> Iterator[bytes]:
-    """The lines of the durable copy from a line start on, without their newlines."""
+def history_lines(history: AppendFile, start: int, having: bytes = b"") -> Iterator[bytes]:
+    """The lines of the durable copy that contain `having`, from a line start on, without their newlines."""
     while start < history.size:
         chunk = history.read(start, history.size)
         start += len(chunk)
-        yield from chunk[:-1].split(b"\n")
+        if having in chunk:
+            yield from (line for line in chunk[:-1].split(b"\n") if having in line)
 
 
 def _adopt(directory: Path, segments: Segments, told: int) -> int:

@@ -37,7 +37,7 @@ from oqto_runner.store import Footprint, SessionFolder
 
 COMMAND_TIMEOUT_S = 30.0
 LONG_COMMAND_TIMEOUT_S = 600.0
-SHUTDOWN_S = 4.0
+SHUTDOWN_S = 3.4
 SHUTDOWN_HOOK_S = 0.5
 _LONG = (Compact, NewSession, SwitchSession)
 _TEXTS = (Prompt, Steer, FollowUp)

@@ -118,6 +118,30 @@ async def test_a_second_runner_does_not_take_the_socket_and_a_stale_one_is_repla
     await runner.start()
 
 
+async def test_a_second_runner_does_not_touch_the_state_of_the_first(runner, tmp_path):
+    session_id = await runner.begin()
+    second = subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "oqto_runner",
+            "--disable-plugin",
+            "sandbox",
+            *runner.arguments(),
+            "--socket",
+            str(tmp_path / "other"),
+        ],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert second.returncode == 1
+    assert "another runner uses" in second.stderr
+    assert not (tmp_path / "other").exists()
+    assert (await runner.turn(session_id, "still here")).text == ["still here "]
+
+
 async def test_a_file_in_the_sockets_place_is_not_removed(new_runner, tmp_path):
     Path(new_runner.socket).write_text("precious")
     run = subprocess.run(

@@ -1,4 +1,5 @@
-"""What the runner asks of an agent program: how to start it and how to talk with it.
+"""
+What the runner asks of an agent program: how to start it and how to talk with it.
 
 A `Conversation` is sans-I/O: it is handed lines, commands and the time, and answers with a `Step` that
 the runner carries out. So a recorded session is a test, and no agent can block the runner.
@@ -25,7 +26,8 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Step(msgspec.Struct, frozen=True, kw_only=True):
-    """What to do now, in this order: log `events`, then write `lines` to the agent, then give `answers`.
+    """
+    What to do now, in this order: log `events`, then write `lines` to the agent, then give `answers`.
 
     The order is a promise: a person's message is on disk before the agent has it.
     """
@@ -77,7 +79,8 @@ class Harness(Protocol):
     def capabilities(self) -> Capabilities: ...
 
     def plan(self, session: Session, launch: Launch, home: Path) -> SpawnPlan:
-        """How to start it. `home` is a private directory (0700) of this session, kept between starts.
+        """
+        How to start it. `home` is a private directory (0700) of this session, kept between starts.
 
         May write files in `home`. Raises `AgentFailed` with the repair when the program is missing.
         """
