@@ -78,6 +78,8 @@ def _upgrade(engine: Engine, owner: Owner) -> None:
 
     log.info("upgrading tables", owner=owner.name)
     with engine.begin() as connection:
+        # The driver opens no transaction by itself, and a migration that breaks must leave nothing behind.
+        connection.exec_driver_sql("begin immediate")
         command.upgrade(alembic_config(connection, owner), "head")
 
 
