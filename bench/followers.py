@@ -78,14 +78,14 @@ async def latency(folder, logs, server, sessions):
     while len(server._connections) < sessions:
         await asyncio.sleep(0.01)
     await asyncio.sleep(0.2)
-    await asyncio.gather(*(speak(log) for log in opened))
+    await asyncio.gather(*(speak(log, n / sessions / RATE_PER_S) for n, log in enumerate(opened)))
     p50, p99 = map(float, (await reader).split())
     limit = LATENCY_LIMIT_MS[sessions]
     tell(f"append to read, {sessions} sessions", f"p50 {p50:.2f} ms, p99 {p99:.2f} ms", p99 / limit)
 
 
-async def speak(log):
-    begun = time.monotonic()
+async def speak(log, offset_s):
+    begun = time.monotonic() + offset_s
     for n in range(RATE_PER_S * SECONDS):
         await asyncio.sleep(max(0.0, begun + n / RATE_PER_S - time.monotonic()))
         log.append(TextDelta(message_id="m", delta=str(time.monotonic_ns())))

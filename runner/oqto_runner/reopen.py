@@ -102,7 +102,10 @@ def _last_turn_end(history: AppendFile) -> int:
     if history.size == 0:
         return 0
     with mmap.mmap(history.fd, history.size, prot=mmap.PROT_READ) as data:
-        return max(data.rfind(mark) for mark in _TURN_ENDS) + 1
+        found = -1
+        for mark in _TURN_ENDS:
+            found = max(found, data.rfind(mark, max(found, 0)))
+        return found + 1
 
 
 def _cut_torn_end(file: AppendFile) -> int:
