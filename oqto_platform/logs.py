@@ -46,13 +46,24 @@ def set_up(
 
 
 def redact(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    """Replace values of secret-looking fields and key-shaped texts by `***`."""
+    """Replace values of secret-looking fields and key-shaped texts by `***`, however deep they lie."""
     for name, value in event.items():
-        if SECRET_FIELD.search(name):
-            event[name] = "***"
-        elif isinstance(value, str):
-            event[name] = SECRET_TEXT.sub("***", value)
+        event[name] = _clean(name, value)
     return event
+
+
+def _clean(name: object, value: Any) -> Any:
+    if isinstance(name, str) and SECRET_FIELD.search(name):
+        return "***"
+    if isinstance(value, str):
+        return SECRET_TEXT.sub("***", value)
+    if isinstance(value, bytes):
+        return SECRET_TEXT.sub("***", repr(value))
+    if isinstance(value, Mapping):
+        return {inner: _clean(inner, item) for inner, item in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [_clean("", item) for item in value]
+    return value
 
 
 def _level(text: str, fallback: str) -> int:
