@@ -77,9 +77,13 @@ class AuditLog:
 
     def _last(self) -> str:
         assert self._handle is not None
-        size = os.fstat(self._handle).st_size
-        tail = os.pread(self._handle, TAIL, max(0, size - TAIL)).rstrip(b"\n")
-        return hashlib.sha256(tail.rsplit(b"\n", 1)[-1]).hexdigest() if tail else FIRST
+        begin, tail = os.fstat(self._handle).st_size, b""
+        while begin > 0 and b"\n" not in tail[:-1]:
+            length = min(TAIL, begin)
+            begin -= length
+            tail = os.pread(self._handle, length, begin) + tail
+        line = tail.removesuffix(b"\n").rpartition(b"\n")[2]
+        return hashlib.sha256(line).hexdigest() if line else FIRST
 
 
 def verify(path: Path) -> int:
@@ -88,7 +92,14 @@ def verify(path: Path) -> int:
     with path.open("rb") as file:
         for count, line in enumerate(file, 1):
             body = line.rstrip(b"\n")
-            if msgspec.json.decode(body, type=Record).prev != previous:
+            if _previous_of(body) != previous:
                 raise ValueError(f"{path}: line {count} does not follow the line before it")
             previous = hashlib.sha256(body).hexdigest()
     return count
+
+
+def _previous_of(line: bytes) -> str:
+    try:
+        return msgspec.json.decode(line, type=Record).prev
+    except msgspec.DecodeError:
+        return ""
