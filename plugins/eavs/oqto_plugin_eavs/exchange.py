@@ -124,7 +124,7 @@ class Exchange:
         price = self._price(provider, model, route)
         hold = self._hold(price, ask, body)
         facts = Facts(key.account, key.workspace, key.id, provider.name, model, route.dialect)
-        call = await self._proxy.ledger.open_call(key.wallet, hold, price, facts)
+        call = await self._proxy.ledger.open_call(self._id, key.wallet, hold, price, facts)
         call.task = self._task
         await forwarding.Forwarding(self, call, provider, route, ask, model, body).run()
 
@@ -188,7 +188,7 @@ class Exchange:
         model = provider.aliases.get(wanted, wanted)
         if not key.allows_provider(provider.name):
             raise Refused(403, "provider_not_allowed", f"This key may not use the provider {provider.name}.")
-        if not key.allows_model(wanted) or (provider.models and wanted not in provider.offered()):
+        if not key.allows_model(wanted) or not provider.offers(wanted):
             raise Refused(403, "model_not_allowed", f"The model {wanted} may not be used here.")
         if route.action not in provider.about.actions:
             raise Refused(404, "unsupported_path", f"{provider.name} does not answer {route.path}.")

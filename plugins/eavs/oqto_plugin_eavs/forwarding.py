@@ -114,7 +114,7 @@ class Forwarding:
         if reply.status < ERROR:
             self._meter.whole(data)
         self._outcome = "done" if reply.status < ERROR else "refused"
-        await asyncio.shield(self._bill())
+        await self._bill()
         await self._exchange.begin(reply.status, [*headers, (b"content-length", b"%d" % len(data))])
         await self._exchange.put({"type": "http.response.body", "body": data, "more_body": False})
 
@@ -125,7 +125,7 @@ class Forwarding:
         )
         self._outcome = "cut"
         self._outcome = await stream.run(self._route.dialect, self._exchange.id)
-        await asyncio.shield(self._bill())
+        await self._bill()
         await self._exchange.put({"type": "http.response.body", "body": b"", "more_body": False})
 
     def _stretch(self) -> None:

@@ -14,11 +14,11 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import TYPE_CHECKING, Literal
 
 from oqto_platform import clock
 from oqto_platform.errors import BudgetExceeded
-from oqto_platform.types import new_id
 
 from .prices import Tokens
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 Window = Literal["total", "day", "week", "month"]
 PLATFORM = "platform"
-RETRY_S = 0.5
+DAY_S = 86_400
 
 
 @dataclass(slots=True, eq=False)
@@ -107,17 +107,18 @@ class Bill:
 
 def window_key(window: Window, at: float) -> str:
     """The name of the window that `at` falls in, UTC; names of later windows sort later."""
-    day = datetime.fromtimestamp(at, UTC)
+    return "" if window == "total" else _window_key(window, int(at // DAY_S))
+
+
+@lru_cache(maxsize=256)
+def _window_key(window: Window, day_number: int) -> str:
+    day = datetime.fromtimestamp(day_number * DAY_S, UTC)
     year, week, _ = day.isocalendar()
     return {"total": "", "day": f"{day:%Y-%m-%d}", "week": f"{year}-W{week:02}", "month": f"{day:%Y-%m}"}[
         window
     ]
 
 
-OPEN = """INSERT INTO calls (id, wallet, account, workspace, key_id, provider, model, dialect, priced_as, state, hold_nusd,
-started_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, 'pending', ?, ?)"""
-CLOSE = """UPDATE calls SET state = 'settled', outcome = ?, status = ?, cost_nusd = ?, is_estimated = ?, input = ?, cache_read = ?,
-cache_write = ?, cache_write_1h = ?, output = ?, reasoning = ?, web_searches = ?, ended_at = ? WHERE id = ? AND state = 'pending'"""
 RECOVER = """UPDATE calls SET state = 'settled', outcome = 'crash', cost_nusd = hold_nusd, is_estimated = 1, ended_at = started_at
 WHERE state = 'pending'"""
 WALLET = """INSERT INTO wallets (id, kind, parent, name, reservation, limit_nusd, window, created_at)
@@ -130,7 +131,6 @@ class Ledger:
     def __init__(self, store: Store) -> None:
         self._store = store
         self.wallets: dict[str, Wallet] = {}
-        self._unsettled: set[asyncio.Task[None]] = set()
 
     async def load(self) -> int:
         """Settle what a crash left and read the sums; returns how many calls were left over."""
@@ -202,18 +202,18 @@ class Ledger:
         )
         await self._store.write((WALLET, (*row, clock.now())))
 
-    async def open_call(self, wallet: Wallet, hold: int, price: Price, facts: Facts) -> Call:
+    async def open_call(self, identity: str, wallet: Wallet, hold: int, price: Price, facts: Facts) -> Call:
         """Set `hold` aside, durably. Raises `BudgetExceeded` (naming the wallet) or `StoreFailed`."""
         now = clock.now()
         for owner in wallet.chain():
             owner.roll(now)
             if not owner.has_room(hold):
                 raise BudgetExceeded(_broke(owner), wallet=owner.kind)
-        call = Call(new_id("call"), wallet, hold, price, now)
+        call = Call(identity, wallet, hold, price, now)
         self._hold(call, hold)
         row = (call.id, wallet.id, facts.account, facts.workspace, facts.key_id, facts.provider, facts.model)
         try:
-            await self._store.write((OPEN, (*row, facts.dialect, price.matched, hold, now)))
+            await self._store.open_row((*row, facts.dialect, price.matched, hold, now))
         except BaseException:
             self._drop(call)
             raise
@@ -258,19 +258,8 @@ class Ledger:
             t.web_searches,
         )
         head = (bill.outcome, bill.status, bill.cost, int(bill.is_estimated))
-        call.billed = task = asyncio.ensure_future(self._insist((*head, *counts, clock.now(), call.id)))
-        self._unsettled.add(task)
-        task.add_done_callback(self._unsettled.discard)
-        return task
-
-    async def _insist(self, row: tuple[object, ...]) -> None:
-        from .store import StoreFailed
-
-        while True:
-            try:
-                return await self._store.write((CLOSE, row))
-            except StoreFailed:
-                await clock.sleep(RETRY_S)
+        call.billed = self._store.close_row((call.id, *head, *counts, clock.now()))
+        return call.billed
 
     async def settle(self, wallet: Wallet, timeout_s: float) -> int:
         """End the calls of a wallet and answer what it spent in all."""
@@ -284,8 +273,7 @@ class Ledger:
 
     async def drain(self) -> None:
         """Wait until every bill is on disk."""
-        if self._unsettled:
-            await asyncio.wait(self._unsettled, timeout=1.0)
+        await self._store.flush(1.0)
 
 
 def _broke(wallet: Wallet) -> str:

@@ -173,6 +173,10 @@ class Provider(msgspec.Struct, frozen=True, kw_only=True):
         known = price_list.table().providers.get(self.about.prices)
         return tuple(m.id for m in known.models if {"input", "output"} <= set(m.prices[-1])) if known else ()
 
+    def offers(self, model: str) -> bool:
+        """Whether `model` may be called: a list allows what it names, no list allows all."""
+        return not self.models or model in self.models or model in self.aliases
+
     def info(self, model: str) -> ModelInfo:
         """A model as an agent should know it."""
         price = self.price(self.aliases.get(model, model)) or price_list.FREE

@@ -10,8 +10,11 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 import threading
+import time
 from collections import deque
 from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from oqto_platform.errors import OqtoError
 
@@ -20,8 +23,50 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 BUSY_MS = 3_000
-BATCH = 512
+RETRY_S = 0.5
+GATHER_S = 0.001
+CROWD = 4
+"""From this many rows on, the next batch waits a moment for company."""
 Statement = tuple[str, tuple[Any, ...]]
+Waiting = tuple[tuple[Any, ...], asyncio.Future[None]]
+
+COLUMNS = [
+    "id",
+    "wallet",
+    "account",
+    "workspace",
+    "key_id",
+    "provider",
+    "model",
+    "dialect",
+    "priced_as",
+    "hold_nusd",
+    "started_at",
+]
+OUTCOME = [
+    "outcome",
+    "status",
+    "cost_nusd",
+    "is_estimated",
+    "input",
+    "cache_read",
+    "cache_write",
+    "cache_write_1h",
+    "output",
+    "reasoning",
+    "web_searches",
+    "ended_at",
+]
+OPEN = (
+    f"INSERT INTO calls ({', '.join(COLUMNS)}, state) SELECT "  # noqa: S608 fixed words
+    + ", ".join(f"json_extract(value, '$[{at}]')" for at in range(len(COLUMNS)))
+    + ", 'pending' FROM json_each(?)"
+)
+CLOSE = (
+    "UPDATE calls SET state = 'settled', "  # noqa: S608 fixed words
+    + ", ".join(f"{name} = json_extract(value, '$[{at}]')" for at, name in enumerate(OUTCOME, start=1))
+    + " FROM json_each(?) WHERE calls.id = json_extract(value, '$[0]') AND calls.state = 'pending'"
+)
 
 SCHEMA = (
     """
@@ -44,8 +89,7 @@ SCHEMA = (
         cache_write_1h INTEGER NOT NULL DEFAULT 0, output INTEGER NOT NULL DEFAULT 0, reasoning INTEGER NOT NULL DEFAULT 0,
         web_searches INTEGER NOT NULL DEFAULT 0, started_at REAL NOT NULL, ended_at REAL
     ) WITHOUT ROWID;
-    CREATE INDEX calls_by_wallet ON calls(wallet, started_at, cost_nusd);
-    CREATE INDEX calls_pending ON calls(state) WHERE state = 'pending';
+    CREATE INDEX calls_by_wallet ON calls(wallet, started_at);
     CREATE TABLE providers (
         name TEXT PRIMARY KEY, source TEXT NOT NULL, body BLOB NOT NULL, secret BLOB NOT NULL, updated_at REAL NOT NULL
     );
@@ -67,19 +111,44 @@ class Store:
         self.path = path
         self.failure = ""
         self._loop = asyncio.get_running_loop()
-        self._queue: deque[tuple[Sequence[Statement], asyncio.Future[None]]] = deque()
+        self._opens: deque[Waiting] = deque()
+        self._closes: deque[Waiting] = deque()
+        self._others: deque[Waiting] = deque()
         self._wake = threading.Event()
         self._is_closing = False
         self._connection = _connect(path, is_durable=is_durable)
         self._thread = threading.Thread(target=self._run, name="ledger-writer", daemon=True)
         self._thread.start()
 
+    def open_row(self, row: tuple[Any, ...]) -> asyncio.Future[None]:
+        """Write a pending call, `COLUMNS`; the future fails when the disk does."""
+        return self._queue(self._opens, row)
+
+    def close_row(self, row: tuple[Any, ...]) -> asyncio.Future[None]:
+        """Settle a call, its id and `OUTCOME`; tried again until the disk takes it."""
+        return self._queue(self._closes, row)
+
     def write(self, *statements: Statement) -> asyncio.Future[None]:
-        """Queue statements as one transaction; the future is done when they are on disk."""
+        """Run statements as one transaction of their own."""
+        return self._queue(self._others, statements)
+
+    def _queue(self, queue: deque[Waiting], what: tuple[Any, ...]) -> asyncio.Future[None]:
         done = self._loop.create_future()
-        self._queue.append((statements, done))
+        queue.append((what, done))
         self._wake.set()
         return done
+
+    async def flush(self, timeout_s: float) -> bool:
+        """Wait until what was queued before is on disk; whether it is."""
+        deadline = self._loop.time() + timeout_s
+        while self._closes and self._loop.time() < deadline:  # noqa: ASYNC110 the writer is a thread
+            await asyncio.sleep(0.01)
+        try:
+            async with asyncio.timeout(timeout_s):
+                await self.write()
+        except (TimeoutError, StoreFailed):
+            return False
+        return not self._closes
 
     async def read(self, sql: str, values: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
         """Rows of a query, from a connection of its own."""
@@ -102,22 +171,36 @@ class Store:
         while True:
             self._wake.wait()
             self._wake.clear()
-            while self._queue:
-                batch = [self._queue.popleft() for _ in range(min(len(self._queue), BATCH))]
-                self._commit(batch)
+            rows = self._rows()
+            while self._others:
+                statements, done = self._others.popleft()
+                self._answer([done], self._execute(statements))
             if self._is_closing:
                 self._connection.close()
                 return
+            if rows >= CROWD:
+                time.sleep(GATHER_S)
 
-    def _commit(self, batch: list[tuple[Sequence[Statement], asyncio.Future[None]]]) -> None:
-        failure = self._execute([statement for statements, _ in batch for statement in statements])
-        if failure is not None and len(batch) > 1:
-            for one in batch:
-                self._commit([one])
-            return
-        self.failure = str(failure or "")
-        if not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(_tell, [done for _, done in batch], failure)
+    def _rows(self) -> int:
+        """Write the calls that were queued, opened ones first, in one transaction."""
+        # Taken in this order, so that a close taken now has its open taken now or before.
+        closes = _take(self._closes)
+        opens = _take(self._opens)
+        if not opens and not closes:
+            return 0
+        statements = [(sql, (_json(batch),)) for sql, batch in ((OPEN, opens), (CLOSE, closes)) if batch]
+        failure = self._execute(statements)
+        self._answer([done for _, done in opens], failure)
+        if failure is None:
+            self._answer([done for _, done in closes], None)
+        else:
+            self._keep(closes)
+        return len(opens) + len(closes)
+
+    def _keep(self, closes: list[Waiting]) -> None:
+        self._closes.extendleft(reversed(closes))
+        if closes and not self._is_closing:
+            threading.Timer(RETRY_S, self._wake.set).start()
 
     def _execute(self, statements: Sequence[Statement]) -> sqlite3.Error | None:
         try:
@@ -128,8 +211,22 @@ class Store:
         except sqlite3.Error as exc:
             if self._connection.in_transaction:
                 self._connection.execute("ROLLBACK")
+            self.failure = str(exc)
             return exc
+        self.failure = ""
         return None
+
+    def _answer(self, waiters: list[asyncio.Future[None]], failure: sqlite3.Error | None) -> None:
+        if waiters and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(_tell, waiters, failure)
+
+
+def _take(queue: deque[Waiting]) -> list[Waiting]:
+    return [queue.popleft() for _ in range(len(queue))]
+
+
+def _json(batch: list[Waiting]) -> str:
+    return msgspec.json.encode([row for row, _ in batch]).decode()
 
 
 def _tell(waiters: list[asyncio.Future[None]], failure: sqlite3.Error | None) -> None:

@@ -68,7 +68,7 @@ class RunningProxy:
         with socket.socket(socket.AF_UNIX) as probe:
             return probe.connect_ex(str(self.folder / "control.sock")) == 0
 
-    def until(self, condition, seconds=10):
+    def until(self, condition, seconds=30):
         deadline = time.monotonic() + seconds
         while not condition():
             assert time.monotonic() < deadline, "it did not happen in time"

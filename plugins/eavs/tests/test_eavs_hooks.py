@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import shutil
 import socket
 import tempfile
+import threading
 from pathlib import Path
 
 import httpx
@@ -57,6 +59,10 @@ async def house():
     made = House(folder, Eavs(base_url=f"http://localhost:{free_port()}"))
     yield made
     await made.children.stop_all()
+    # The loop has to hear of the end of its children before it closes, or it warns about them.
+    while any("waitpid" in thread.name for thread in threading.enumerate()):
+        await asyncio.sleep(0.01)
+    await asyncio.sleep(0)
     core._core.context = None
     shutil.rmtree(folder)
 
@@ -165,8 +171,6 @@ async def test_the_sections_keys_are_read_from_toml(tmp_path):
 
 async def test_requests_that_nobody_understands_are_answered(house):
     await core.startup(house)
-    import asyncio
-
     reader, writer = await asyncio.open_unix_connection(str(house.state_dir / "control.sock"))
     writer.write(b'{"cmd": "make.coffee"}\n')
     reply = control.decode_reply(await reader.readline())

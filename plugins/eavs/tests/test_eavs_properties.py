@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import tempfile
 from pathlib import Path
 
@@ -88,6 +89,7 @@ class Driver:
 
     def __init__(self, folder, limits):
         self.folder, self.limits = Path(folder), limits
+        self.ids = (f"req_{number}" for number in itertools.count())
         self.open, self.spent, self.overrun = [], 0, 0
 
     async def start(self):
@@ -110,7 +112,7 @@ class Driver:
         )
         try:
             call = await self.ledger.open_call(
-                self.wallet, hold, prices.FREE, Facts("a", "", "k", "p", "m", "chat")
+                next(self.ids), self.wallet, hold, prices.FREE, Facts("a", "", "k", "p", "m", "chat")
             )
         except BudgetExceeded:
             assert not fits
