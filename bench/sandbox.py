@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import argparse
 import os
+import resource
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable
+from typing import NamedTuple
 
 from oqto_plugin_sandbox import host, launch
 from oqto_plugin_sandbox.plan.model import Bind
@@ -23,6 +25,14 @@ from oqto_plugin_sandbox.policy.load import load
 from oqto_plugin_sandbox.runner import owner
 
 from oqto_platform.types import SpawnPlan
+
+
+class Cost(NamedTuple):
+    """Of one start. CPU time hardly depends on what else the machine does."""
+
+    wall_s: float
+    cpu_s: float
+
 
 SYSTEM_CALLS = "import os,time\nf=os.open('/dev/zero',0);t=time.perf_counter()\nfor _ in range(300000): os.read(f,1)\nprint(time.perf_counter()-t)"
 
@@ -46,22 +56,29 @@ def cage(workspace: str, *argv: str) -> launch.Cage:
     return launch.design(load(who, workspace), workspace, spawn, who.home, who.uid)
 
 
-def bare() -> float:
+def bare() -> Cost:
     return spent(["/bin/true"], ())
 
 
-def by_hand(workspace: str) -> float:
+def by_hand(workspace: str) -> Cost:
     """The same mounts and namespaces, without shim, filter and self-check; planning is not counted."""
     designed = cage(workspace)
     with Descriptors() as owned:
         words = options(designed.plan, owned)
-        flags = ["--unshare-user", "--unshare-ipc", "--unshare-uts", "--unshare-pid", "--disable-userns", "--die-with-parent"]
+        flags = [
+            "--unshare-user",
+            "--unshare-ipc",
+            "--unshare-uts",
+            "--unshare-pid",
+            "--disable-userns",
+            "--die-with-parent",
+        ]
         took = spent([host.bubblewrap().path, *flags, *words, "--", "/bin/true"], tuple(owned.fds))
         owned.close()
     return took
 
 
-def confined(workspace: str) -> float:
+def confined(workspace: str) -> Cost:
     ready = launch.launch(cage(workspace))
     try:
         return spent(list(ready.argv), ready.fds)
@@ -70,32 +87,40 @@ def confined(workspace: str) -> float:
             os.close(fd)
 
 
-def spent(argv: list[str], fds: tuple[int, ...]) -> float:
-    started = time.perf_counter()
+def spent(argv: list[str], fds: tuple[int, ...]) -> Cost:
+    started, before = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN)
     subprocess.run(argv, env={}, pass_fds=fds, stdin=subprocess.DEVNULL, check=True)
-    return time.perf_counter() - started
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    cpu_s = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return Cost(time.perf_counter() - started, cpu_s)
 
 
-def interleaved(cases: dict[str, Callable[[], float]], runs: int) -> dict[str, list[float]]:
-    times: dict[str, list[float]] = {name: [] for name in cases}
+def interleaved(cases: dict[str, Callable[[], Cost]], runs: int) -> dict[str, list[Cost]]:
+    times: dict[str, list[Cost]] = {name: [] for name in cases}
     for _ in range(runs):
         for name, case in cases.items():
             times[name].append(case())
     return times
 
 
-def report(times: dict[str, list[float]], workspace: str) -> None:
+def report(times: dict[str, list[Cost]], workspace: str) -> None:
     plan = cage(workspace).plan
     mounts = sum(isinstance(op, Bind) for op in plan.ops)
-    base = statistics.median(times["bare"])
     print(f"{len(plan.ops)} steps in the plan, {mounts} of them binds")
+    base = middle(times["bare"])
     for name, found in times.items():
-        middle = statistics.median(found)
+        wall, cpu = middle(found)
+        least = min(cost.wall_s for cost in found)
+        ratios = f"ratio to bare {wall / base.wall_s:5.1f} wall, {cpu / base.cpu_s:5.1f} CPU"
         print(
-            f"{name:9} median {middle * 1e3:6.2f} ms  min {min(found) * 1e3:6.2f} ms  ratio to bare {middle / base:5.1f}"
+            f"{name:9} median {wall * 1e3:7.2f} ms wall (min {least * 1e3:6.2f}), {cpu * 1e3:6.2f} ms CPU; {ratios}"
         )
-    ratio = statistics.median(times["confined"]) / statistics.median(times["by hand"])
-    print(f"confined / by hand: {ratio:.2f}")
+    hand, ours = middle(times["by hand"]), middle(times["confined"])
+    print(f"confined / by hand: {ours.wall_s / hand.wall_s:.2f} wall, {ours.cpu_s / hand.cpu_s:.2f} CPU")
+
+
+def middle(costs: list[Cost]) -> Cost:
+    return Cost(statistics.median(c.wall_s for c in costs), statistics.median(c.cpu_s for c in costs))
 
 
 def planning(workspace: str, runs: int) -> None:

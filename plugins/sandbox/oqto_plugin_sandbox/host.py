@@ -10,6 +10,7 @@ import stat
 import subprocess
 import sys
 from functools import cache
+from importlib.util import MAGIC_NUMBER
 from pathlib import Path
 
 import msgspec
@@ -41,6 +42,8 @@ class Interpreter(msgspec.Struct, frozen=True, kw_only=True):
 
     path: str
     readable: tuple[str, ...] = ()
+    takes_our_bytecode: bool = False
+    """Then the shim needs no compiling at each start, which costs more than the mounts."""
 
 
 def install_command(package: str = "bubblewrap") -> str:
@@ -150,10 +153,10 @@ def signal_shield() -> tuple[str, ...]:
 def interpreter() -> Interpreter:
     """The system's Python where there is one that only root can change, else the one that runs us."""
     system = "/usr/bin/python3"
-    if os.access(system, os.X_OK) and _is_roots(os.path.realpath(system)) and _speaks(system):
-        return Interpreter(path=os.path.realpath(system))
+    if os.access(system, os.X_OK) and _is_roots(os.path.realpath(system)) and (magic := _magic_of(system)):
+        return Interpreter(path=os.path.realpath(system), takes_our_bytecode=magic == MAGIC_NUMBER.hex())
     own = os.path.realpath(getattr(sys, "_base_executable", sys.executable))
-    return Interpreter(path=own, readable=(os.path.realpath(sys.base_prefix),))
+    return Interpreter(path=own, readable=(os.path.realpath(sys.base_prefix),), takes_our_bytecode=True)
 
 
 @cache
@@ -183,12 +186,11 @@ def _is_roots(path: str) -> bool:
     return status.st_uid == 0 and not status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
 
 
-def _speaks(python: str) -> bool:
-    """New enough for the shim and complete enough to have its modules."""
-    code = (
-        "import sys,array,select,resource,_socket,_signal,_ctypes,posix; sys.exit(sys.version_info < (3, 9))"
-    )
-    return _run([python, "-I", "-S", "-c", code]).returncode == 0
+def _magic_of(python: str) -> str:
+    """Its bytecode version, if it is new enough for the shim and has the shim's modules; else empty."""
+    code = "import sys,array,select,_socket,_signal,_ctypes,posix,importlib.util as u\n"
+    code += "print(u.MAGIC_NUMBER.hex() if sys.version_info >= (3, 9) else '')"
+    return _run([python, "-I", "-S", "-c", code]).stdout.strip()
 
 
 def _version(text: str) -> tuple[int, ...]:

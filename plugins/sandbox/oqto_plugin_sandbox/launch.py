@@ -14,6 +14,7 @@ import re
 import resource
 from collections.abc import Mapping
 from functools import cache
+from importlib.util import MAGIC_NUMBER
 from pathlib import Path
 
 import msgspec
@@ -234,7 +235,11 @@ def _shim(cage: Cage, owned: Descriptors) -> list[str]:
 
 @cache
 def _shim_source() -> bytes:
-    return (Path(__file__).parent / "shim.py").read_bytes()
+    """The shim as a script or, for an interpreter that takes it, as a `.pyc`: header of 16 bytes, then code."""
+    source = (Path(__file__).parent / "shim.py").read_bytes()
+    if not host.interpreter().takes_our_bytecode:
+        return source
+    return MAGIC_NUMBER + bytes(12) + marshal.dumps(compile(source, "oqto-init", "exec", optimize=2))
 
 
 def _shim_config(cage: Cage, owned: Descriptors) -> dict[str, object]:
@@ -247,6 +252,7 @@ def _shim_config(cage: Cage, owned: Descriptors) -> dict[str, object]:
         "status": status,
         "relays": list(cage.relays),
         "rlimits": [*_rlimits(policy), *cage.rlimits],
+        "prlimit": filters.PRLIMIT64[platform.machine()],
         "landlock": landlock.rules(policy, cage.plan) or (),
         "filter": _agent_filter(policy),
         "groups": [owned.adopt(os.open(path, os.O_WRONLY | os.O_CLOEXEC)) for path in cage.groups],

@@ -50,7 +50,7 @@ def startup(context: Context) -> None:
 def _private_places(state_dir: Path) -> tuple[str, ...]:
     """The runner's whole state directory, wherever it is: event logs and sockets of every session."""
     folder = state_dir.parent.parent
-    own = (str(folder.parent.resolve()),) if folder.name == "plugins" else (str(state_dir.resolve()),)
+    own = (str(folder.parent.resolve()),) if folder.name == "plugins" else ()
     return (*own_places(os.environ), *own)
 
 

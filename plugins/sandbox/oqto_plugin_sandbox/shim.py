@@ -16,7 +16,6 @@ import _socket
 import array
 import marshal
 import posix
-import resource
 import select
 import sys
 
@@ -270,6 +269,14 @@ def restrict_files(kernel: Kernel, handled: bytes, allowed: list[tuple[str, int]
     posix.close(ruleset)
 
 
+def limit(kernel: Kernel, call: int, number: int, value: int) -> None:
+    """Lower an rlimit, soft and hard; never above what is allowed already. `struct rlimit64`: soft, hard."""
+    held = array.array("Q", [0, 0])
+    kernel.syscall(call, 0, number, 0, held.buffer_info()[0])
+    wanted = min(value, held[1])  # RLIM_INFINITY is the largest number
+    kernel.syscall(call, 0, number, array.array("Q", [wanted, wanted]).tobytes(), 0)
+
+
 def filter_calls(kernel: Kernel, program: bytes) -> None:
     """Stack a seccomp filter: `struct sock_fprog` is a count and, aligned, a pointer."""
     code = array.array("B", program)
@@ -284,9 +291,7 @@ def become_agent(config: dict[str, Any], kernel: Kernel) -> None:
         _signal.signal(number, _signal.SIG_DFL)
     _signal.pthread_sigmask(_signal.SIG_SETMASK, [])
     for number, value in config["rlimits"]:
-        hard = resource.getrlimit(number)[1]
-        allowed = value if hard == resource.RLIM_INFINITY else min(value, hard)
-        resource.setrlimit(number, (allowed, allowed))
+        limit(kernel, config["prlimit"], number, value)
     kernel.prctl(PR_SET_NO_NEW_PRIVS, 1)
     if config["landlock"]:
         restrict_files(kernel, *config["landlock"])
