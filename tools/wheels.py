@@ -20,7 +20,7 @@ from setup_steps.place import REQUIREMENTS, ROOT, UV
 from setup_steps.python import member_names
 
 DIST = ROOT / "dist"
-START_S = 30
+START_S = 120
 STOP_S = 30
 
 #: Run with the clean environment's own Python: everything that is installed loads, and its entry points too.
@@ -74,28 +74,23 @@ def serve(folder: Path, program: Path) -> None:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     home = {"HOME": str(folder), "XDG_CACHE_HOME": str(folder / "cache"), "XDG_RUNTIME_DIR": str(folder)}
-    argv: list[str | Path] = [
-        program,
-        "serve",
-        "--mode",
-        "local",
-        "--single-user",
-        "--no-open",
-        "--port",
-        str(port),
-    ]
+    home["OQTO__SERVER__ADMIN_SOCKET_PATH"] = str(folder / "oqtoctl.sock")
+    options = f"serve --mode local --single-user --no-open --port {port}".split()
     with (folder / "server.log").open("w+") as log:
-        server = subprocess.Popen(argv, cwd=folder, env=place.environment(**home), stdout=log, stderr=log)
+        server = subprocess.Popen(
+            [program, *options], cwd=folder, env=place.environment(**home), stdout=log, stderr=log
+        )
         try:
             page = first_page(f"http://127.0.0.1:{port}/", server)
         finally:
             server.send_signal(signal.SIGINT)
             server.wait(STOP_S)
         log.seek(0)
+        said = log.read()[-3000:]
+        if not page:
+            raise shell.StepFailed(f"the installed server did not answer within {START_S} s:\n{said}")
         if "<script" not in page:
-            raise shell.StepFailed(
-                f"the installed server does not serve the user interface:\n{log.read()[-3000:]}"
-            )
+            raise shell.StepFailed(f"the installed server does not serve the user interface:\n{said}")
 
 
 def first_page(address: str, server: subprocess.Popen[bytes]) -> str:
