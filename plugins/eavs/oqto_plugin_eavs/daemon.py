@@ -35,7 +35,7 @@ from .vault import Vault
 
 log = structlog.get_logger("oqto.eavs")
 
-STOP_S = 2.5
+STOP_S = 0.5
 BACKLOG = 1024
 PATH_LIMIT = 107
 REQUEST_S = 30.0
