@@ -14,7 +14,9 @@ import "./styles/prose.css";
 import { render } from "solid-js/web";
 import { Root } from "./app";
 import { showTheme } from "./state/theme";
+import { followVisibleHeight } from "./state/visible";
 
 showTheme();
+followVisibleHeight();
 const place = document.getElementById("app");
 if (place) render(() => <Root />, place);

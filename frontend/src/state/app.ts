@@ -54,7 +54,7 @@ export function createApp({ account, features, onSignedOut }: AppOptions) {
     },
   );
   const post = createPost(mux, account.id);
-  const list = createSessionList();
+  const list = createSessionList(() => mux.connection === "waiting" && mux.hurry());
   const models = createModels();
   const kept = new Map<string, LiveSession>();
 
@@ -122,7 +122,7 @@ const REFRESH_ON = new Set([
 
 export type App = ReturnType<typeof createApp>;
 
-function createSessionList() {
+function createSessionList(onReached: () => void) {
   const [sessions, setSessions] = createStore<Session[]>([]);
   const [loading, setLoading] = createSignal<Loading>("loading");
   const [problem, setProblem] = createSignal<ProblemError | null>(null);
@@ -137,6 +137,7 @@ function createSessionList() {
   const refresh = async () => {
     try {
       const fresh = await api.sessions();
+      onReached();
       batch(() => {
         setSessions(reconcile(fresh, { key: "id" }));
         setProblem(null);
