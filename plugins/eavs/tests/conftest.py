@@ -61,7 +61,11 @@ class RunningProxy:
                 stderr=log,
                 stdin=subprocess.DEVNULL,
             )
-        self.until(lambda: self.process.poll() is not None or self.answers())
+        try:
+            self.until(lambda: self.process.poll() is not None or self.answers())
+        except AssertionError:
+            self.kill()
+            raise
         assert self.process.poll() is None, self.log.read_text()
 
     def answers(self):
