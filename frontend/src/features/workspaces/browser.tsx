@@ -148,12 +148,22 @@ function FolderSkeleton(): JSX.Element {
 }
 
 function Crumbs(props: { path: string; onPath(path: string): void }): JSX.Element {
+  let bar!: HTMLElement;
+  // The end of a path says where one is.
+  createEffect(
+    on(
+      () => props.path,
+      () => {
+        bar.scrollLeft = bar.scrollWidth;
+      },
+    ),
+  );
   const steps = () => {
     const names = props.path.split("/").filter(Boolean);
     return names.map((name, at) => ({ name, path: `/${names.slice(0, at + 1).join("/")}` }));
   };
   return (
-    <nav class="crumbs grow" aria-label={t("folder.path")}>
+    <nav ref={bar} class="crumbs grow" aria-label={t("folder.path")}>
       <button type="button" class="crumb" onClick={() => props.onPath("/")}>
         /
       </button>
