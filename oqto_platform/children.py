@@ -12,6 +12,7 @@ import os
 import signal
 import socket
 import struct
+import subprocess
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 
@@ -50,6 +51,7 @@ class Children:
     def __init__(self, leads: Callable[[], bool]) -> None:
         self._leads = leads
         self._children: dict[str, Child] = {}
+        self._started: dict[str, subprocess.Popen[bytes]] = {}
         self._tries: dict[str, int] = {}
 
     async def supervise(self, child: Child) -> None:
@@ -58,7 +60,7 @@ class Children:
         if await is_answering(child.socket):
             log.info("child adopted", child=child.name)
         elif self._leads():
-            await start(child)
+            self._started[child.name] = await start(child)
         else:
             await _wait_until(lambda: is_answering(child.socket), child)
 
@@ -71,7 +73,7 @@ class Children:
             await asyncio.sleep(BACKOFF_S[min(tries, len(BACKOFF_S)) - 1])
             log.warning("child is gone, starting it again", child=child.name, tries=tries)
             try:
-                await start(child)
+                self._started[child.name] = await start(child)
             except ChildFailed as exc:
                 log.error("child does not start", child=child.name, reason=exc.detail)
             else:
@@ -80,18 +82,29 @@ class Children:
     async def stop_all(self) -> None:
         """End every child; each gets `STOP_TIMEOUT_S` before it is killed."""
         await asyncio.gather(*(stop(child) for child in self._children.values()))
+        for process in self._started.values():
+            process.poll()  # reap it
         self._children.clear()
+        self._started.clear()
 
 
-async def start(child: Child) -> int:
-    """Start a detached process and wait until its socket answers; returns the pid."""
+async def start(child: Child) -> subprocess.Popen[bytes]:
+    """Start a detached process and wait until its socket answers. The caller keeps and reaps it."""
+    process = await asyncio.to_thread(_spawn, child)
+    await _wait_until(lambda: is_answering(child.socket), child, process)
+    log.info("child started", child=child.name, pid=process.pid)
+    return process
+
+
+def _spawn(child: Child) -> subprocess.Popen[bytes]:
+    # Not asyncio's: its transport would have to live as long as a process that outlives the loop.
     Path(child.log_file).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     output = os.open(child.log_file, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
     try:
-        process = await asyncio.create_subprocess_exec(
-            *child.argv,
+        return subprocess.Popen(
+            child.argv,
             env=dict(child.env),
-            stdin=asyncio.subprocess.DEVNULL,
+            stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
             cwd="/",
@@ -101,9 +114,6 @@ async def start(child: Child) -> int:
         raise ChildFailed(f"{child.name}: cannot execute {child.argv[0]}: {exc.strerror}") from exc
     finally:
         os.close(output)
-    await _wait_until(lambda: is_answering(child.socket), child, process)
-    log.info("child started", child=child.name, pid=process.pid)
-    return process.pid
 
 
 async def stop(child: Child) -> None:
@@ -138,11 +148,11 @@ async def is_answering(path: str) -> bool:
 
 
 async def _wait_until(
-    ready: Callable[[], Awaitable[bool]], child: Child, process: asyncio.subprocess.Process | None = None
+    ready: Callable[[], Awaitable[bool]], child: Child, process: subprocess.Popen[bytes] | None = None
 ) -> None:
     deadline = asyncio.get_running_loop().time() + START_TIMEOUT_S
     while not await ready():
-        if process is not None and process.returncode is not None:
+        if process is not None and process.poll() is not None:
             raise ChildFailed(
                 f"{child.name} ended at once (exit {process.returncode}): {_tail(child.log_file)}"
             )
