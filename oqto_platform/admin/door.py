@@ -2,7 +2,7 @@
 The admin socket: the same routes on a 0600 Unix socket, for `oqtoctl`, without a token.
 
 The leading worker serves it. Granian's embedded server takes no permissions for a socket, so the socket
-is bound in a private folder and moved to its place with its mode set; nobody can connect in between.
+is bound in a private folder beside it and moved to its place with its mode set; nobody can connect in between.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import structlog
 
 from oqto_platform.background import RETRY_S
+from oqto_platform.children import listener_pid
 from oqto_platform.config.sections import Server
 from oqto_platform.context import private_dir
 
@@ -33,26 +34,29 @@ async def serve_door(house: House) -> None:
         await asyncio.sleep(RETRY_S)
     path = usable_path(configured, house.state_dir)
     try:
-        await _serve(house.app, path, house.state_dir)
+        await _serve(house.app, path)
     except OSError as exc:
         log.error("no admin socket", path=str(path), reason=str(exc), repair="set server.admin_socket_path")
 
 
 def usable_path(configured: str, state_dir: Path) -> Path:
-    """The configured path, or one in the state folder where its own folder cannot be made or written."""
-    path = Path(configured)
+    """The configured path, or one in the state folder: where its own cannot be written, or is in use."""
+    path, fallback = Path(configured), state_dir / "oqtoctl.sock"
     try:
         path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
     except OSError:
-        return state_dir / "oqtoctl.sock"
-    return path if os.access(path.parent, os.W_OK) else state_dir / "oqtoctl.sock"
+        return fallback
+    if listener_pid(configured) is not None:
+        log.warning("another server has the admin socket", path=configured, used_instead=str(fallback))
+        return fallback
+    return path if os.access(path.parent, os.W_OK) else fallback
 
 
-async def _serve(app: Any, path: Path, state_dir: Path) -> None:
+async def _serve(app: Any, path: Path) -> None:
     from granian.constants import Interfaces
     from granian.server.embed import Server as Embedded
 
-    hidden = private_dir(state_dir / "door") / f"{os.getpid()}.sock"
+    hidden = private_dir(path.with_name(f".{path.name}.{os.getpid()}")) / "s"
     hidden.unlink(missing_ok=True)
     server = Embedded(_door(app), uds=hidden, interface=Interfaces.ASGINL, log_enabled=False)
     serving = asyncio.create_task(server.serve())
@@ -61,6 +65,7 @@ async def _serve(app: Any, path: Path, state_dir: Path) -> None:
             await asyncio.sleep(0.01)
         hidden.chmod(0o600)
         hidden.rename(path)
+        hidden.parent.rmdir()
         await serving
     finally:
         path.unlink(missing_ok=True)

@@ -46,6 +46,17 @@ _ABORT_TOKEN = -1
 log = structlog.get_logger("oqto.sessions")
 
 
+ENDINGS: dict[StopReason, str] = {
+    "asked": "it was stopped on request",
+    "idle": "it was stopped because nothing happened for a while",
+    "exited": "it ended by itself",
+    "failed": "it could not go on",
+    "deleted": "the session was deleted",
+    "shutdown": "the server was stopped",
+    "interrupted": "the runner was restarted",
+}
+
+
 class Agent:
     """The running agent of `session`. `created` is logged when it answers for the first time."""
 
@@ -347,7 +358,7 @@ class Agent:
         reason: StopReason = self._reason or ("exited" if code == 0 else "failed")
         return Outcome(
             reason=reason,
-            detail=self._detail or (said if self._reason is None else f"stopped ({self._reason})"),
+            detail=self._detail or (said if self._reason is None else ENDINGS[self._reason]),
             exit_code=code,
             stderr_tail=self.process.stderr_tail,
         )
