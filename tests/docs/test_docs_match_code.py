@@ -260,3 +260,34 @@ def test_words_of_the_code_are_explained(documents):
     explained = {row[0].strip("*") for row in documents.rows("CONTEXT.md")}
     wanted = "Account Principal Workspace Session Runner Harness Plugin Event Reservation Turn Mux"
     assert set(wanted.split()) <= explained
+
+
+# What a page says about this version, and the code that would make it untrue.
+UNTRUE_ONCE = [
+    ("docs/reference/config.md", "waits for the next start too", r"call\.config_changed\("),
+    (
+        "docs/reference/config.md",
+        "whatever `idle_check_interval_seconds` says",
+        r"\.idle_check_interval_seconds",
+    ),
+    ("docs/reference/config.md", "run on this machine whatever stands here", r'section\(\s*"backend"'),
+    ("docs/how-to/run-under-systemd.md", "every account uses the runner of", r"\.linux_users"),
+]
+
+
+@pytest.mark.parametrize(("page", "sentence", "code"), UNTRUE_ONCE)
+def test_what_is_said_to_be_missing_is_missing(documents, repository, page, sentence, code):
+    sources = "\n".join(path.read_text() for path in sorted((repository / "oqto_platform").rglob("*.py")))
+    assert (" ".join(sentence.split()) in " ".join(documents.pages[page].split())) == (
+        re.search(code, sources) is None
+    )
+
+
+def test_make_targets_in_pages_exist(documents, repository):
+    targets = set(re.findall(r"^([a-z-]+):", (repository / "Makefile").read_text(), re.MULTILINE))
+    named = {
+        word
+        for text in documents.pages.values()
+        for word in re.findall(r"(?:^|`|&& )make ([a-z-]+)", text, re.MULTILINE)
+    }
+    assert named - targets == set()
