@@ -94,9 +94,7 @@ class House:
             self._open_files(stack)
             self.services = self.app.state.services = self._make_services()
             await self._lead(stack)
-            await self._start_plugins(stack)
-            if self.registry.child:
-                await self.children.supervise(self.registry.child)
+            await asyncio.gather(self._start_plugins(stack), self._start_runner())
             await stack.enter_async_context(self._jobs())
             await welcome.show_setup_link(self)
             yield
@@ -168,6 +166,10 @@ class House:
     async def _start_plugins(self, stack: AsyncExitStack) -> None:
         stack.push_async_callback(self.hooks.call.shutdown)
         await self.hooks.call.startup(PerPlugin(self.context))
+
+    async def _start_runner(self) -> None:
+        if self.registry.child:
+            await self.children.supervise(self.registry.child)
 
     @asynccontextmanager
     async def _jobs(self) -> AsyncIterator[None]:
