@@ -1,34 +1,54 @@
-"""What plugins import. Nothing here loads the web framework or the database."""
+"""
+What plugins import. Nothing here loads the web framework or the database.
+
+A name is loaded when it is first asked for: `oqtoctl --help` and the runner's start import this package
+on their way to one module and would pay 250 ms for all of it.
+"""
 
 from __future__ import annotations
 
-from oqto_platform.errors import OqtoError, Refusal
-from oqto_platform.hooks import hookimpl
-from oqto_platform.settings import Secret, Section, Settings, key
-from oqto_platform.types import (
-    Account,
-    Check,
-    ConfinedPlan,
-    Context,
-    Credentials,
-    Identity,
-    Job,
-    ModelInfo,
-    ModelSource,
-    Outcome,
-    Panel,
-    Principal,
-    Relay,
-    Reservation,
-    Session,
-    Settlement,
-    SpawnPlan,
-    Tables,
-    Template,
-    Usage,
-    Workspace,
-    WorkspaceRequest,
-)
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from oqto_platform.errors import OqtoError, Refusal
+    from oqto_platform.hooks import hookimpl
+    from oqto_platform.settings import Secret, Section, Settings, key
+    from oqto_platform.types import (
+        Account,
+        Check,
+        ConfinedPlan,
+        Context,
+        Credentials,
+        Identity,
+        Job,
+        ModelInfo,
+        ModelSource,
+        Outcome,
+        Panel,
+        Principal,
+        Relay,
+        Reservation,
+        Session,
+        Settlement,
+        SpawnPlan,
+        Tables,
+        Template,
+        Usage,
+        Workspace,
+        WorkspaceRequest,
+    )
+
+_HOME = {
+    "OqtoError": "errors",
+    "Refusal": "errors",
+    "hookimpl": "hooks",
+    "Secret": "settings",
+    "Section": "settings",
+    "Settings": "settings",
+    "key": "settings",
+}
+"""Where a name lives; the others are `types`."""
 
 __all__ = [
     "Account",
@@ -61,3 +81,15 @@ __all__ = [
     "hookimpl",
     "key",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module 'oqto_platform' has no attribute {name!r}")
+    value = getattr(import_module(f"oqto_platform.{_HOME.get(name, 'types')}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -72,13 +72,20 @@ def root(ctx: click.Context, server: str, admin_socket: str, config_path: str, a
 
 def main() -> None:
     """Exit codes: 0 done, 1 refused, 2 usage, 3 unreachable, 4 internal."""
-    from oqto_platform.errors import OqtoError, RunnerUnavailable
-
     try:
         root(prog_name="oqtoctl")
-    except RunnerUnavailable as exc:
-        click.echo(f"oqtoctl: {exc.detail}", err=True)
+    except Exception as exc:
+        _explain(exc)
+        raise
+
+
+def _explain(exc: Exception) -> None:
+    """End with one sentence when it is an error of ours. Imported here: `--help` has none."""
+    from oqto_platform.errors import OqtoError, RunnerUnavailable
+
+    if not isinstance(exc, OqtoError):
+        return
+    click.echo(f"oqtoctl: {exc.detail}", err=True)
+    if isinstance(exc, RunnerUnavailable):
         sys.exit(3)
-    except OqtoError as exc:
-        click.echo(f"oqtoctl: {exc.detail}", err=True)
-        sys.exit(4 if exc.code == "internal" else 1)
+    sys.exit(4 if exc.code == "internal" else 1)
