@@ -291,3 +291,11 @@ def test_make_targets_in_pages_exist(documents, repository):
         for word in re.findall(r"(?:^|`|&& )make ([a-z-]+)", text, re.MULTILINE)
     }
     assert named - targets == set()
+
+
+def test_states_of_a_session_are_those_of_the_code(documents):
+    from oqto_platform.sessions.states import MOVES
+
+    rows = documents.rows("docs/explanation/architecture.md", "## States")
+    documented = {row[0].strip("`"): set(re.findall(r"`(\w+)`", row[1])) for row in rows if row[0] != "state"}
+    assert documented == {state: set(wanted) for state, wanted in MOVES.items()}
