@@ -177,7 +177,8 @@ def budget_settle(session: Session, reservation_id: str) -> Settlement | None:
     """
     Close the wallet's open holds and say what was spent.
 
-    Called again until it answers, so it must give the same answer each time.
+    Called again until it answers, so it must give the same answer each time. `reservation_id` is empty when a
+    crash came between `budget_reserve` and noting its answer: the wallet is then the one of `session.id`.
     """
 
 

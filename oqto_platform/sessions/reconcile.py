@@ -9,8 +9,8 @@ simply done again. Stopping by hand only writes the intent and asks for a round.
 from __future__ import annotations
 
 import asyncio
-from collections import defaultdict
 from collections.abc import Callable
+from weakref import WeakValueDictionary
 
 import structlog
 
@@ -43,9 +43,9 @@ class Reconciler:
         self._hooks = hooks
         self._live = live
         self._runner_of = runner_of
-        self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+        self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self.starting: set[str] = set()
-        """Ids that this worker is starting right now."""
+        """Ids that this worker is starting right now: who starts a session also ends it when it is to stop."""
 
     async def round(self) -> None:
         """Look at every session that is not settled."""
@@ -54,13 +54,13 @@ class Reconciler:
                 await self.one(stored.id)
             except OqtoError as exc:
                 log.warning("session needs another round", session=stored.id, reason=exc.detail)
-        for session_id in [key for key, lock in self._locks.items() if not lock.locked()]:
-            del self._locks[session_id]
 
     async def one(self, session_id: str) -> Stored:
         """Take the steps that are due for one session; returns the row as it is then."""
-        async with self._locks[session_id]:
+        async with self._lock(session_id):
             stored = await self._store.get(session_id)
+            if session_id in self.starting:
+                return stored
             if stored.state in LIVE:
                 stored = await self._look(stored)
             if stored.state == "stopping":
@@ -69,9 +69,25 @@ class Reconciler:
                 stored = await self._settle(stored)
             return stored
 
+    async def give_up(self, session_id: str, reason: str) -> None:
+        """A start that failed or was stopped: the process (if any) ends, the money is settled, the row says why."""
+        async with self._lock(session_id):
+            stored = await self._store.get(session_id)
+            if stored.state == "stopping":
+                stored = await self._stop(stored)
+            elif stored.state in LIVE:
+                stored = await self._is_over(stored, Outcome(reason="failed", detail=reason))
+            if stored.state in UNSETTLED:
+                await self._settle(stored)
+            else:  # another worker ended it before there was anything to end
+                await self._close(stored)
+
+    def _lock(self, session_id: str) -> asyncio.Lock:
+        return self._locks.setdefault(session_id, asyncio.Lock())
+
     async def _look(self, stored: Stored) -> Stored:
         """A row that should have a process: does it, and is it still wanted?"""
-        if stored.state == "stopping" or (stored.state == "starting" and self._is_starting(stored)):
+        if stored.state == "stopping" or (stored.state == "starting" and _may_be_starting(stored)):
             return stored
         status = await self._runner_of(stored.session.account_id).status(stored.id)
         if status.state == "dead":
@@ -91,20 +107,27 @@ class Reconciler:
 
     async def _is_over(self, stored: Stored, outcome: Outcome) -> Stored:
         wanted: SessionState = "failed" if outcome.reason in BAD_ENDINGS else "stopped"
-        stored = await self._store.move(
+        # Before the row says so: after a crash in between it is told again, and never not at all.
+        await self._hooks.call.session_stopped(stored.session, outcome)
+        return await self._store.move(
             stored.id, wanted, stop_reason=outcome.reason, error=_sentence(outcome), stopped_at=now()
         )
-        await self._hooks.call.session_stopped(stored.session, outcome)
-        # Told again when a crash comes between: the runner keeps the outcome until this call.
-        await self._runner_of(stored.session.account_id).stop(stored.id, outcome.reason)
-        return stored
 
     async def _settle(self, stored: Stored) -> Stored:
+        return await self._store.move(stored.id, "settled", spent_nusd=await self._close(stored))
+
+    async def _close(self, stored: Stored) -> int:
+        """
+        Settle the money, then have the runner forget the session; both may be repeated. Returns what was spent.
+
+        The runner keeps an outcome until this call, and it may run an agent whose start it could tell nobody.
+        """
         spent_nusd = stored.spent_nusd
-        if stored.reservation_id:
+        if stored.reservation_id is not None:
             settlement = await self._hooks.call.budget_settle(stored.session, stored.reservation_id)
             spent_nusd = settlement.spent_nusd if settlement else spent_nusd
-        return await self._store.move(stored.id, "settled", spent_nusd=spent_nusd)
+        await self._runner_of(stored.session.account_id).stop(stored.id, _ending(stored))
+        return spent_nusd
 
     async def _note(self, stored: Stored, status: wire.SessionStatus) -> None:
         changes: dict[str, object] = {}
@@ -115,10 +138,6 @@ class Reconciler:
             changes["last_active_at"] = last_active_at
         if changes:
             await self._store.note(stored.id, **changes)
-
-    def _is_starting(self, stored: Stored) -> bool:
-        begun_at = max(stored.created_at, stored.last_active_at or 0)
-        return stored.id in self.starting or now() - begun_at < START_PATIENCE_S
 
     def _idle_timeout_s(self) -> float:
         return self._live.current.section("sessions", SessionSettings).idle_timeout_minutes * 60
@@ -137,6 +156,15 @@ def facts(status: wire.SessionStatus) -> dict[str, object]:
         "started_at": now(),
         "last_active_at": now(),
     }
+
+
+def _may_be_starting(stored: Stored) -> bool:
+    """Another worker may be busy with it."""
+    return now() - max(stored.created_at, stored.last_active_at or 0) < START_PATIENCE_S
+
+
+def _ending(stored: Stored) -> StopReason:
+    return "failed" if stored.state == "failed" else _reason(stored.stop_reason)
 
 
 def _reason(text: str) -> StopReason:

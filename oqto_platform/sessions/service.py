@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import PurePath
 
 import structlog
@@ -17,7 +18,6 @@ from oqto_platform import wire
 from oqto_platform.access import Access
 from oqto_platform.accounts.service import Accounts
 from oqto_platform.canon import SetSessionName
-from oqto_platform.clock import now
 from oqto_platform.config.live import Live
 from oqto_platform.config.sections import Sessions as SessionSettings
 from oqto_platform.errors import Conflict, OqtoError
@@ -88,8 +88,8 @@ class Sessions:
         if stored.state in LIVE:
             raise Conflict(f"the session is {stored.state}; there is nothing to resume")
         account = await self._accounts.get(stored.session.account_id)
+        await self._reconciler.one(session_id)
         stored = await self._store.restart(session_id, limit=self._limit())
-        await self._store.note(session_id, last_active_at=now())
         return await self._begin(stored, account, resume=True)
 
     async def stop(self, identity: Identity, session_id: str) -> SessionView:
@@ -145,6 +145,7 @@ class Sessions:
         try:
             return await self._view(await self._launch(stored, account, resume=resume))
         except BaseException as exc:
+            self._reconciler.starting.discard(stored.id)
             await self._give_up(stored, exc)
             raise
         finally:
@@ -153,9 +154,10 @@ class Sessions:
     async def _launch(self, stored: Stored, account: Account, *, resume: bool) -> Stored:
         session = stored.session
         await self._hooks.call.session_starting(session, account)
+        await self._store.note_start(session.id, None)
         reservation = await self._hooks.call.budget_reserve(session, account)
         if reservation:
-            await self._store.note(session.id, reservation_id=reservation.id)
+            await self._store.note_start(session.id, reservation.id)
         status = await self._runner_of(account.id).start(session, _to_launch(reservation, resume=resume))
         stored = await self._store.move(session.id, "running", **facts(status))
         await self._hooks.call.session_started(session)
@@ -166,18 +168,14 @@ class Sessions:
         reason = exc.detail if isinstance(exc, OqtoError) else "the start was interrupted"
         log.warning("session did not start", session=stored.id, reason=reason)
         try:
-            await self._runner_of(stored.session.account_id).stop(stored.id, "failed")
-        except OqtoError as failure:
-            log.warning("could not clean up", session=stored.id, reason=failure.detail)
-        await self._store.move(stored.id, "failed", stop_reason="failed", error=reason, stopped_at=now())
-        try:
-            await self._reconciler.one(stored.id)
+            await self._reconciler.give_up(stored.id, reason)
         except OqtoError as failure:
             log.warning("settling later", session=stored.id, reason=failure.detail)
 
     async def _end(self, stored: Stored, reason: StopReason) -> Stored:
         if stored.state in ("starting", "running"):
-            await self._store.move(stored.id, "stopping", stop_reason=reason)
+            with suppress(Conflict):  # it ended by itself in this moment
+                await self._store.move(stored.id, "stopping", stop_reason=reason)
         return await self._reconciler.one(stored.id) if stored.state != "settled" else stored
 
     async def _owned(self, identity: Identity, action: str, session_id: str) -> Stored:

@@ -2,7 +2,8 @@
 The states of a session and the moves between them.
 
 `starting → running → stopping → stopped → settled`, and `starting | running → failed → settled`. A failed
-start goes through the same settling, so a reservation is never orphaned. Resuming begins again.
+start goes through the same settling, so a reservation is never orphaned. Resuming begins again, from `settled`
+only: a settlement that comes late would take the money and the process of the life after it.
 """
 
 from __future__ import annotations
@@ -14,8 +15,8 @@ MOVES: dict[SessionState, frozenset[SessionState]] = {
     "starting": frozenset({"running", "stopping", "failed"}),
     "running": frozenset({"stopping", "stopped", "failed"}),
     "stopping": frozenset({"stopped", "failed"}),
-    "stopped": frozenset({"settled", "starting"}),
-    "failed": frozenset({"settled", "starting"}),
+    "stopped": frozenset({"settled"}),
+    "failed": frozenset({"settled"}),
     "settled": frozenset({"starting"}),
 }
 

@@ -12,7 +12,7 @@ from sqlmodel import col, func, select
 from oqto_platform.clock import now
 from oqto_platform.db import Database
 from oqto_platform.db.models import SessionRow
-from oqto_platform.errors import LimitReached, NotFound
+from oqto_platform.errors import Conflict, LimitReached, NotFound
 from oqto_platform.sessions.states import LIVE, check_move
 from oqto_platform.types import AccountId, Session, SessionId, SessionState
 
@@ -96,7 +96,13 @@ class Store:
             row = _row(transaction, session_id)
             check_move(row.state, "starting")
             _check_limit(transaction, row.account_id, limit)
-            fresh = {"state": "starting", "stop_reason": "", "error": "", "stopped_at": None}
+            fresh = {
+                "state": "starting",
+                "stop_reason": "",
+                "error": "",
+                "stopped_at": None,
+                "last_active_at": now(),
+            }
             return _stored(_changed(row, fresh))
 
         return await self._db.write(change)
@@ -104,6 +110,17 @@ class Store:
     async def note(self, session_id: str, **changes: Any) -> None:
         """Change other columns than the state."""
         await self._db.write(lambda t: _changed(_row(t, session_id), changes) and None)
+
+    async def note_start(self, session_id: str, reservation_id: str | None) -> None:
+        """Note how far a start has come; raises `Conflict` when the session was ended meanwhile."""
+
+        def change(transaction: Transaction) -> None:
+            row = _row(transaction, session_id)
+            if row.state != "starting":
+                raise Conflict("the session was stopped while it was starting")
+            row.reservation_id = row.reservation_id or "" if reservation_id is None else reservation_id
+
+        await self._db.write(change)
 
     async def remove(self, session_id: str) -> None:
         """Delete the row."""
