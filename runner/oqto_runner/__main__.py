@@ -8,7 +8,7 @@ import os
 import sys
 from pathlib import Path
 
-from oqto_runner.slim import without
+from oqto_platform.slim import without
 
 with without("bz2", "greenlet", "lzma", "rich", "typing_extensions"):
     import msgspec as _msgspec  # noqa: F401 - loaded here, where its optional companions are out of reach

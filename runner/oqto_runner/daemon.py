@@ -21,6 +21,7 @@ from oqto_platform.config.sections import Runner
 from oqto_platform.errors import Conflict, PluginLoadError
 from oqto_platform.hooks import Hooks, PerPlugin
 from oqto_platform.settings import Settings
+from oqto_platform.slim import give_back_memory
 from oqto_runner import config, listen, scope, workspaces
 from oqto_runner.answers import Answers
 from oqto_runner.context import PluginContext
@@ -28,7 +29,6 @@ from oqto_runner.harness import Harness
 from oqto_runner.scope import Reaper
 from oqto_runner.server import Server
 from oqto_runner.sessions import Sessions
-from oqto_runner.slim import give_back_memory
 
 REAP_EVERY_S = 5.0
 OBSERVE_EVERY_S = 1.0
