@@ -10,6 +10,7 @@ import { t } from "./i18n";
 import { AppProvider, createApp } from "./state/app";
 import { go, route } from "./state/route";
 import { Announcer } from "./ui/announcer";
+import { Given } from "./ui/given";
 import { Mark } from "./ui/icon";
 import { ProblemBox } from "./ui/problem";
 
@@ -52,21 +53,21 @@ export function Root(): JSX.Element {
 
   return (
     <>
-      <Show when={auth()} fallback={<Booting problem={problem()} />}>
+      <Given value={auth()} fallback={<Booting problem={problem()} />}>
         {(known) => (
           <Switch fallback={<SignIn wasSignedOut={wasSignedOut()} onSignedIn={signedIn} />}>
-            <Match when={known().account}>
-              {(account) => <SignedIn account={account()} onSignedOut={signedOut} />}
+            <Match when={known().account} keyed>
+              {(account) => <SignedIn account={account} onSignedOut={signedOut} />}
             </Match>
-            <Match when={setupToken()}>
-              {(token) => <Setup token={token()} isOpen={known().setup_required} onSignedIn={signedIn} />}
+            <Match when={setupToken()} keyed>
+              {(token) => <Setup token={token} isOpen={known().setup_required} onSignedIn={signedIn} />}
             </Match>
             <Match when={known().setup_required}>
               <SetupRequired />
             </Match>
           </Switch>
         )}
-      </Show>
+      </Given>
       <Announcer />
     </>
   );
@@ -75,8 +76,8 @@ export function Root(): JSX.Element {
 function Booting(props: { problem: ProblemError | null }): JSX.Element {
   return (
     <main class="centre">
-      <Show
-        when={props.problem}
+      <Given
+        value={props.problem}
         fallback={
           <div class="booting" role="status">
             <Mark isBusy class="mark-large" />
@@ -89,7 +90,7 @@ function Booting(props: { problem: ProblemError | null }): JSX.Element {
             <ProblemBox title={t("boot.failed")} problem={problem()} safe={t("boot.again")} />
           </div>
         )}
-      </Show>
+      </Given>
     </main>
   );
 }

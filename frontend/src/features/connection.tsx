@@ -3,6 +3,7 @@ import { t, timeOfDay } from "../i18n";
 import { useApp } from "../state/app";
 import { announce } from "../ui/announcer";
 import { createClock } from "../ui/clock";
+import { Given } from "../ui/given";
 import { Icon } from "../ui/icon";
 
 const SHOW_AFTER_MS = 1_200;
@@ -34,7 +35,7 @@ export function ConnectionBanner(): JSX.Element {
         <Icon name="alert" />
         <p class="grow">
           {t("line.cut", { time: timeOfDay(app.lostAtMs() ?? now()) })}{" "}
-          <Show when={waiting()}>{(count) => t("line.unsent", { count: count() })}</Show>
+          <Given value={waiting()}>{(count) => t("line.unsent", { count: count() })}</Given>
         </p>
         <button type="button" class="btn btn-small" onClick={() => app.mux.hurry()}>
           {app.connection() === "waiting" && retryInS() > 0

@@ -78,12 +78,8 @@ export function Shell(): JSX.Element {
         <ConnectionBanner />
         <main id="main" class="main" tabIndex={-1}>
           <Switch fallback={<Home onMenu={() => setOpen(true)} needsModel={needsModel()} />}>
-            <Match when={session()}>
-              {(id) => (
-                <Show when={id()} keyed>
-                  {(one) => <ChatPage id={one} onMenu={() => setOpen(true)} />}
-                </Show>
-              )}
+            <Match when={session()} keyed>
+              {(id) => <ChatPage id={id} onMenu={() => setOpen(true)} />}
             </Match>
             <Match when={needsModel() && route().page !== "account" && route().page !== "models"}>
               <Page onMenu={() => setOpen(true)}>

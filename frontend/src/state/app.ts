@@ -25,6 +25,8 @@ export function createApp({ account, features, onSignedOut }: AppOptions) {
   const [connection, setConnection] = createSignal<Connection>("stopped");
   const [retryAtMs, setRetryAtMs] = createSignal<number | null>(null);
   const [lostAtMs, setLostAtMs] = createSignal<number | null>(null);
+  // The open session whose agent waits for an answer; of the others only their state is known.
+  const [asking, setAsking] = createSignal<string | null>(null);
 
   const mux = new Mux(
     {
@@ -83,9 +85,13 @@ export function createApp({ account, features, onSignedOut }: AppOptions) {
   };
 
   mux.start();
-  const timer = setInterval(() => document.visibilityState === "visible" && list.refresh(), LIST_EVERY_MS);
+  // A hidden tab asks for nothing, and asks at once when somebody looks at it again.
+  const refreshIfSeen = () => document.visibilityState === "visible" && void list.refresh();
+  const timer = setInterval(refreshIfSeen, LIST_EVERY_MS);
+  document.addEventListener("visibilitychange", refreshIfSeen);
   onCleanup(() => {
     clearInterval(timer);
+    document.removeEventListener("visibilitychange", refreshIfSeen);
     post.close();
     mux.stop();
   });
@@ -108,6 +114,8 @@ export function createApp({ account, features, onSignedOut }: AppOptions) {
     lostAtMs,
     follow,
     forget,
+    isAsking: (id: string) => asking() === id,
+    setAsking,
     onSignedOut,
   };
 }

@@ -43,6 +43,19 @@ export function openPart(message: MessageItem, index: number, fresh: PartView): 
 
 const toolIdOf = (part: PartView) => (part.kind === "tool" ? part.toolId : "");
 
+/**
+ * The parts of a whole message in its own order. What was shown as it grew stays the same object, and an object
+ * never becomes a part of another kind, so that what the reader has opened or selected stays as it is.
+ */
+function keepParts(shown: PartView[], whole: PartView[]): PartView[] {
+  const left = [...shown];
+  return whole.map((part) => {
+    const at = left.findIndex((known) => known.kind === part.kind && toolIdOf(known) === toolIdOf(part));
+    const [known] = at < 0 ? [] : left.splice(at, 1);
+    return known ? Object.assign(known, part) : part;
+  });
+}
+
 export function openTool(view: SessionView, id: string, name: string): ToolView {
   view.tools[id] ??= {
     id,
@@ -67,7 +80,10 @@ export function takeMessage(view: SessionView, message: Message): void {
   const item = openMessage(view, message.id, message.role, message.created_at ?? 0);
   view.costUsd += costOf(message.usage) - item.costUsd;
   view.contextTokens = tokensOf(message.usage) || view.contextTokens;
-  item.parts = parts.flatMap((part, index) => toPartView(part, index) ?? []);
+  item.parts = keepParts(
+    item.parts,
+    parts.flatMap((part, index) => toPartView(part, index) ?? []),
+  );
   item.isStreaming = false;
   item.role = message.role;
   item.createdMs = message.created_at || item.createdMs;

@@ -1,7 +1,8 @@
-import { createUniqueId, type JSX, onCleanup, onMount, type ParentProps, Show } from "solid-js";
+import { createUniqueId, type JSX, onCleanup, onMount, type ParentProps } from "solid-js";
 import { toProblem } from "../api/problem";
 import { t } from "../i18n";
 import { createAction } from "./action";
+import { Given } from "./given";
 import { Icon } from "./icon";
 
 interface DialogProps extends ParentProps {
@@ -55,13 +56,13 @@ export function ConfirmDialog(props: ConfirmProps): JSX.Element {
   return (
     <Dialog title={props.title} onClose={props.onClose}>
       <p>{props.text}</p>
-      <Show when={action.problem()}>
+      <Given value={action.problem()}>
         {(problem) => (
           <p class="field-error" role="alert">
             {toProblem(problem()).detail}
           </p>
         )}
-      </Show>
+      </Given>
       <div class="dialog-actions">
         <button type="button" class="btn" autofocus onClick={() => props.onClose()}>
           {t("ui.cancel")}

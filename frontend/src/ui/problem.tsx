@@ -1,7 +1,8 @@
-import { type JSX, Show } from "solid-js";
+import type { JSX } from "solid-js";
 import type { ProblemError } from "../api/problem";
 import { t } from "../i18n";
 import { CopyButton } from "./copy";
+import { Given } from "./given";
 import { Icon } from "./icon";
 
 interface ProblemProps {
@@ -20,23 +21,23 @@ export function ProblemBox(props: ProblemProps): JSX.Element {
       <div class="stack-tight grow">
         <strong>{props.title}</strong>
         <p>{props.problem.detail}</p>
-        <Show when={props.safe}>{(safe) => <p class="muted">{safe()}</p>}</Show>
+        <Given value={props.safe}>{(safe) => <p class="muted">{safe()}</p>}</Given>
         <div class="row-wrap">
-          <Show when={props.onRetry}>
+          <Given value={props.onRetry}>
             {(retry) => (
               <button type="button" class="btn btn-small" onClick={() => retry()()}>
                 {t("ui.retry")}
               </button>
             )}
-          </Show>
-          <Show when={props.problem.instance}>
+          </Given>
+          <Given value={props.problem.instance}>
             {(id) => (
               <span class="row small muted">
                 {t("ui.requestId")} <code>{id()}</code>
                 <CopyButton text={() => id()} label={t("ui.copyId")} />
               </span>
             )}
-          </Show>
+          </Given>
         </div>
       </div>
     </div>

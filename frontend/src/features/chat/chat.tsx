@@ -18,6 +18,7 @@ import { allModels, modelKey } from "../../state/models";
 import type { Letter } from "../../state/outbox";
 import { createAction } from "../../ui/action";
 import { announce } from "../../ui/announcer";
+import { Given } from "../../ui/given";
 import { ProblemBox } from "../../ui/problem";
 import { titleOf } from "../sessions/session-list";
 import { isAlive } from "../sessions/state";
@@ -87,6 +88,8 @@ export function ChatPage(props: { id: string; onMenu(): void }): JSX.Element {
     const known = session();
     return view.title || (known ? titleOf(known) : t("sessions.untitled"));
   };
+  createEffect(() => app.setAsking(view.questions.length ? props.id : null));
+  onCleanup(() => app.setAsking(null));
   createEffect(() => {
     document.title = `${view.isWorking ? "● " : ""}${title()} · Oqto`;
   });
@@ -159,7 +162,7 @@ export function ChatPage(props: { id: string; onMenu(): void }): JSX.Element {
             onRetryLetter={(letter) => app.post.retry(letter)}
             onDiscardLetter={takeBack}
           >
-            <Show when={live.following() === "failed" && !isGone() && live.problem()}>
+            <Given value={live.following() === "failed" && !isGone() && live.problem()}>
               {(problem) => (
                 <ProblemBox
                   title={t("chat.followFailed")}
@@ -168,7 +171,7 @@ export function ChatPage(props: { id: string; onMenu(): void }): JSX.Element {
                   onRetry={live.retry}
                 />
               )}
-            </Show>
+            </Given>
             <Show when={isEmpty() && alive()}>
               <Empty folder={session()?.workspace_name ?? ""} onPick={setSuggestion} />
             </Show>
@@ -190,13 +193,13 @@ export function ChatPage(props: { id: string; onMenu(): void }): JSX.Element {
               )}
             </Show>
             <Queue steering={view.steering} followUp={view.followUp} />
-            <Show when={controls.problem()}>
+            <Given value={controls.problem()}>
               {(problem) => (
                 <p class="field-error composer-note" role="alert">
                   {problem().detail}
                 </p>
               )}
-            </Show>
+            </Given>
             <Show when={isEscHint() && view.isWorking}>
               <p class="composer-note small">{t("composer.escAgain")}</p>
             </Show>

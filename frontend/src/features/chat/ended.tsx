@@ -3,6 +3,7 @@ import type { Session } from "../../api/rest";
 import { t } from "../../i18n";
 import type { Closed } from "../../state/view";
 import type { createAction } from "../../ui/action";
+import { Given } from "../../ui/given";
 import { Icon, Mark } from "../../ui/icon";
 import { ProblemBox } from "../../ui/problem";
 
@@ -26,14 +27,14 @@ export function Ended(props: EndedProps): JSX.Element {
             <p>{why()}</p>
           </Show>
           <p class="muted">{t("ended.safe")}</p>
-          <Show when={props.closed?.stderrTail}>
+          <Given value={props.closed?.stderrTail}>
             {(tail) => (
               <details class="small">
                 <summary>{t("ended.lastWords")}</summary>
                 <pre class="tool-text">{tail()}</pre>
               </details>
             )}
-          </Show>
+          </Given>
           <div>
             <button
               type="button"
@@ -47,9 +48,9 @@ export function Ended(props: EndedProps): JSX.Element {
               {t(props.resume.isBusy() ? "ended.resuming" : "ended.resume")}
             </button>
           </div>
-          <Show when={props.resume.problem()}>
+          <Given value={props.resume.problem()}>
             {(problem) => <ProblemBox title={t("ended.resumeFailed")} problem={problem()} />}
-          </Show>
+          </Given>
         </div>
       </div>
     </section>

@@ -6,6 +6,7 @@ import { useApp } from "../../state/app";
 import { go, newPath } from "../../state/route";
 import { createAction } from "../../ui/action";
 import { ConfirmDialog } from "../../ui/dialog";
+import { Given } from "../../ui/given";
 import { Icon } from "../../ui/icon";
 import { Menu, MenuItem } from "../../ui/menu";
 import { RenameDialog } from "../sessions/rename";
@@ -25,6 +26,7 @@ type Asked = "rename" | "delete" | null;
 export function ChatHeader(props: HeaderProps): JSX.Element {
   const app = useApp();
   const [asked, setAsked] = createSignal<Asked>(null);
+  const shown = (session: Session) => shownState(session, app.isAsking(session.id));
   const stop = createAction(async () => {
     const { session } = props;
     if (session) app.list.put(await api.stopSession(session.id));
@@ -56,25 +58,25 @@ export function ChatHeader(props: HeaderProps): JSX.Element {
             {props.title}
           </button>
         </h1>
-        <Show when={props.session}>
+        <Given value={props.session}>
           {(session) => (
             <p class="small muted row">
-              <span class={`dot dot-${shownState(session()).dot}`} aria-hidden="true" />
-              {shownState(session()).text}
+              <span class={`dot dot-${shown(session()).dot}`} aria-hidden="true" />
+              {shown(session()).text}
               <span class="truncate" title={session().workspace}>
                 · {session().workspace_name}
               </span>
             </p>
           )}
-        </Show>
+        </Given>
       </div>
-      <Show when={stop.problem()}>
+      <Given value={stop.problem()}>
         {(problem) => (
           <span class="field-error" role="alert">
             {problem().detail}
           </span>
         )}
-      </Show>
+      </Given>
       <Menu
         side="menu-down menu-end"
         title={t("chat.more")}
@@ -107,10 +109,10 @@ export function ChatHeader(props: HeaderProps): JSX.Element {
           {t("sessions.delete")}
         </MenuItem>
       </Menu>
-      <Show when={asked() === "rename" && props.session}>
+      <Given value={asked() === "rename" && props.session}>
         {(session) => <RenameDialog session={session()} onClose={() => setAsked(null)} />}
-      </Show>
-      <Show when={asked() === "delete" && props.session}>
+      </Given>
+      <Given value={asked() === "delete" && props.session}>
         {(session) => (
           <ConfirmDialog
             title={t("delete.title")}
@@ -120,7 +122,7 @@ export function ChatHeader(props: HeaderProps): JSX.Element {
             onClose={() => setAsked(null)}
           />
         )}
-      </Show>
+      </Given>
     </header>
   );
 }

@@ -1,7 +1,8 @@
-import { createSignal, createUniqueId, Index, type JSX, Match, Show, Switch } from "solid-js";
+import { createSignal, createUniqueId, For, type JSX, Match, Show, Switch } from "solid-js";
 import { t, timeOfDay } from "../../i18n";
 import type { MessageItem, PartView, ToolView } from "../../state/view";
 import { CopyButton } from "../../ui/copy";
+import { Given } from "../../ui/given";
 import { Icon, Mark } from "../../ui/icon";
 import { Markdown } from "./markdown";
 import { ToolCard } from "./tool-card";
@@ -34,29 +35,25 @@ function UserMessage(props: { message: MessageItem }): JSX.Element {
       aria-label={t("message.you", { time: timeOfDay(props.message.createdMs) })}
     >
       <div class="bubble">
-        <Index each={props.message.parts}>{(part) => <UserPart part={part()} />}</Index>
+        <For each={props.message.parts}>{(part) => <UserPart part={part} />}</For>
       </div>
     </article>
   );
 }
 
+// A part keeps its kind for as long as it lives, so the kind is asked once.
 function UserPart(props: { part: PartView }): JSX.Element {
-  return (
-    <Switch>
-      <Match when={props.part.kind === "text" && props.part}>
-        {(part) => <p class="plain">{part().text}</p>}
-      </Match>
-      <Match when={props.part.kind === "image" && props.part}>{(part) => <Picture {...part()} />}</Match>
-    </Switch>
-  );
+  const { part } = props;
+  if (part.kind === "text") return <p class="plain">{part.text}</p>;
+  return part.kind === "image" ? <Picture picture={part} /> : null;
 }
 
-function Picture(props: { data: string; mimeType: string; alt: string }): JSX.Element {
+function Picture(props: { picture: Extract<PartView, { kind: "image" }> }): JSX.Element {
   return (
     <img
       class="picture"
-      src={`data:${props.mimeType};base64,${props.data}`}
-      alt={props.alt || t("message.image")}
+      src={`data:${props.picture.mimeType};base64,${props.picture.data}`}
+      alt={props.picture.alt || t("message.image")}
     />
   );
 }
@@ -80,16 +77,16 @@ function AgentMessage(props: MessageProps): JSX.Element {
       aria-label={t("message.agent", { time: timeOfDay(props.message.createdMs) })}
       aria-busy={props.message.isStreaming}
     >
-      <Index each={props.message.parts}>
+      <For each={props.message.parts}>
         {(part, at) => (
           <AgentPart
-            part={part()}
+            part={part}
             tools={props.tools}
             isStreaming={props.message.isStreaming}
-            isLast={at === props.message.parts.length - 1}
+            isLast={at() === props.message.parts.length - 1}
           />
         )}
-      </Index>
+      </For>
       <Show when={isCutShort()}>
         <p class="small muted row">
           <Icon name="info" />
@@ -102,13 +99,13 @@ function AgentMessage(props: MessageProps): JSX.Element {
           {t("message.aborted")}
         </p>
       </Show>
-      <Show when={!props.message.isStreaming && endsInText() && plainText(props.message)}>
+      <Given value={!props.message.isStreaming && endsInText() && plainText(props.message)}>
         {(text) => (
           <div class="message-tools">
             <CopyButton text={text} label={t("message.copy")} />
           </div>
         )}
-      </Show>
+      </Given>
     </article>
   );
 }
@@ -121,22 +118,19 @@ interface PartProps {
 }
 
 function AgentPart(props: PartProps): JSX.Element {
-  const tool = () => (props.part.kind === "tool" ? props.tools[props.part.toolId] : undefined);
-  return (
-    <Switch>
-      <Match when={props.part.kind === "text" && props.part}>
-        {(part) => <Markdown text={part().text} />}
-      </Match>
-      <Match when={props.part.kind === "thinking" && props.part}>
-        {(part) => <Thinking text={part().text} isGrowing={props.isStreaming && props.isLast} />}
-      </Match>
-      <Match when={tool()}>{(known) => <ToolCard tool={known()} />}</Match>
-      <Match when={props.part.kind === "image" && props.part}>{(part) => <Picture {...part()} />}</Match>
-      <Match when={props.part.kind === "other" && props.part}>
-        {(part) => <pre class="tool-text">{`${part().name}\n${JSON.stringify(part().data, null, 2)}`}</pre>}
-      </Match>
-    </Switch>
-  );
+  const { part } = props;
+  switch (part.kind) {
+    case "text":
+      return <Markdown text={part.text} />;
+    case "thinking":
+      return <Thinking text={part.text} isGrowing={props.isStreaming && props.isLast} />;
+    case "tool":
+      return <Given value={props.tools[part.toolId]}>{(tool) => <ToolCard tool={tool()} />}</Given>;
+    case "image":
+      return <Picture picture={part} />;
+    default:
+      return <pre class="tool-text">{`${part.name}\n${JSON.stringify(part.data, null, 2)}`}</pre>;
+  }
 }
 
 function Thinking(props: { text: string; isGrowing: boolean }): JSX.Element {

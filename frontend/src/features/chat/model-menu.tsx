@@ -2,6 +2,7 @@ import { For, type JSX, Show } from "solid-js";
 import type { ModelSource } from "../../api/rest";
 import { t } from "../../i18n";
 import { allModels, type PickedModel } from "../../state/models";
+import { Given } from "../../ui/given";
 import { Icon } from "../../ui/icon";
 import { Menu, MenuItem } from "../../ui/menu";
 
@@ -44,7 +45,9 @@ export function ModelMenu(props: ModelMenuProps): JSX.Element {
               {(model) => (
                 <MenuItem isChosen={model.key === props.chosen} onPick={() => props.onPick(model)}>
                   <span class="grow truncate">{model.name || model.id}</span>
-                  <Show when={priceOf(model)}>{(price) => <span class="small muted">{price()}</span>}</Show>
+                  <Given value={priceOf(model)}>
+                    {(price) => <span class="small muted">{price()}</span>}
+                  </Given>
                   <Show when={model.key === props.chosen}>
                     <Icon name="check" />
                   </Show>

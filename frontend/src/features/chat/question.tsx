@@ -1,8 +1,10 @@
-import { createSignal, createUniqueId, For, type JSX, Match, onMount, Show, Switch } from "solid-js";
+import { createSignal, createUniqueId, For, type JSX, onMount, Show } from "solid-js";
+import type { InputRequest } from "../../api/types.gen";
 import { duration, t } from "../../i18n";
 import type { Question } from "../../state/view";
 import { createAction } from "../../ui/action";
 import { createClock } from "../../ui/clock";
+import { Given } from "../../ui/given";
 import { Icon } from "../../ui/icon";
 
 export interface Answer {
@@ -37,41 +39,15 @@ export function QuestionCard(props: QuestionProps): JSX.Element {
         </h2>
         <TimeLeft question={props.question} />
       </div>
-      <Switch>
-        <Match when={request().type === "select" && request()}>
-          {(asked) => <Options options={(asked() as { options: string[] }).options} onAnswer={answer} />}
-        </Match>
-        <Match when={request().type === "confirm" && request()}>
-          {(asked) => <Confirm message={(asked() as { message?: string }).message ?? ""} onAnswer={answer} />}
-        </Match>
-        <Match when={request().type === "input" && request()}>
-          {(asked) => (
-            <TextAnswer
-              hint={(asked() as { placeholder?: string }).placeholder ?? ""}
-              start=""
-              onAnswer={answer}
-            />
-          )}
-        </Match>
-        <Match when={request().type === "editor" && request()}>
-          {(asked) => (
-            <TextAnswer
-              isLong
-              hint=""
-              start={(asked() as { prefill?: string }).prefill ?? ""}
-              onAnswer={answer}
-            />
-          )}
-        </Match>
-      </Switch>
-      <Show when={action.problem()}>
+      <AnswerForm request={props.question.request} onAnswer={answer} />
+      <Given value={action.problem()}>
         {(problem) => (
           <p class="field-error" role="alert">
             <Icon name="alert" />
             {problem().detail}
           </p>
         )}
-      </Show>
+      </Given>
     </section>
   );
 }
@@ -89,6 +65,21 @@ function TimeLeft(props: { question: Question }): JSX.Element {
       </span>
     </Show>
   );
+}
+
+/** A question never changes its kind; another one gets a card of its own. */
+function AnswerForm(props: Give & { request: InputRequest }): JSX.Element {
+  const { request } = props;
+  switch (request.type) {
+    case "select":
+      return <Options options={request.options} onAnswer={props.onAnswer} />;
+    case "confirm":
+      return <Confirm message={request.message ?? ""} onAnswer={props.onAnswer} />;
+    case "input":
+      return <TextAnswer hint={request.placeholder ?? ""} start="" onAnswer={props.onAnswer} />;
+    case "editor":
+      return <TextAnswer isLong hint="" start={request.prefill ?? ""} onAnswer={props.onAnswer} />;
+  }
 }
 
 type Give = { onAnswer(answer: Answer): void };

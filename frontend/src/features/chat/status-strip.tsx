@@ -4,6 +4,7 @@ import { clockTime, type Key, money, t } from "../../i18n";
 import { modelKey, type PickedModel } from "../../state/models";
 import type { SessionView } from "../../state/view";
 import { createClock } from "../../ui/clock";
+import { Given } from "../../ui/given";
 import { Icon } from "../../ui/icon";
 import { Menu, MenuItem } from "../../ui/menu";
 import { ModelMenu } from "./model-menu";
@@ -105,7 +106,7 @@ function Turn(props: { view: SessionView }): JSX.Element {
 function Held(props: { session: Session | undefined; view: SessionView }): JSX.Element {
   const info = () => props.view.info ?? heldBy(props.session);
   return (
-    <Show when={info()}>
+    <Given value={info()}>
       {(held) => (
         <Show
           when={held().confinedBy}
@@ -125,7 +126,7 @@ function Held(props: { session: Session | undefined; view: SessionView }): JSX.E
           </span>
         </Show>
       )}
-    </Show>
+    </Given>
   );
 }
 

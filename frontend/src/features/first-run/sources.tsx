@@ -6,6 +6,7 @@ import { type Key, t } from "../../i18n";
 import { useApp } from "../../state/app";
 import { createAction } from "../../ui/action";
 import { Field } from "../../ui/field";
+import { Given } from "../../ui/given";
 import { Icon, Mark } from "../../ui/icon";
 import { ProblemBox } from "../../ui/problem";
 import { failureTitle } from "./failures";
@@ -58,11 +59,11 @@ export function SourceChooser(props: { offersDemo?: boolean; onAdded(): void }):
           </span>
           <Icon name="chevron" />
         </button>
-        <Show when={demo.problem()}>
+        <Given value={demo.problem()}>
           {(problem) => (
             <ProblemBox title={t("source.demoFailed")} problem={problem()} onRetry={() => demo.run()} />
           )}
-        </Show>
+        </Given>
       </Show>
       <fieldset class="choices">
         <legend class="label">{t("source.own")}</legend>
@@ -156,7 +157,7 @@ function KeyForm(props: { choice: Choice; onAdded(): Promise<void> }): JSX.Eleme
           onText={setModels}
         />
       </Show>
-      <Show when={action.problem()}>
+      <Given value={action.problem()}>
         {(problem) => (
           <ProblemBox
             title={failureTitle(problem())}
@@ -164,7 +165,7 @@ function KeyForm(props: { choice: Choice; onAdded(): Promise<void> }): JSX.Eleme
             safe={problem().code === NO_MODELS ? undefined : t("source.kept")}
           />
         )}
-      </Show>
+      </Given>
       <div class="row-wrap">
         <button type="submit" class="btn btn-primary" disabled={action.isBusy()}>
           <Show when={action.isBusy()}>

@@ -1,8 +1,9 @@
-import { For, type JSX, Match, Show, Switch } from "solid-js";
+import { For, type JSX, Match, Switch } from "solid-js";
 import { ago, money, t } from "../../i18n";
 import { useApp } from "../../state/app";
 import { sessionPath } from "../../state/route";
 import { createClock } from "../../ui/clock";
+import { Given } from "../../ui/given";
 import { Icon } from "../../ui/icon";
 import { ProblemBox } from "../../ui/problem";
 import { FirstRun } from "../first-run/first-run";
@@ -24,12 +25,12 @@ export function Home(props: { onMenu(): void; needsModel: boolean }): JSX.Elemen
         <Match when={props.needsModel}>
           <FirstRun />
         </Match>
-        <Match when={app.models.problem() && app.models.loading() === "failed" && app.models.problem()}>
+        <Match when={app.models.problem() && app.models.loading() === "failed" && app.models.problem()} keyed>
           {(problem) => (
             <div class="page">
               <ProblemBox
                 title={t("home.failed")}
-                problem={problem()}
+                problem={problem}
                 onRetry={() => void app.models.refresh()}
               />
             </div>
@@ -93,7 +94,7 @@ function Recent(): JSX.Element {
         <ul class="home-cards">
           <For each={app.list.sessions.slice(0, RECENT)}>
             {(session) => {
-              const shown = () => shownState(session);
+              const shown = () => shownState(session, app.isAsking(session.id));
               return (
                 <li>
                   <a class="home-card" href={sessionPath(session.id)}>
@@ -106,7 +107,7 @@ function Recent(): JSX.Element {
                       <span class={`dot dot-${shown().dot}`} aria-hidden="true" />
                       {shown().text}
                       <span class="grow" />
-                      <Show when={session.spent_usd}>{(spent) => <span>{money(spent())}</span>}</Show>
+                      <Given value={session.spent_usd}>{(spent) => <span>{money(spent())}</span>}</Given>
                       <span>{ago(session.last_active_at ?? session.created_at, now())}</span>
                     </span>
                   </a>

@@ -6,6 +6,7 @@ import { useApp } from "../../state/app";
 import { go, route, sessionPath } from "../../state/route";
 import { createClock } from "../../ui/clock";
 import { ConfirmDialog } from "../../ui/dialog";
+import { Given } from "../../ui/given";
 import { Icon } from "../../ui/icon";
 import { Menu, MenuItem } from "../../ui/menu";
 import { ProblemBox } from "../../ui/problem";
@@ -56,13 +57,9 @@ export function SessionList(props: { onPick(): void }): JSX.Element {
             <div class="skeleton skeleton-tall" />
           </div>
         </Match>
-        <Match when={list.loading() === "failed" && list.problem()}>
+        <Match when={list.loading() === "failed" && list.problem()} keyed>
           {(problem) => (
-            <ProblemBox
-              title={t("sessions.failed")}
-              problem={problem()}
-              onRetry={() => void list.refresh()}
-            />
+            <ProblemBox title={t("sessions.failed")} problem={problem} onRetry={() => void list.refresh()} />
           )}
         </Match>
         <Match when={list.sessions.length === 0}>
@@ -84,10 +81,10 @@ export function SessionList(props: { onPick(): void }): JSX.Element {
           )}
         </For>
       </ul>
-      <Show when={asked()?.what === "rename" && asked()?.session}>
+      <Given value={asked()?.what === "rename" && asked()?.session}>
         {(session) => <RenameDialog session={session()} onClose={() => setAsked(null)} />}
-      </Show>
-      <Show when={asked()?.what === "delete" && asked()?.session}>
+      </Given>
+      <Given value={asked()?.what === "delete" && asked()?.session}>
         {(session) => (
           <ConfirmDialog
             title={t("delete.title")}
@@ -97,7 +94,7 @@ export function SessionList(props: { onPick(): void }): JSX.Element {
             onClose={() => setAsked(null)}
           />
         )}
-      </Show>
+      </Given>
     </nav>
   );
 }
@@ -112,7 +109,8 @@ interface RowProps {
 }
 
 function SessionRow(props: RowProps): JSX.Element {
-  const shown = () => shownState(props.session);
+  const app = useApp();
+  const shown = () => shownState(props.session, app.isAsking(props.session.id));
   const isHere = () => {
     const here = route();
     return here.page === "session" && here.id === props.session.id;
@@ -131,7 +129,7 @@ function SessionRow(props: RowProps): JSX.Element {
           <span class={`dot dot-${shown().dot}`} aria-hidden="true" />
           <span>{shown().text}</span>
           <span class="truncate session-folder">{props.session.workspace_name}</span>
-          <Show when={props.session.spent_usd}>{(spent) => <span>{money(spent())}</span>}</Show>
+          <Given value={props.session.spent_usd}>{(spent) => <span>{money(spent())}</span>}</Given>
           <span class="session-time">{ago(at(), props.nowMs)}</span>
         </span>
       </a>

@@ -7,17 +7,19 @@ export interface Shown {
 }
 
 /** A session's state as a dot and a word, so that colour never stands alone. */
-export function shownState(session: Pick<Session, "state" | "agent_state">): Shown {
-  const [dot, key] = pick(session);
+export function shownState(session: Pick<Session, "state" | "agent_state">, isAsking = false): Shown {
+  const [dot, key] = isAsking && session.state === "running" ? ASKS : pick(session);
   return { dot, text: t(key) };
 }
+
+const ASKS: [Shown["dot"], Key] = ["waiting", "state.question"];
 
 function pick({ state, agent_state }: Pick<Session, "state" | "agent_state">): [Shown["dot"], Key] {
   if (state === "starting") return ["working", "state.starting"];
   if (state === "stopping") return ["waiting", "state.stopping"];
   if (state === "failed") return ["failed", "state.failed"];
   if (state !== "running") return ["off", "state.ended"];
-  if (agent_state === "waiting" || agent_state === "input_needed") return ["waiting", "state.question"];
+  if (agent_state === "waiting" || agent_state === "input_needed") return ASKS;
   if (agent_state && agent_state !== "idle") return ["working", "state.working"];
   return ["ready", "state.ready"];
 }

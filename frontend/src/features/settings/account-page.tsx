@@ -6,6 +6,7 @@ import { createAction } from "../../ui/action";
 import { announce } from "../../ui/announcer";
 import { ConfirmDialog } from "../../ui/dialog";
 import { Field } from "../../ui/field";
+import { Given } from "../../ui/given";
 import { Icon } from "../../ui/icon";
 import { ProblemBox } from "../../ui/problem";
 import { MIN_PASSWORD } from "../sign-in/setup";
@@ -51,7 +52,7 @@ function UsageCard(): JSX.Element {
     <section class="card stack-tight" aria-labelledby="usage">
       <h2 id="usage">{t("usage.title")}</h2>
       <Show when={!usage.loading} fallback={<div class="skeleton skeleton-short" />}>
-        <Show when={usage()} fallback={<p class="muted">{t("usage.unknown")}</p>}>
+        <Given value={usage()} fallback={<p class="muted">{t("usage.unknown")}</p>}>
           {(known) => (
             <dl class="facts">
               <For
@@ -70,7 +71,7 @@ function UsageCard(): JSX.Element {
               </For>
             </dl>
           )}
-        </Show>
+        </Given>
       </Show>
     </section>
   );
@@ -132,9 +133,9 @@ function PasswordCard(props: { name: string }): JSX.Element {
               : undefined
           }
         />
-        <Show when={!isWrong() && action.problem()}>
+        <Given value={!isWrong() && action.problem()}>
           {(problem) => <ProblemBox title={t("password.failed")} problem={problem()} />}
-        </Show>
+        </Given>
         <div class="row-wrap">
           <button type="submit" class="btn btn-primary" disabled={action.isBusy() || !current()}>
             {t("password.action")}

@@ -5,6 +5,7 @@ import type { Provider } from "../../api/rest";
 import { t } from "../../i18n";
 import { useApp } from "../../state/app";
 import { ConfirmDialog } from "../../ui/dialog";
+import { Given } from "../../ui/given";
 import { Icon } from "../../ui/icon";
 import { ProblemBox } from "../../ui/problem";
 import { SourceChooser } from "../first-run/sources";
@@ -33,7 +34,7 @@ export function ModelsPage(): JSX.Element {
         />
       </Show>
       <Show when={!providers.error}>
-        <Show when={providers()} fallback={<div class="skeleton skeleton-tall" />}>
+        <Given value={providers()} fallback={<div class="skeleton skeleton-tall" />}>
           {(known) => (
             <ul class="stack-tight">
               <For each={known()}>
@@ -61,7 +62,7 @@ export function ModelsPage(): JSX.Element {
               </For>
             </ul>
           )}
-        </Show>
+        </Given>
       </Show>
       <Show when={isAdmin()} fallback={<p class="muted">{t("models.managed")}</p>}>
         <section class="stack" aria-labelledby="add-source">
@@ -69,7 +70,7 @@ export function ModelsPage(): JSX.Element {
           <SourceChooser onAdded={() => void refetch()} />
         </section>
       </Show>
-      <Show when={doomed()}>
+      <Given value={doomed()}>
         {(provider) => (
           <ConfirmDialog
             title={t("models.removeTitle")}
@@ -79,7 +80,7 @@ export function ModelsPage(): JSX.Element {
             onClose={() => setDoomed(null)}
           />
         )}
-      </Show>
+      </Given>
     </div>
   );
 }

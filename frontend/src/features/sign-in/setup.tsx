@@ -5,6 +5,7 @@ import { t } from "../../i18n";
 import { go } from "../../state/route";
 import { createAction } from "../../ui/action";
 import { Field } from "../../ui/field";
+import { Given } from "../../ui/given";
 import { Icon, Mark } from "../../ui/icon";
 import { ProblemBox } from "../../ui/problem";
 import { Frame } from "./frame";
@@ -95,9 +96,9 @@ function SetupForm(props: { token: string; onSignedIn(account: Account): void })
           />
           {t("setup.show")}
         </label>
-        <Show when={action.problem()}>
+        <Given value={action.problem()}>
           {(problem) => <ProblemBox title={t("setup.failed")} problem={problem()} safe={t("setup.kept")} />}
-        </Show>
+        </Given>
         <button type="submit" class="btn btn-primary btn-large" disabled={action.isBusy()}>
           <Show when={action.isBusy()}>
             <Mark isBusy class="mark-inline" />

@@ -6,6 +6,7 @@ import { duration, t } from "../../i18n";
 import { createAction } from "../../ui/action";
 import { createClock } from "../../ui/clock";
 import { Field } from "../../ui/field";
+import { Given } from "../../ui/given";
 import { Icon, Mark } from "../../ui/icon";
 import { ProblemBox } from "../../ui/problem";
 import { Frame } from "./frame";
@@ -81,9 +82,9 @@ export function SignIn(props: { wasSignedOut: boolean; onSignedIn(account: Accou
             </p>
           </div>
         </Show>
-        <Show when={other()}>
+        <Given value={other()}>
           {(problem) => <ProblemBox title={t("signin.failed")} problem={problem()} />}
-        </Show>
+        </Given>
         <button type="submit" class="btn btn-primary btn-large" disabled={action.isBusy() || waitMs() > 0}>
           <Show when={action.isBusy()}>
             <Mark isBusy class="mark-inline" />

@@ -5,6 +5,7 @@ import type { Listing } from "../../api/rest";
 import { t } from "../../i18n";
 import { createAction } from "../../ui/action";
 import { Field } from "../../ui/field";
+import { Given } from "../../ui/given";
 import { Icon } from "../../ui/icon";
 import { ProblemBox } from "../../ui/problem";
 
@@ -67,7 +68,7 @@ export function FolderBrowser(props: BrowserProps): JSX.Element {
           {t("folder.new")}
         </button>
       </div>
-      <Show when={isNaming() && listing()}>
+      <Given value={isNaming() && listing()}>
         {(at) => (
           <NewFolder
             parent={at().path}
@@ -77,14 +78,14 @@ export function FolderBrowser(props: BrowserProps): JSX.Element {
             }}
           />
         )}
-      </Show>
-      <Show when={problem()}>
+      </Given>
+      <Given value={problem()}>
         {(failure) => (
           <ProblemBox title={t("folder.failed")} problem={failure()} onRetry={() => void show(props.path)} />
         )}
-      </Show>
-      <Show
-        when={listing()}
+      </Given>
+      <Given
+        value={listing()}
         fallback={
           <Show when={!problem()}>
             <FolderSkeleton />
@@ -123,7 +124,7 @@ export function FolderBrowser(props: BrowserProps): JSX.Element {
             </Show>
           </>
         )}
-      </Show>
+      </Given>
       <label class="row small browser-note">
         <input
           type="checkbox"

@@ -7,6 +7,7 @@ import { useApp } from "../../state/app";
 import { allModels, rememberedModel, rememberModel } from "../../state/models";
 import { go, sessionPath } from "../../state/route";
 import { createAction } from "../../ui/action";
+import { Given } from "../../ui/given";
 import { Icon } from "../../ui/icon";
 import { ProblemBox } from "../../ui/problem";
 import { ModelMenu } from "../chat/model-menu";
@@ -80,9 +81,9 @@ export function NewSessionPage(props: { path: string }): JSX.Element {
         <h1>{t("new.title")}</h1>
         <p class="muted lead">{t("new.lead")}</p>
       </header>
-      <Show when={recentProblem()}>
+      <Given value={recentProblem()}>
         {(failure) => <ProblemBox title={t("new.recentFailed")} problem={failure()} onRetry={loadRecent} />}
-      </Show>
+      </Given>
       <Show when={recent()?.length}>
         <section class="stack-tight" aria-labelledby="recent-title">
           <h2 id="recent-title" class="label">
@@ -103,9 +104,9 @@ export function NewSessionPage(props: { path: string }): JSX.Element {
                       <strong>{folder.name}</strong>
                       <span class="small muted truncate">{folder.path}</span>
                     </span>
-                    <Show when={folder.last_used_at}>
+                    <Given value={folder.last_used_at}>
                       {(at) => <span class="small muted">{ago(at(), Date.now())}</span>}
-                    </Show>
+                    </Given>
                   </button>
                 </li>
               )}
@@ -113,7 +114,7 @@ export function NewSessionPage(props: { path: string }): JSX.Element {
           </ul>
         </section>
       </Show>
-      <Show when={suggested()}>
+      <Given value={suggested()}>
         {(folder) => (
           <button
             type="button"
@@ -128,19 +129,19 @@ export function NewSessionPage(props: { path: string }): JSX.Element {
             </span>
           </button>
         )}
-      </Show>
-      <Show when={making.problem()}>
+      </Given>
+      <Given value={making.problem()}>
         {(failure) => <ProblemBox title={t("folder.failed")} problem={failure()} />}
-      </Show>
+      </Given>
       <section class="stack-tight" aria-labelledby="browse-title">
         <h2 id="browse-title" class="label">
           {t("new.browse")}
         </h2>
         <FolderBrowser path={path()} onPath={setPath} onListing={setListing} />
       </section>
-      <Show when={problem()}>
+      <Given value={problem()}>
         {(failure) => <ProblemBox title={t("new.failed")} problem={failure()} onRetry={() => void begin()} />}
-      </Show>
+      </Given>
       <footer class="picker-foot">
         <div class="grow picker-choice">
           <span class="small muted">{t("new.chosen")}</span>
@@ -165,7 +166,7 @@ export function NewSessionPage(props: { path: string }): JSX.Element {
           {t("new.start")}
         </button>
       </footer>
-      <Show when={start()}>{(control) => <Starting onCancel={() => control().abort()} />}</Show>
+      <Given value={start()}>{(control) => <Starting onCancel={() => control().abort()} />}</Given>
     </div>
   );
 }
