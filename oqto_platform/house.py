@@ -27,9 +27,10 @@ from oqto_platform.auth.tokens import Epoch, Tokens, signing_secret
 from oqto_platform.background import Leadership, run_while_leading
 from oqto_platform.children import PROBE_S, Children
 from oqto_platform.config.live import Live
-from oqto_platform.config.sections import CORE, Auth, Local, Logging, Paths, Plugins, Runtime
+from oqto_platform.config.sections import CORE, Auth, Backend, Local, Logging, Paths, Plugins, Runtime
 from oqto_platform.context import CoreContext, private_dir
 from oqto_platform.db import Database, migrate, models
+from oqto_platform.errors import ConfigError
 from oqto_platform.hooks import Hooks, PerPlugin
 from oqto_platform.runners.client import RunnerClient
 from oqto_platform.runners.registry import Registry
@@ -68,6 +69,7 @@ class House:
         self.hooks = Hooks.load("core", builtins=builtins, disabled=chosen.disabled, only=only)
         kinds = CORE | self.hooks.register_all("register_config")
         self.live = Live(config.load(path, env, kinds=kinds))
+        _refuse_containers(self.settings)
         paths = self.settings.section("paths", Paths)
         self.data_dir, self.state_dir = Path(paths.data_dir), Path(paths.state_dir)
         logging = self.settings.section("logging", Logging)
@@ -193,3 +195,11 @@ class House:
 
     def _plugin_jobs(self) -> list[list[Job]]:
         return list(self.hooks.register_all("register_jobs", context=PerPlugin(self.context)).values())
+
+
+def _refuse_containers(settings: Settings) -> None:
+    if settings.section("backend", Backend).mode == "container":
+        raise ConfigError(
+            f"{settings.source}: [backend] mode: this version has no support for container sessions yet; "
+            "use 'local' or 'auto'"
+        )

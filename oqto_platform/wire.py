@@ -240,7 +240,8 @@ async def connect(
             f"the runner does not answer on {path}: {exc or 'timed out'}", socket=path
         ) from exc
     try:
-        if expected_uid is not None and (uid := peer_uid(writer)) != expected_uid:
+        # 0: root may be anybody, and a socket that systemd holds is root's until the runner takes it over.
+        if expected_uid is not None and (uid := peer_uid(writer)) not in (expected_uid, 0):
             raise RunnerUnavailable(
                 f"uid {uid} answers on {path}, expected {expected_uid}; not talking to it"
             )

@@ -7,6 +7,7 @@ from typing import Any
 from litestar import Request, Response, get, post
 from litestar.datastructures import Cookie
 from litestar.di import NamedDependency
+from litestar.params import JSONBody
 
 from oqto_platform.accounts.schemas import AuthState, PasswordChange, SetupRequest, SignIn, UsageView
 from oqto_platform.auth.guards import COOKIE, credential, identify
@@ -31,15 +32,12 @@ async def auth_state(request: Asked, services: NamedDependency[Services]) -> Aut
 
 @post("/api/auth/setup", opt={"public": True})
 async def set_up(
-    request: Asked, data: SetupRequest, services: NamedDependency[Services]
+    request: Asked, data: JSONBody[SetupRequest], services: NamedDependency[Services]
 ) -> Response[Account]:
     address = _address(request)
-    services.throttle.check("setup", address)
-    try:
-        account = await services.accounts.create_first(data.token, data.name, data.password)
-    except Exception:
-        services.throttle.failed("setup", address)
-        raise
+    services.throttle.take("setup", address)
+    account = await services.accounts.create_first(data.token, data.name, data.password)
+    services.throttle.succeeded("setup", address)
     services.audit(
         "account.created", actor=account.name, target=account.id, how="setup link", address=address
     )
@@ -47,15 +45,16 @@ async def set_up(
 
 
 @post("/api/auth/login", opt={"public": True}, status_code=200)
-async def log_in(request: Asked, data: SignIn, services: NamedDependency[Services]) -> Response[Account]:
+async def log_in(
+    request: Asked, data: JSONBody[SignIn], services: NamedDependency[Services]
+) -> Response[Account]:
     name, address = data.name.strip().casefold(), _address(request)
-    services.throttle.check(name, address)
+    services.throttle.take(name, address)
     identity = await services.hooks.call.authenticate(Credentials(name=data.name, password=data.password))
     if identity is None:
-        services.throttle.failed(name, address)
         services.audit("sign-in", actor=data.name, outcome="refused", address=address)
         raise NotSignedIn("the name or the password is wrong")
-    services.throttle.succeeded(name)
+    services.throttle.succeeded(name, address)
     services.audit("sign-in", actor=identity.name, target=identity.account_id, address=address)
     await services.accounts.signed_in(identity.account_id)
     return await _welcome(request, services, await services.accounts.get(identity.account_id), status=200)
@@ -80,17 +79,14 @@ async def log_out_everywhere(
 @post("/api/auth/change-password", status_code=200)
 async def change_password(
     request: Asked,
-    data: PasswordChange,
+    data: JSONBody[PasswordChange],
     services: NamedDependency[Services],
     identity: NamedDependency[Identity],
 ) -> Response[Account]:
     """Every other sign-in of the account ends; this one gets a new cookie."""
-    services.throttle.check(f"change:{identity.account_id}", _address(request))
-    try:
-        await services.accounts.set_password(identity.account_id, data.current, data.new)
-    except Exception:
-        services.throttle.failed(f"change:{identity.account_id}", _address(request))
-        raise
+    services.throttle.take(f"change:{identity.account_id}", _address(request))
+    await services.accounts.set_password(identity.account_id, data.current, data.new)
+    services.throttle.succeeded(f"change:{identity.account_id}", _address(request))
     await services.tokens.revoke_all(identity.account_id)
     services.audit("password changed", actor=identity.name)
     return await _welcome(request, services, await services.accounts.get(identity.account_id), status=200)

@@ -119,16 +119,21 @@ class Connection:
                 )
 
     async def _command(self, head: frames.Head, command: Command) -> Any:
+        if isinstance(command, OVERTAKE):
+            return await self._pass_on(head, command)
+        async with self._order[
+            head.session_id
+        ]:  # before anything else is awaited: that is what keeps the order
+            return await self._pass_on(head, command)
+
+    async def _pass_on(self, head: frames.Head, command: Command) -> Any:
         action = (
             "session.prompt"
             if isinstance(command, SPEAKING)
             else f"session.{head.cmd.removeprefix('session.')}"
         )
         runner = await self._find(self._identity, action, head.session_id)
-        if isinstance(command, OVERTAKE):
-            return (await runner.send(SessionId(head.session_id), command)).data
-        async with self._order[head.session_id]:
-            return (await runner.send(SessionId(head.session_id), command)).data
+        return (await runner.send(SessionId(head.session_id), command)).data
 
     async def _subscribe(self, head: frames.Head) -> None:
         await self._unfollow(head.session_id)

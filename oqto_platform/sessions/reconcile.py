@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from math import inf
 from weakref import WeakValueDictionary
 
 import structlog
 
 from oqto_platform import wire
-from oqto_platform.clock import now
+from oqto_platform.clock import monotonic, now
 from oqto_platform.config.live import Live
 from oqto_platform.config.sections import Sessions as SessionSettings
 from oqto_platform.errors import OqtoError
@@ -46,9 +47,16 @@ class Reconciler:
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self.starting: set[str] = set()
         """Ids that this worker is starting right now: who starts a session also ends it when it is to stop."""
+        self._idle_looked_at = -inf
+        self._looks_at_idle = True
 
     async def round(self) -> None:
-        """Look at every session that is not settled."""
+        """Look at every session that is not settled; at idleness only as often as the settings ask for."""
+        self._looks_at_idle = (
+            monotonic() - self._idle_looked_at >= self._settings().idle_check_interval_seconds
+        )
+        if self._looks_at_idle:
+            self._idle_looked_at = monotonic()
         for stored in await self._store.in_states(LIVE | UNSETTLED):
             try:
                 await self.one(stored.id)
@@ -95,7 +103,7 @@ class Reconciler:
         if stored.state == "starting":
             stored = await self._store.move(stored.id, "running", **facts(status))
         await self._note(stored, status)
-        if status.idle_s > self._idle_timeout_s():
+        if self._looks_at_idle and status.idle_s > self._settings().idle_timeout_minutes * 60:
             log.info("session is idle", session=stored.id, idle_s=round(status.idle_s))
             return await self._store.move(stored.id, "stopping", stop_reason="idle")
         return stored
@@ -139,8 +147,8 @@ class Reconciler:
         if changes:
             await self._store.note(stored.id, **changes)
 
-    def _idle_timeout_s(self) -> float:
-        return self._live.current.section("sessions", SessionSettings).idle_timeout_minutes * 60
+    def _settings(self) -> SessionSettings:
+        return self._live.current.section("sessions", SessionSettings)
 
 
 _LOST = "the runner knows nothing of it: it was restarted or lost its state"

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from litestar import delete, get, patch, post
 from litestar.di import NamedDependency
-from litestar.params import Parameter
+from litestar.params import FromPath, JSONBody, Parameter
 
 from oqto_platform.services import Services
 from oqto_platform.sessions.schemas import NewSession, SessionChange, SessionView
@@ -24,7 +24,7 @@ async def list_sessions(
 
 @post("/api/sessions")
 async def start_session(
-    data: NewSession, services: NamedDependency[Services], identity: NamedDependency[Identity]
+    data: JSONBody[NewSession], services: NamedDependency[Services], identity: NamedDependency[Identity]
 ) -> SessionView:
     view = await services.sessions.start(identity, data)
     await services.workspaces.used(identity.account_id, view.workspace)
@@ -34,15 +34,15 @@ async def start_session(
 
 @get("/api/sessions/{session_id:str}")
 async def show_session(
-    session_id: str, services: NamedDependency[Services], identity: NamedDependency[Identity]
+    session_id: FromPath[str], services: NamedDependency[Services], identity: NamedDependency[Identity]
 ) -> SessionView:
     return await services.sessions.get(identity, session_id)
 
 
 @patch("/api/sessions/{session_id:str}")
 async def change_session(
-    session_id: str,
-    data: SessionChange,
+    session_id: FromPath[str],
+    data: JSONBody[SessionChange],
     services: NamedDependency[Services],
     identity: NamedDependency[Identity],
 ) -> SessionView:
@@ -51,7 +51,7 @@ async def change_session(
 
 @post("/api/sessions/{session_id:str}/stop", status_code=200)
 async def stop_session(
-    session_id: str, services: NamedDependency[Services], identity: NamedDependency[Identity]
+    session_id: FromPath[str], services: NamedDependency[Services], identity: NamedDependency[Identity]
 ) -> SessionView:
     view = await services.sessions.stop(identity, session_id)
     services.audit("session.stopped", actor=identity.name, target=session_id)
@@ -60,7 +60,7 @@ async def stop_session(
 
 @post("/api/sessions/{session_id:str}/resume", status_code=200)
 async def resume_session(
-    session_id: str, services: NamedDependency[Services], identity: NamedDependency[Identity]
+    session_id: FromPath[str], services: NamedDependency[Services], identity: NamedDependency[Identity]
 ) -> SessionView:
     view = await services.sessions.resume(identity, session_id)
     services.audit("session.resumed", actor=identity.name, target=session_id)
@@ -69,7 +69,7 @@ async def resume_session(
 
 @delete("/api/sessions/{session_id:str}")
 async def delete_session(
-    session_id: str, services: NamedDependency[Services], identity: NamedDependency[Identity]
+    session_id: FromPath[str], services: NamedDependency[Services], identity: NamedDependency[Identity]
 ) -> None:
     await services.sessions.delete(identity, session_id)
     services.audit("session.deleted", actor=identity.name, target=session_id)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from litestar import get, post
 from litestar.di import NamedDependency
+from litestar.params import FromQuery, JSONBody
 
 from oqto_platform.services import Services
 from oqto_platform.types import Identity
@@ -21,15 +22,15 @@ async def list_workspaces(
 async def browse(
     services: NamedDependency[Services],
     identity: NamedDependency[Identity],
-    path: str = "",
-    hidden: bool = False,  # noqa: FBT001, FBT002 (a query parameter)
+    path: FromQuery[str] = "",
+    hidden: FromQuery[bool] = False,  # noqa: FBT001, FBT002 (a query parameter)
 ) -> FolderListing:
     return await services.workspaces.browse(identity, path, show_hidden=hidden)
 
 
 @post("/api/workspaces")
 async def open_workspace(
-    data: NewWorkspace, services: NamedDependency[Services], identity: NamedDependency[Identity]
+    data: JSONBody[NewWorkspace], services: NamedDependency[Services], identity: NamedDependency[Identity]
 ) -> OpenedWorkspace:
     workspace = await services.workspaces.open(identity, data)
     if workspace.is_new:

@@ -265,12 +265,6 @@ def test_words_of_the_code_are_explained(documents):
 # What a page says about this version, and the code that would make it untrue.
 UNTRUE_ONCE = [
     ("docs/reference/config.md", "waits for the next start too", r"call\.config_changed\("),
-    (
-        "docs/reference/config.md",
-        "whatever `idle_check_interval_seconds` says",
-        r"\.idle_check_interval_seconds",
-    ),
-    ("docs/reference/config.md", "run on this machine whatever stands here", r'section\(\s*"backend"'),
     ("docs/how-to/run-under-systemd.md", "every account uses the runner of", r"\.linux_users"),
 ]
 

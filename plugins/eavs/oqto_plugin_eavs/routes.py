@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import msgspec
 from litestar import Response, delete, get, post, put
-from litestar.params import Parameter
+from litestar.params import JSONBody, Parameter
 
 from oqto_platform.errors import Conflict, Invalid
 
@@ -65,16 +65,16 @@ def _provider_handlers(context: Context) -> Sequence[Any]:
         return list((await ask(control.ListProviders())).providers)
 
     @post("/providers", opt=ADMIN)
-    async def add_provider(data: NewProvider) -> control.ProviderView:
+    async def add_provider(data: JSONBody[NewProvider]) -> control.ProviderView:
         provider = _checked(data)
         (added,) = (await ask(control.SetProvider(provider=provider))).providers
-        context.audit("eavs.provider_set", name=data.name, kind=data.kind)
+        context.audit("provider_set", name=data.name, kind=data.kind)
         return added  # type: ignore[no-any-return]
 
     @delete("/providers/{name:str}", opt=ADMIN)
     async def delete_provider(name: str) -> None:
         await ask(control.DropProvider(name=name))
-        context.audit("eavs.provider_deleted", name=name)
+        context.audit("provider_deleted", name=name)
 
     return [list_providers, add_provider, delete_provider]
 
@@ -93,7 +93,7 @@ def _ledger_handlers(context: Context) -> Sequence[Any]:
     @delete("/keys/{key_id:str}", opt=ADMIN)
     async def revoke_key(key_id: str) -> None:
         await ask(control.Revoke(key_id=key_id))
-        context.audit("eavs.key_revoked", key=key_id)
+        context.audit("key_revoked", key=key_id)
 
     @get("/usage", opt=ADMIN)
     async def usage(by: By = "day", account: str = "", since: float = 0.0) -> list[control.Row]:
@@ -107,10 +107,10 @@ def _ledger_handlers(context: Context) -> Sequence[Any]:
         return Response(_csv(by, rows), media_type="text/csv")
 
     @put("/limits/{wallet:str}", opt=ADMIN)
-    async def set_limit(wallet: str, data: NewLimit) -> None:
+    async def set_limit(wallet: str, data: JSONBody[NewLimit]) -> None:
         limit = None if data.limit_usd is None else round(data.limit_usd * 1e9)
         await ask(control.Limit(wallet=wallet, limit_nusd=limit, window=data.window))
-        context.audit("eavs.limit_set", wallet=wallet, limit_usd=data.limit_usd, window=data.window)
+        context.audit("limit_set", wallet=wallet, limit_usd=data.limit_usd, window=data.window)
 
     return [status, list_keys, revoke_key, usage, usage_csv, set_limit]
 
