@@ -56,6 +56,12 @@ def http_error(request: Asked, exc: HTTPException) -> Response[Problem]:
     return _response(request, kind(exc.detail if kind is not Internal else _SORRY))
 
 
+def too_deep(request: Asked, exc: RecursionError) -> Response[Problem]:
+    """The JSON decoder's word for brackets without end."""
+    log.warning("request is nested too deeply", path=request.url.path)
+    return _response(request, Malformed("the body is nested too deeply"))
+
+
 def unexpected(request: Asked, exc: Exception) -> Response[Problem]:
     """Anything else: the log has the cause under the same id."""
     log.error("request broke", path=request.url.path, exc_info=exc)
@@ -70,7 +76,12 @@ async def note(exc: Exception, scope: Scope) -> None:
 
 _SORRY = "something broke in the server; the log has the cause under this id"
 
-HANDLERS: dict[Any, Any] = {OqtoError: oqto_error, HTTPException: http_error, Exception: unexpected}
+HANDLERS: dict[Any, Any] = {
+    OqtoError: oqto_error,
+    HTTPException: http_error,
+    RecursionError: too_deep,
+    Exception: unexpected,
+}
 
 
 def _response(request: Asked, exc: OqtoError) -> Response[Problem]:
@@ -87,4 +98,9 @@ def _response(request: Asked, exc: OqtoError) -> Response[Problem]:
 def _fields(exc: ValidationException) -> str:
     if not isinstance(exc.extra, list) or not exc.extra:
         return exc.detail
-    return "; ".join(f"{item.get('key', 'body')}: {item.get('message', '')}" for item in exc.extra)
+    return "; ".join(_field(item.get("key", "body"), item.get("message", "")) for item in exc.extra)
+
+
+def _field(key: str, message: str) -> str:
+    is_missing = (key, message) == ("data", "'data'")  # Litestar's words for a request without a body
+    return "the request has no body" if is_missing else f"{key}: {message}"

@@ -69,7 +69,7 @@ class Gate:
         try:
             self._check(scope)
         except OqtoError as exc:
-            await _refuse(scope, send, exc, request_id)
+            await _refuse(scope, _with_headers(send, request_id), exc, request_id)
             return
         await self._app(scope, receive, _with_headers(send, request_id))
 
@@ -92,7 +92,7 @@ class Gate:
             raise Forbidden("requests from other sites are not allowed")
 
     def _is_ours(self, origin: str, host: str) -> bool:
-        return origin in self._origins() or (urlsplit(origin).netloc == host and bool(host))
+        return origin in self._origins() or (bool(host) and _netloc(origin) == host)
 
 
 _LOOKED_AT = frozenset({b"host", b"origin", b"sec-fetch-site"})
@@ -128,8 +128,17 @@ def credential(connection: ASGIConnection[Any, Any, Any, Any]) -> str:
 
 
 def _hostname(host: str) -> str:
-    parts = urlsplit(host if "//" in host else f"//{host}")
-    return parts.hostname or ""
+    try:
+        return urlsplit(host if "//" in host else f"//{host}").hostname or ""
+    except ValueError:  # such as `[::1` without its end
+        return ""
+
+
+def _netloc(origin: str) -> str:
+    try:
+        return urlsplit(origin).netloc
+    except ValueError:
+        return ""
 
 
 def _with_headers(send: Send, request_id: str) -> Send:
