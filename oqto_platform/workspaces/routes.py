@@ -23,7 +23,7 @@ async def browse(
     services: NamedDependency[Services],
     identity: NamedDependency[Identity],
     path: FromQuery[str] = "",
-    hidden: FromQuery[bool] = False,  # noqa: FBT001, FBT002 (a query parameter)
+    hidden: FromQuery[bool] = False,  # noqa: FBT002 (a query parameter)
 ) -> FolderListing:
     return await services.workspaces.browse(identity, path, show_hidden=hidden)
 
