@@ -1,7 +1,8 @@
 """
 A small real agent: reads JSON lines, repeats what it is told, misbehaves when it is asked to.
 
-The prompt's first word chooses. `stream N RATE` writes N pieces at RATE per second; `tool SECONDS` runs a
+The prompt's first word chooses. `stream N RATE` writes N pieces at RATE per second; `clock N RATE` does so
+with each piece the machine's monotonic nanoseconds at the moment it is written; `tool SECONDS` runs a
 tool that reports progress; `ask` asks the person; `title TEXT`; `spawn [hidden]` leaves a child behind
 (hidden: double-forked, in its own session, deaf to SIGTERM); `crash CODE`; `kill`; `hang` (deaf to
 everything); `flood N` writes N pieces at once; `long BYTES` one line; `noise` writes what is no JSON;
@@ -52,6 +53,18 @@ def pieces(texts: list[str], delay_s: float = 0.0) -> None:
             break
         say("delta", text=text)
         said.append(text)
+    say("end", text="".join(said), aborted=aborted.is_set())
+
+
+def clock(count: int, rate: float) -> None:
+    say("begin")
+    said = []
+    begun = time.monotonic()
+    for n in range(count):
+        if aborted.wait(max(0.0, begun + n / rate - time.monotonic())):
+            break
+        said.append(f"{time.monotonic_ns()} ")
+        say("delta", text=said[-1])
     say("end", text="".join(said), aborted=aborted.is_set())
 
 
@@ -132,6 +145,9 @@ def act(text: str) -> None:
         case "stream":
             count, rate = rest.split()
             pieces([f"{n} " for n in range(int(count))], 1 / float(rate))
+        case "clock":
+            count, rate = rest.split()
+            clock(int(count), float(rate))
         case "flood":
             pieces([f"{n} " for n in range(int(rest))])
         case "tool":
