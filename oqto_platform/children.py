@@ -14,6 +14,7 @@ import socket
 import struct
 import subprocess
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
@@ -72,6 +73,8 @@ class Children:
             tries = self._tries[child.name] = self._tries.get(child.name, 0) + 1
             await asyncio.sleep(BACKOFF_S[min(tries, len(BACKOFF_S)) - 1])
             log.warning("child is gone, starting it again", child=child.name, tries=tries)
+            if gone := self._started.pop(child.name, None):
+                gone.poll()  # reap it
             try:
                 self._started[child.name] = await start(child)
             except ChildFailed as exc:
@@ -91,9 +94,20 @@ class Children:
 async def start(child: Child) -> subprocess.Popen[bytes]:
     """Start a detached process and wait until its socket answers. The caller keeps and reaps it."""
     process = await asyncio.to_thread(_spawn, child)
-    await _wait_until(lambda: is_answering(child.socket), child, process)
+    try:
+        await _wait_until(lambda: is_answering(child.socket), child, process)
+    except BaseException:
+        _kill(process)
+        raise
     log.info("child started", child=child.name, pid=process.pid)
     return process
+
+
+def _kill(process: subprocess.Popen[bytes]) -> None:
+    """End one that did not come up, with what it started; else every try would leave one more."""
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
 
 
 def _spawn(child: Child) -> subprocess.Popen[bytes]:
