@@ -1,0 +1,145 @@
+"""After a whole session on a real server: no secret in logs, audit log, arguments or files that others can read."""
+
+from __future__ import annotations
+
+import asyncio
+import stat
+from pathlib import Path
+
+import pytest
+
+from oqto_platform.testing.mux import mux_client
+from oqto_platform.testing.stack import PASSWORD, Stack
+
+pytestmark = pytest.mark.real
+WORDS = "the quick brown CANARY-of-a-prompt"
+
+
+@pytest.fixture(scope="module")
+def stack(tmp_path_factory):
+    with Stack(tmp_path_factory.mktemp("secrets"), plugins=("sandbox", "eavs")) as stack:
+        stack.setup = stack.setup_token()
+        stack.set_up()
+        stack.sign_in()
+        try:
+            session = stack.start_session(harness="echo")
+        except RuntimeError as exc:
+            if "sandbox" in str(exc).lower():
+                pytest.skip(f"no sandbox on this machine: {exc}")
+            raise
+        stack.arguments = command_lines()
+        asyncio.run(talk(stack, session["id"]))
+        stack.client.post(f"/api/sessions/{session['id']}/stop").raise_for_status()
+        yield stack
+
+
+async def talk(stack, session_id):
+    async with mux_client(stack.url, stack.cookie()) as mux:
+        assert (await mux.command(session_id, "subscribe", after=0))["success"]
+        assert (await mux.command(session_id, "prompt", message=WORDS, client_id="c1"))["success"]
+        await mux.until(lambda event: event["event"] == "agent.idle")
+
+
+def command_lines() -> str:
+    found = []
+    for process in Path("/proc").iterdir():
+        if process.name.isdigit():
+            try:
+                found.append((process / "cmdline").read_bytes().decode(errors="replace"))
+            except OSError:
+                continue
+    return "\n".join(found)
+
+
+def secrets_of(stack) -> dict[str, str]:
+    return {
+        "password": PASSWORD,
+        "cookie": stack.client.cookies["oqto"],
+        "signing secret": (stack.state_dir / "jwt-secret").read_text(),
+        "setup link": stack.setup,
+    }
+
+
+def files(stack):
+    folders = (stack.state_dir, stack.data_dir)
+    return [
+        path for folder in folders for path in folder.rglob("*") if path.is_file() and not path.is_symlink()
+    ]
+
+
+def test_no_secret_is_an_argument_of_a_process(stack):
+    assert "oqto_runner" in stack.arguments
+    for name, secret in secrets_of(stack).items():
+        assert secret not in stack.arguments, name
+    assert "eavs-" not in stack.arguments.replace("oqto_plugin_eavs", "").replace("/eavs", "")
+
+
+def test_no_secret_is_in_a_log(stack):
+    logs = [path for path in files(stack) if ".log" in path.name]
+    assert any("audit" in path.name for path in logs)
+    assert any(path.name == "runner.log" for path in logs)
+    texts = {path.name: path.read_text(errors="replace") for path in logs}
+    # The link is told to the person at the terminal; everything else that the server says is its log.
+    terminal = stack.log.read_text()
+    texts["terminal"] = "\n".join(line for line in terminal.splitlines() if "#/setup/" not in line)
+    for file, text in texts.items():
+        for name, secret in secrets_of(stack).items():
+            assert secret not in text, f"{name} in {file}"
+        assert WORDS not in text, f"what was said to the agent is in {file}"
+
+
+def test_nobody_else_may_read_what_the_server_keeps(stack):
+    open_ones = []
+    for folder in (stack.state_dir, stack.data_dir):
+        assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+        for path in folder.rglob("*"):
+            if not path.is_symlink() and not path.is_socket() and stat.S_IMODE(path.stat().st_mode) & 0o077:
+                open_ones.append(f"{stat.S_IMODE(path.stat().st_mode):o} {path.relative_to(folder)}")
+    named = {line.split(" ", 1)[1].rsplit("/", 1)[-1] for line in open_ones}
+    secrets_in_the_open = [
+        line
+        for line in open_ones
+        if line.rsplit("/", 1)[-1] in ("jwt-secret", "oqto.db", "setup-link", "ledger.db")
+    ]
+    assert not secrets_in_the_open
+    assert not {name for name in named if name.endswith((".log", ".jsonl", ".db", ".sock"))}, open_ones
+
+
+def test_the_database_holds_no_password_and_no_link(stack):
+    content = b"".join(path.read_bytes() for path in stack.data_dir.glob("oqto.db*"))
+    assert b"argon2id" in content
+    for name, secret in secrets_of(stack).items():
+        assert secret.encode() not in content, name
+
+
+def test_the_agent_is_given_no_secret_of_the_server(stack):
+    """Its environment holds a virtual key, never what signs cookies; told by the runner's own files."""
+    for path in (stack.state_dir / "runner").rglob("*"):
+        if path.is_file():
+            content = path.read_bytes()
+            for name in ("password", "cookie", "signing secret", "setup link"):
+                assert secrets_of(stack)[name].encode() not in content, f"{name} in {path.name}"
+
+
+def test_a_name_that_resolves_to_us_is_not_us(stack):
+    """DNS rebinding: a page of evil.example whose name points to 127.0.0.1 reaches nothing."""
+    for host in ("evil.example", f"evil.example:{stack.port}", "127.0.0.1.evil.example", "0.0.0.0", "[::1"):
+        answer = stack.client.get("/api/auth/state", headers={"host": host})
+        assert answer.status_code in (400, 403), (host, answer.text)
+    for host in (f"127.0.0.1:{stack.port}", f"localhost:{stack.port}"):
+        assert stack.client.get("/api/auth/state", headers={"host": host}).status_code == 200
+
+
+def test_the_admin_socket_is_for_its_owner_only(stack):
+    socket = stack.root / "oqtoctl.sock"
+    assert stat.S_IMODE(socket.stat().st_mode) == 0o600
+
+
+def test_the_audit_log_tells_the_story_and_is_whole(stack):
+    from oqto_platform.audit import verify
+
+    path = stack.state_dir / "audit.log.jsonl"
+    assert verify(path) >= 4
+    text = path.read_text()
+    for event in ("account.created", "sign-in", "session.started", "session.stopped"):
+        assert f'"event":"{event}"' in text
