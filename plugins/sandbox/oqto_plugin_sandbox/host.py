@@ -38,12 +38,12 @@ class Bubblewrap(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Interpreter(msgspec.Struct, frozen=True, kw_only=True):
-    """The Python that runs the init shim, and what of it has to be visible inside."""
+    """The Python that runs the init process, and what of it has to be visible inside."""
 
     path: str
     readable: tuple[str, ...] = ()
     takes_our_bytecode: bool = False
-    """Then the shim needs no compiling at each start, which costs more than the mounts."""
+    """Then the init process needs no compiling at each start, which costs more than the mounts."""
 
 
 def install_command(package: str = "bubblewrap") -> str:
@@ -187,8 +187,8 @@ def _is_roots(path: str) -> bool:
 
 
 def _magic_of(python: str) -> str:
-    """Its bytecode version, if it is new enough for the shim and has the shim's modules; else empty."""
-    code = "import sys,array,select,_socket,_signal,_ctypes,posix,importlib.util as u\n"
+    """Its bytecode version, if it is new enough for the init process and has the init process's modules; else empty."""
+    code = "import sys,select,_socket,_signal,_ctypes,posix,resource,importlib.util as u\n"
     code += "print(u.MAGIC_NUMBER.hex() if sys.version_info >= (3, 9) else '')"
     return _run([python, "-I", "-S", "-c", code]).stdout.strip()
 

@@ -1,5 +1,5 @@
 """
-The optional second layer: Landlock rules that the init shim applies to the agent alone.
+The optional second layer: Landlock rules that the init process applies to the agent alone.
 
 Landlock cannot deny below something that is allowed, so it never replaces a mount. It holds where mounts
 do not reach: renames out of the sandbox's own mounts, abstract sockets and signals of other domains.
@@ -35,7 +35,7 @@ def scopes(policy: Policy) -> bool:
 
 
 def rules(policy: Policy, plan: Plan) -> Rules | None:
-    """What the shim applies: the ruleset, and each writable path with its rights. Raises `Unconfined`."""
+    """What the init process applies: the ruleset, and each writable path with its rights. Raises `Unconfined`."""
     version = host.landlock_version()
     if policy.landlock_mode == "enforce" and not version:
         raise Unconfined(

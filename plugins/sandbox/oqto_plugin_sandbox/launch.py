@@ -13,15 +13,13 @@ import pwd
 import re
 import resource
 from collections.abc import Mapping
-from functools import cache
-from importlib.util import MAGIC_NUMBER
 from pathlib import Path
 
 import msgspec
 
 from oqto_platform.errors import Invalid, Unconfined
 from oqto_platform.types import ConfinedPlan, SpawnPlan
-from oqto_plugin_sandbox import host, landlock
+from oqto_plugin_sandbox import bundle, host, landlock
 from oqto_plugin_sandbox.plan.compose import RELAY_FOLDER, compose
 from oqto_plugin_sandbox.plan.model import Plan, Request
 from oqto_plugin_sandbox.plan.opening import make_beneath
@@ -33,6 +31,8 @@ from oqto_plugin_sandbox.seccomp import filters
 PATH = "/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin"
 ALWAYS = {"PATH": PATH, "LANG": "C.UTF-8", "TERM": "dumb", "SHELL": "/bin/bash", "TMPDIR": "/tmp"}
 MIB = 1 << 20
+MARSHALLED = 2
+"""The format that every Python reads; our code objects are only handed to one that reads ours."""
 MAX_OPTIONS = 8500
 """bubblewrap stops at 9000 arguments; the command comes on top."""
 
@@ -64,12 +64,12 @@ def design(policy: Policy, workspace: str, spawn: SpawnPlan, home: str, uid: int
     """Compute everything for one spawn. Raises `Unconfined` or `Invalid` and changes nothing."""
     relays = spawn.relays if policy.network.mode != "open" else ()
     sockets = tuple((os.path.realpath(r.socket), f"{RELAY_FOLDER}/{r.port}.sock") for r in relays)
-    shim_needs = host.interpreter().readable
+    init_needs = host.interpreter().readable
     request = Request(
         workspace=real_workspace(workspace),
         home=os.path.realpath(home),
         uid=uid,
-        readable=tuple(sorted({os.path.realpath(path) for path in (*spawn.readable, *shim_needs)})),
+        readable=tuple(sorted({os.path.realpath(path) for path in (*spawn.readable, *init_needs)})),
         writable=tuple(sorted({os.path.realpath(path) for path in spawn.writable})),
         sockets=sockets,
     )
@@ -109,7 +109,7 @@ def launch(cage: Cage) -> ConfinedPlan:
             "--args",
             str(arguments),
             "--",
-            *_shim(cage, owned),
+            *_init(cage, owned),
             *cage.argv,
         )
         return ConfinedPlan(
@@ -227,33 +227,25 @@ def _extra_filter(path: str) -> bytes:
     return content
 
 
-def _shim(cage: Cage, owned: Descriptors) -> list[str]:
-    code = owned.memory("oqto-init", _shim_source())
-    config = owned.memory("oqto-config", marshal.dumps(_shim_config(cage, owned), 2))
+def _init(cage: Cage, owned: Descriptors) -> list[str]:
+    code = owned.memory("oqto-init", bundle.boot())
+    config = owned.memory("oqto-config", marshal.dumps(_init_config(cage, owned), MARSHALLED))
     return [host.interpreter().path, "-I", "-S", f"/proc/self/fd/{code}", str(config)]
 
 
-@cache
-def _shim_source() -> bytes:
-    """The shim as a script or, for an interpreter that takes it, as a `.pyc`: header of 16 bytes, then code."""
-    source = (Path(__file__).parent / "shim.py").read_bytes()
-    if not host.interpreter().takes_our_bytecode:
-        return source
-    return MAGIC_NUMBER + bytes(12) + marshal.dumps(compile(source, "oqto-init", "exec", optimize=2))
-
-
-def _shim_config(cage: Cage, owned: Descriptors) -> dict[str, object]:
+def _init_config(cage: Cage, owned: Descriptors) -> dict[str, object]:
     policy = cage.policy
     status = [("NoNewPrivs", "1"), ("CapEff", "0" * 16), ("CapBnd", "0" * 16)]
     if policy.seccomp_mode != "off":
         status.append(("Seccomp", "2"))
+    rules = landlock.rules(policy, cage.plan) or ()
     return {
+        "modules": bundle.modules(has_relays=bool(cage.relays), has_landlock=bool(rules)),
         "mounts": expected_mounts(cage.plan),
         "status": status,
         "relays": list(cage.relays),
         "rlimits": [*_rlimits(policy), *cage.rlimits],
-        "prlimit": filters.PRLIMIT64[platform.machine()],
-        "landlock": landlock.rules(policy, cage.plan) or (),
+        "landlock": rules,
         "filter": _agent_filter(policy),
         "groups": [owned.adopt(os.open(path, os.O_WRONLY | os.O_CLOEXEC)) for path in cage.groups],
         "causes": [

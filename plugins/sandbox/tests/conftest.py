@@ -114,6 +114,32 @@ class Box:
                 process.wait()
         return Done(process.returncode, out.decode(errors="replace"), err.decode(errors="replace"))
 
+    def repository(self, files) -> None:
+        """Make the workspace a git repository with these files committed, on the host."""
+        for name, text in files.items():
+            self.write(self.workspace / name, text)
+        self.host(
+            "git init -q . && git config user.email a@b && git config user.name a && git add -A && git commit -qm init"
+        )
+
+    def host(self, script: str, cwd=None) -> Done:
+        """Run a shell script outside, as the same account."""
+        self.own()
+        who = {"user": self.uid, "group": self.uid, "extra_groups": []} if os.getuid() == 0 else {}
+        done = subprocess.run(
+            ["/bin/bash", "-ec", script], cwd=cwd or self.workspace, capture_output=True, text=True, check=True,
+            env={"PATH": "/usr/bin:/bin", "HOME": str(self.root)}, **who,
+        )  # fmt: skip
+        return Done(done.returncode, done.stdout, done.stderr)
+
+    def tree(self) -> set[str]:
+        """Everything below the root except repositories."""
+        return {
+            str(path.relative_to(self.root))
+            for path in self.root.rglob("*")
+            if ".git" not in str(path.parent)
+        }
+
 
 @pytest.fixture(scope="session")
 def can_confine() -> None:
@@ -146,3 +172,27 @@ def box(request, can_confine):
         yield from _box(os.getuid())
     else:
         pytest.skip("only root can try what an agent of root could do")
+
+
+@pytest.fixture
+def command_line():
+    """The command line of a process of the host; empty when it is gone."""
+
+    def look(pid) -> str:
+        try:
+            return Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace")
+        except OSError:
+            return ""
+
+    return look
+
+
+@pytest.fixture
+def running(command_line):
+    """Whether a process of the host other than this one has the marker in its command line."""
+
+    def look(marker) -> bool:
+        pids = [entry.name for entry in Path("/proc").iterdir() if entry.name.isdigit()]
+        return any(marker in command_line(pid) for pid in pids if int(pid) != os.getpid())
+
+    return look

@@ -98,7 +98,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     readable: tuple[str, ...] = ()
     writable: tuple[str, ...] = ()
     sockets: tuple[tuple[str, str], ...] = ()
-    """`(path outside, path inside)` of Unix sockets that the init shim forwards to."""
+    """`(path outside, path inside)` of Unix sockets that the init process forwards to."""
 
 
 def is_within(path: str, folder: str) -> bool:

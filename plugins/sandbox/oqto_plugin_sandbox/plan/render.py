@@ -54,7 +54,7 @@ def options(plan: Plan, owned: Descriptors, *, by_fd: bool = True) -> list[str]:
 
 
 def expected_mounts(plan: Plan) -> list[tuple[str, str]]:
-    """Mount points with the access on top, for the self-check of the init shim."""
+    """Mount points with the access on top, for the self-check of the init process."""
     found: dict[str, str] = {}
     for op in plan.ops:
         match op:

@@ -2,7 +2,7 @@
 The rules: which system calls an agent may not make, and what it gets instead.
 
 Two programs: `base_filter` is loaded by bubblewrap and covers everything inside; `no_unix_filter` is
-stacked on the agent alone, after the init shim has opened the sockets it forwards to.
+stacked on the agent alone, after the init process has opened the sockets it forwards to.
 """
 
 from __future__ import annotations
@@ -90,7 +90,6 @@ UNAVAILABLE = [
     "map_shadow_stack",
 ]
 
-PRLIMIT64 = {"x86_64": 302, "aarch64": 261}
 CLONE_NEW_ANY = 0x7E020000 | 0x80  # NEWNS CGROUP UTS IPC USER PID NET, and NEWTIME
 TIOCSTI, TIOCLINUX = 0x5412, 0x541C
 AF_UNIX, AF_INET, AF_INET6, AF_NETLINK = 1, 2, 10, 16

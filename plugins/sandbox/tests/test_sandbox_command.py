@@ -1,0 +1,105 @@
+"""The command `oqto-sandbox`, as a person or a script calls it."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.real
+
+
+def command(*words, cwd, timeout=60, **options):
+    argv = [sys.executable, "-m", "oqto_plugin_sandbox", *words]
+    return subprocess.run(
+        argv, cwd=cwd, capture_output=True, text=True, timeout=timeout, check=False, **options
+    )
+
+
+def test_run_passes_everything_through(tmp_path, can_confine):
+    done = command(
+        "run", "--", "/bin/sh", "-c", "cat; pwd; echo problem >&2; exit 9", cwd=tmp_path, input="typed\n"
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (9, f"typed\n{tmp_path}\n", "problem\n")
+
+
+def test_run_refuses_with_the_file_and_key(tmp_path, can_confine):
+    (tmp_path / ".oqto").mkdir()
+    (tmp_path / ".oqto/sandbox.toml").write_text("\nextra_rw_bind = ['~/.ssh']")
+    done = command("run", "--", "/bin/echo", "RAN", cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (125, "")
+    assert f"{tmp_path}/.oqto/sandbox.toml:2: extra_rw_bind: would add rights" in done.stderr
+
+
+def test_run_passes_signals_on(tmp_path, can_confine):
+    argv = [sys.executable, "-m", "oqto_plugin_sandbox", "run", "--", "/bin/bash", "-c"]
+    script = "trap 'echo flushed; exit 5' TERM; echo ready; while :; do sleep 0.05; done"
+    with subprocess.Popen([*argv, script], cwd=tmp_path, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout.readline() == "ready\n"
+        process.send_signal(signal.SIGTERM)
+        assert process.communicate(timeout=30)[0] == "flushed\n"
+        assert process.returncode == 5
+
+
+def test_explain_names_rule_and_place(tmp_path):
+    (tmp_path / ".oqto").mkdir()
+    (tmp_path / ".oqto/sandbox.toml").write_text(
+        'deny_read = [".env"]\n[network]\nmode = "proxy"\nallow_domains = ["ok.test"]\n'
+    )
+    (tmp_path / ".env").write_text("x")
+    file = f"{tmp_path}/.oqto/sandbox.toml"
+    hidden = json.loads(command("explain", "--json", ".env", cwd=tmp_path).stdout)
+    assert (hidden["verdict"], hidden["rule"], hidden["stated"]) == (
+        "hidden",
+        f"deny_read: {tmp_path}/.env",
+        f"{file}:1",
+    )
+    assert json.loads(command("explain", "--json", "./other", cwd=tmp_path).stdout)["verdict"] == "rw"
+    assert json.loads(command("explain", "--json", "~/.ssh/id", cwd=tmp_path).stdout)["rule"].startswith(
+        "deny_read: "
+    )
+    assert (
+        command("explain", "evil.test", cwd=tmp_path).stdout
+        == f"evil.test cannot be reached. Rule: network.allow_domains does not list it ({file}:4)\n"
+    )
+    assert "can be reached" in command("explain", "ok.test", cwd=tmp_path).stdout
+
+
+def test_check_tells_each_part(tmp_path, can_confine):
+    done = command("check", "--json", cwd=tmp_path)
+    assert done.returncode == 0, done.stdout
+    assert {line["name"] for line in json.loads(done.stdout)} >= {
+        "bubblewrap",
+        "user namespaces",
+        "system-call filter",
+        "policy",
+    }
+    (tmp_path / ".oqto").mkdir()
+    (tmp_path / ".oqto/sandbox.toml").write_text("nonsense = 1")
+    bad = command("check", cwd=tmp_path)
+    assert bad.returncode == 1
+    assert "FAIL  policy" in bad.stdout
+    assert "nonsense: unknown key" in bad.stdout
+
+
+def test_pi_runs_well_inside(tmp_path, can_confine):
+    tools = Path(__file__).parents[3] / ".tools"
+    pi, node = tools / "pi/node_modules/.bin/pi", tools / "node/bin/node"
+    if not pi.exists() or not node.exists():
+        pytest.skip("pi is not installed in .tools")
+    real = node.resolve()
+    readable = [str(tools), str(real.parent.parent)]
+    done = command(
+        "run",
+        *(w for path in readable for w in ("--read", path)),
+        "--",
+        str(real),
+        str(pi),
+        "--version",
+        cwd=tmp_path,
+    )
+    assert (done.returncode, done.stdout.strip().count(".")) == (0, 2), done.stderr

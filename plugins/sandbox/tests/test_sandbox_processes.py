@@ -1,0 +1,157 @@
+"""Configuration at work, processes and privileges. Each attack has a twin: the harmless thing next to it still works."""
+
+from __future__ import annotations
+
+import os
+import time
+
+import pytest
+
+from oqto_platform.errors import Unconfined
+
+pytestmark = pytest.mark.real
+
+
+# -- C: configuration at work ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "name", ["with space", "quote\"s'", "-dash", "colon:x", "ünï", "back\\slash", "a" * 200]
+)
+def test_c15_workspaces_with_difficult_names(box, name):
+    box.workspace = box.home / name
+    box.write(box.workspace / "file", "content")
+    assert box.sh("cat file; echo new > made; mkdir .oqto && echo MADE").out == "content"
+    assert (box.workspace / "made").read_text() == "new\n"
+
+
+def test_c15_a_line_break_in_the_name_is_refused(box):
+    from oqto_platform.errors import Invalid
+
+    box.workspace = box.home / "a\nb"
+    box.write(box.workspace / "file")
+    with pytest.raises(Invalid, match="line break"):
+        box.sh("echo RAN")
+
+
+def test_c17_too_many_denials_are_refused_before_bubblewrap_counts(box):
+    for number in range(1100):
+        (box.workspace / f"f{number}").write_text("")
+    with pytest.raises(Unconfined, match="limit"):
+        box.sh("echo RAN", restrict='deny_read = ["f*"]')
+
+
+def test_c20_no_variable_weakens_anything(box):
+    switches = {
+        "OQTO_SANDBOX_SHIM_MODE": "1",
+        "OQTO_NO_SANDBOX": "1",
+        "OQTO_SANDBOX_PROFILE": "minimal",
+        "LD_PRELOAD": "/x.so",
+        "BASH_ENV": "/tmp/x",
+        "KEEP": "1",
+    }
+    done = box.sh("env | grep -E 'SANDBOX|PRELOAD|BASH_ENV'; cat ~/.ssh/id_rsa; echo $KEEP", env=switches)
+    assert done.out == "1\n"
+
+
+def test_the_home_as_workspace_is_refused(box):
+    box.workspace = box.home
+    with pytest.raises(Unconfined, match="home directory itself"):
+        box.sh("echo RAN")
+
+
+# -- D: processes and privileges ---------------------------------------------------------------------
+
+
+def test_d01_d02_only_its_own_processes(box):
+    done = box.sh(
+        f"ls /proc | grep -c '^[0-9]'; kill -STOP {os.getpid()}; kill -9 {os.getpid()}; sleep 99 & kill $! && echo twin"
+    )
+    count, twin = done.out.split()
+    assert int(count) < 10
+    assert twin == "twin"
+
+
+def test_d04_d05_nothing_outlives_the_session(box, running):
+    marker = f"99{os.getpid()}{time.monotonic_ns() % 10_000}"
+    assert box.sh(f"setsid sleep {marker} & (sleep {marker} &); disown; echo twin").out == "twin\n"
+    assert not running(marker)
+    process = box.start("/bin/bash", "-c", f"echo ready; setsid sleep {marker} & sleep {marker}")
+    assert process.stdout is not None
+    assert process.stdout.readline() == b"ready\n"
+    process.kill()
+    process.communicate(timeout=10)
+    deadline = time.monotonic() + 10
+    while running(marker) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert not running(marker)
+
+
+def test_d07_d08_no_namespaces_of_its_own(box):
+    done = box.sh(
+        "unshare -U true && echo IN; unshare -Urm true && echo IN; bwrap --ro-bind / / true && echo IN; echo twin"
+    )
+    assert done.out == "twin\n"
+    script = "import ctypes; l = ctypes.CDLL(None, use_errno=True)\nfor call in ((272, 0x10000000), (56, 0x10000011, 0, 0, 0, 0), (435, 0, 0)): print(l.syscall(*call), ctypes.get_errno())"
+    assert box.python(script).out == "-1 1\n-1 1\n-1 38\n"
+
+
+def test_d10_no_capabilities_and_no_new_ones(box):
+    done = box.sh(
+        "grep -E '^(Cap(Eff|Prm|Bnd|Inh|Amb)|NoNewPrivs|Seccomp):' /proc/self/status | tr -s '\\t\\n' ' '; id -u"
+    )
+    assert done.out.count("0000000000000000") == 5
+    assert "NoNewPrivs: 1 Seccomp: 2" in done.out
+    assert not done.out.endswith(" 0\n")
+
+
+def test_d11_setuid_programs_give_nothing(box):
+    assert (
+        box.sh(
+            "su -c id </dev/null; sudo -n id; mount -t tmpfs x /mnt; umount .oqto; umount ~/.ssh; id -un > /dev/null; echo twin"
+        ).out
+        == "twin\n"
+    )
+
+
+def test_d13_d14_the_init_process_is_out_of_reach(box):
+    script = "import ctypes; l = ctypes.CDLL(None, use_errno=True)\nfor n in (101, 310, 311, 312, 438): print(l.syscall(n, 16, 1, 0, 0), ctypes.get_errno())\ntry: open('/proc/1/mem', 'r+b'); print('OPEN')\nexcept OSError: print('twin')"
+    assert box.python(script).out == "-1 1\n" * 5 + "twin\n"
+    assert box.sh("kill -STOP 1; kill -9 1; echo twin").out == "twin\n"
+
+
+def test_d16_only_three_descriptors(box):
+    assert (
+        box.sh(
+            "ls /proc/self/fd | wc -l; python3 -c \"import os; print(sorted(f for f in range(3, 200) if os.path.exists(f'/proc/self/fd/{f}'))[1:])\""
+        ).out
+        == "4\n[]\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("number", "arguments"), [(16, "0, 0x5412, b'x'"), (16, "0, 0x100005412, b'x'"), (16, "0, 0x541C, b'x'")]
+)
+def test_d22_d23_typing_into_the_terminal(box, number, arguments):
+    script = f"import ctypes; l = ctypes.CDLL(None, use_errno=True); l.syscall.argtypes = [ctypes.c_long, ctypes.c_long, ctypes.c_ulong, ctypes.c_char_p]; print(l.syscall({number}, {arguments}), ctypes.get_errno())"
+    assert box.python(script).out == "-1 1\n"
+
+
+def test_d28_limits_cannot_be_raised(box):
+    done = box.sh(
+        "ulimit -Hn; ulimit -n 999999; ulimit -c unlimited; ulimit -Hc; echo twin",
+        policy="[limits]\nopen_files = 512",
+    )
+    assert done.out == "512\n0\ntwin\n"
+
+
+def test_d29_the_wall_clock_ends_a_session_and_says_so(box):
+    done = box.sh("echo start; exec sleep 60", policy="[limits]\nwall_seconds = 1")
+    assert done.out == "start\n"
+    assert done.code == 143
+    assert "wall clock limit 1 s" in done.err
+
+
+def test_d31_d32_other_ways_into_the_kernel(box):
+    script = "import ctypes; l = ctypes.CDLL(None, use_errno=True)\nfor n in (425, 426, 427, 0x40000000 + 39, 468, 500): print(l.syscall(n, 1, 0), ctypes.get_errno())\nprint(l.syscall(39) > 0)"
+    assert box.python(script).out == "-1 38\n" * 6 + "True\n"

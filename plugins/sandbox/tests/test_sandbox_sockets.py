@@ -1,0 +1,127 @@
+"""Network, sockets and the relays that lead out. Each attack has a twin: the harmless thing next to it still works."""
+
+from __future__ import annotations
+
+import os
+import time
+
+import pytest
+
+from oqto_platform.errors import Unconfined
+from oqto_platform.types import Relay
+
+pytestmark = pytest.mark.real
+
+
+# -- E: network and sockets --------------------------------------------------------------------------
+
+
+def test_e02_e03_isolated_has_a_loopback_of_its_own_and_nothing_else(box):
+    import socket
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        script = (
+            "import socket,os\n"
+            f"for target in (('127.0.0.1', {port}), ('1.1.1.1', 53)):\n"
+            "    try: socket.create_connection(target, 2); print('REACHED')\n    except OSError: pass\n"
+            "s = socket.create_server(('127.0.0.1', 0)); socket.create_connection(s.getsockname()); print(sorted(os.listdir('/proc/self/net/dev_snmp6')) if 0 else 'twin')"
+        )
+        assert box.python(script, policy="isolate_network = true").out == "twin\n"
+        assert box.sh(
+            "tail -n +3 /proc/net/dev | cut -d: -f1; tail -n +2 /proc/net/route",
+            policy="isolate_network = true",
+        ).out.split() == ["lo"]
+
+
+def test_e05_families_that_reach_further(box):
+    script = "import socket\nfor f, t in ((40, 1), (38, 5), (17, 3), (16, 3)):\n    try: socket.socket(f, t); print(f, 'open')\n    except OSError as e: print(f, e.errno)\nsocket.socket(2, 1); socket.socket(1, 1); print('twin')"
+    assert box.python(script).out == "40 97\n38 97\n17 97\n16 open\ntwin\n"
+
+
+@pytest.mark.parametrize("family", [1, 1 + 2**32])
+def test_e06_e08_e09_no_unix_sockets_in_strict(box, family):
+    path = box.workspace / "s.sock"
+    import socket
+
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(path))
+        server.listen()
+        box.own()
+        script = (
+            "import ctypes,socket\nl = ctypes.CDLL(None, use_errno=True); l.syscall.argtypes = [ctypes.c_long, ctypes.c_ulong, ctypes.c_long, ctypes.c_long, ctypes.c_void_p]\n"
+            f"print(l.syscall(41, {family}, 1, 0, None), ctypes.get_errno())\n"
+            "try: socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM); print('PAIR')\nexcept PermissionError: print('no pair')\n"
+            "a, b = socket.socketpair(); a.send(b'x'); print(b.recv(1))"
+        )
+        done = box.python(script, policy='profile = "strict"')
+        assert done.out == "-1 97\nno pair\nb'x'\n", done.err
+
+
+def test_e12_abstract_sockets_of_the_host_are_out_of_reach(box):
+    import socket
+
+    name = f"\0oqto-test-{os.getpid()}-{time.monotonic_ns()}"
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(name)
+        server.listen()
+        script = f"import socket\nfor kind in (socket.AF_UNIX,):\n    s = socket.socket(kind)\n    try: s.connect({name!r}); print('REACHED')\n    except OSError as e: print('twin')"
+        assert box.python(script).out == "twin\n"
+        assert box.python(script, policy="isolate_network = true").out == "twin\n"
+
+
+def test_e14_places_of_sockets_are_absent(box):
+    assert (
+        box.sh(
+            "ls /run /var/run /var/lib /sys /home /mnt /srv 2>/dev/null | grep -v '^/' | grep -v '^$' | head; ls / > /dev/null; echo twin"
+        ).out
+        == "twin\n"
+    )
+
+
+# -- relays ------------------------------------------------------------------------------------------
+
+
+def test_a_relay_carries_many_megabytes_both_ways_and_nothing_else_is_reachable(box):
+    import socket
+    import threading
+
+    path = box.root / "llm.sock"
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(path))
+        path.chmod(0o777)
+        server.listen(8)
+        server.settimeout(30)
+
+        def echo():
+            for _ in range(3):
+                with server.accept()[0] as connection:
+                    while data := connection.recv(1 << 16):
+                        connection.sendall(data)
+
+        thread = threading.Thread(target=echo)
+        thread.start()
+        script = (
+            "import hashlib, socket, threading\n"
+            "def once(n):\n"
+            "    data = bytes(range(256)) * 4096 * n\n"
+            "    c = socket.create_connection(('127.0.0.1', 41800), 20)\n"
+            "    t = threading.Thread(target=lambda: (c.sendall(data), c.shutdown(socket.SHUT_WR))); t.start()\n"
+            "    got = b''.join(iter(lambda: c.recv(1 << 16), b'')); t.join()\n"
+            "    return got == data\n"
+            "print([once(n) for n in (1, 16, 4)])\n"
+        )
+        done = box.python(
+            script, policy="isolate_network = true", relays=(Relay(port=41800, socket=str(path)),)
+        )
+        thread.join(10)
+        assert done.out == "[True, True, True]\n", done.err
+
+
+def test_a_relay_whose_service_is_missing_is_refused(box):
+    with pytest.raises(Unconfined, match="not running"):
+        box.sh(
+            "echo RAN",
+            policy="isolate_network = true",
+            relays=(Relay(port=41800, socket=str(box.root / "none.sock")),),
+        )

@@ -1,0 +1,162 @@
+"""Writing what is protected. Each attack has a twin: the harmless thing next to it still works."""
+
+# ruff: noqa: PTH110 - what an agent does, it does with plain paths
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from oqto_platform.errors import Unconfined
+
+pytestmark = pytest.mark.real
+
+
+# -- B: writing what is protected --------------------------------------------------------------------
+
+
+def test_b02_b36_the_policy_cannot_be_replaced(box):
+    file = box.home / ".config/oqto/sandbox.toml"
+    before = file.read_text()
+    done = box.sh(
+        "mv ~/.config/oqto ~/.config/o; mv ~/.config ~/c; mkdir -p ~/.config/oqto; echo enabled=false > ~/.config/oqto/sandbox.toml;"
+        "truncate -s0 ~/.config/oqto/sandbox.toml; chmod 777 ~/.config/oqto; touch ~/.config/oqto/new; echo on"
+    )
+    assert done.out == "on\n"
+    assert file.read_text() == before
+    assert not (box.home / ".config/oqto/new").exists()
+
+
+def test_b03_parents_of_the_workspace_cannot_be_moved(box):
+    assert box.sh("mv ~/projects ~/p && echo MOVED; mkdir d && mv d e && ls -d e").out == "e\n"
+    assert box.workspace.is_dir()
+
+
+def test_b06_the_workspace_policy_cannot_be_replaced(box):
+    file = box.write(box.workspace / ".oqto/sandbox.toml", "isolate_network = true\n")
+    done = box.sh(
+        "echo x > .oqto/sandbox.toml; rm -rf .oqto; mv .oqto o; ln -sfn /tmp .oqto; mkdir -p sub/.oqto && echo twin"
+    )
+    assert done.out == "twin\n"
+    assert file.read_text() == "isolate_network = true\n"
+
+
+def test_b06_the_folder_for_it_is_made_before_the_agent_could(box):
+    assert (
+        box.sh(
+            "mkdir .oqto && echo MADE; echo enabled=false > .oqto/sandbox.toml && echo WRITTEN; touch twin; ls twin"
+        ).out
+        == "twin\n"
+    )
+    assert not list((box.workspace / ".oqto").iterdir())
+
+
+@pytest.mark.parametrize("target", ["/tmp", "../../..", "/oldroot/etc"])
+def test_b08_a_linked_policy_folder_is_refused(box, target):
+    (box.workspace / ".oqto").symlink_to(target)
+    with pytest.raises(Unconfined, match="symbolic link"):
+        box.sh("echo RAN")
+    (box.workspace / ".oqto").unlink()
+    assert box.sh("echo twin").out == "twin\n"
+
+
+def test_b11_a_planted_link_makes_nothing_on_the_host(box):
+    outside = box.root / "outside"
+    outside.mkdir()
+    box.own()
+    box.sh(f"ln -s /oldroot{outside} .vscode; ln -s {outside} planted")
+    with pytest.raises(Unconfined, match=r"\.vscode"):
+        box.sh("echo RAN")
+    box.sh("echo RAN", restrict='deny_write = ["planted/x"]', policy="protect_defaults = false")
+    assert not list(outside.iterdir())
+
+
+def test_b14_b15_b20_b21_git_runs_nothing_that_the_agent_wrote(box):
+    box.repository({"f": "1"})
+    for name in (
+        ".git/modules/m/HEAD",
+        ".git/modules/m/config",
+        ".git/modules/m/hooks/x",
+        ".gitmodules",
+        ".git/info/attributes",
+    ):
+        box.write(box.workspace / name, "before")
+    attack = (
+        "echo x > .git/hooks/pre-commit; git config core.fsmonitor /tmp/x; git config core.hooksPath x; echo x > .git/modules/m/hooks/x;"
+        "echo x > .git/modules/m/config; echo x > .gitmodules; echo x > .git/info/attributes; mv .git g; mv .git/modules .git/n; echo on"
+    )
+    assert box.sh(attack).out == "on\n"
+    assert not (box.workspace / ".git/hooks/pre-commit").exists()
+    assert "fsmonitor" not in (box.workspace / ".git/config").read_text()
+    twin = box.sh(
+        "git checkout -qb b && echo 2 > f && git commit -qam two && git stash list && git gc -q && git log --oneline | wc -l"
+    )
+    assert twin.out == "2\n", twin.err
+
+
+def test_b23_settings_that_other_programs_obey_are_read_only(box):
+    names = [
+        ".mcp.json",
+        ".cursor/mcp.json",
+        ".codex/config.toml",
+        ".gemini/settings.json",
+        ".vscode/tasks.json",
+        ".idea/x",
+        ".envrc",
+        ".claude/settings.json",
+    ]
+    for name in names:
+        box.write(box.workspace / name, "before")
+    done = box.sh(
+        f"for f in {' '.join(names)}; do echo x > $f; mv $f $f.2; rm -f $f; done; echo x > .claude/notes; cat .claude/notes"
+    )
+    assert done.out == "x\n"
+    assert [(box.workspace / name).read_text() for name in names] == ["before"] * len(names)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "~/.config/systemd/user/x",
+        "~/.config/autostart/a",
+        "~/.local/bin/git",
+        "~/.cargo/bin/cargo",
+        "~/.bashrc",
+        "~/.profile",
+        "~/new",
+    ],
+)
+def test_b26_b27_nothing_that_runs_later_can_be_planted(box, path):
+    done = box.sh(
+        f"mkdir -p $(dirname {path}); echo x >> {path} && echo WRITTEN; echo x > ~/.cargo/registry/twin && echo twin"
+    )
+    assert done.out == "twin\n"
+
+
+def test_b27_in_the_loosest_profile_start_files_stay(box):
+    done = box.sh(
+        "echo x >> ~/.bashrc; mv ~/.bashrc ~/b; echo x >> ~/.local/bin/tool; mv ~/.local ~/l; echo x > ~/twin; cat ~/twin; cat ~/.ssh/id_rsa ~/.config/gcloud/creds.json",
+        policy='profile = "minimal"',
+    )
+    assert done.out == "x\n"
+    assert (box.home / ".bashrc").read_text() == "# start file\n"
+    assert "CANARY" not in done.all
+
+
+def test_b29_b30_system_and_devices_are_read_only(box):
+    done = box.sh(
+        "touch /usr/x /etc/x /bin/x /lib/x /x; echo x > /dev/foo; mknod /tmp/d b 8 0; mknod /tmp/c c 1 3; echo x > /proc/sys/kernel/core_pattern; mkfifo /tmp/f && echo x > /dev/null && echo twin"
+    )
+    assert done.out == "twin\n"
+    assert not os.path.exists("/usr/x")
+
+
+def test_b35_a_read_only_workspace(box):
+    assert box.sh("touch x; cat file", restrict="readonly_workspace = true").out == "content"
+    assert not (box.workspace / "x").exists()
+
+
+def test_b38_a_read_only_file_cannot_be_mapped_for_writing(box):
+    script = "import mmap,os\nfd=os.open('/etc/passwd',os.O_RDONLY)\ntry: mmap.mmap(fd,0,mmap.MAP_SHARED,mmap.PROT_WRITE)\nexcept PermissionError: print('twin', len(mmap.mmap(fd,0,prot=mmap.PROT_READ))>0)"
+    assert box.python(script).out == "twin True\n"
