@@ -15,6 +15,7 @@ from typing import Any, Protocol
 
 import structlog
 
+from oqto_platform import clock
 from oqto_platform.canon import Abort, AbortRetry, Command, FollowUp, InputResponse, Prompt, Steer
 from oqto_platform.errors import Internal, LimitReached, NotSignedIn, OqtoError
 from oqto_platform.mux import frames
@@ -29,6 +30,7 @@ MAX_COMMANDS = 64
 
 MAX_FOLLOWED = 64
 SEND_TIMEOUT_S = 60.0
+STALL_CHECK_S = 5.0
 SIGN_IN_CHECK_S = 1.0
 PING_EVERY = 10  # checks
 OVERTAKE = (Abort, AbortRetry, InputResponse)
@@ -63,14 +65,16 @@ class Connection:
         self._holds = holds
         self._version = version
         self._sending = asyncio.Lock()
+        self._sending_since: float | None = None
         self._order: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+        self._following = asyncio.Lock()  # of two subscriptions at once, one would never end
         self._followed: dict[str, asyncio.Task[None]] = {}
         self._commands: set[asyncio.Task[None]] = set()
 
     async def run(self) -> None:
         """Serve the connection to its end. Every task it started is over when it returns."""
         await self._send(frames.system("connected", version=self._version))
-        serving = {asyncio.create_task(self._read()), asyncio.create_task(self._watch())}
+        serving = {asyncio.create_task(job) for job in (self._read(), self._watch(), self._notice_stall())}
         try:
             done, _ = await asyncio.wait(serving, return_when=asyncio.FIRST_COMPLETED)
         finally:
@@ -98,7 +102,7 @@ class Connection:
             await self._carry_out(head, text)
         except OqtoError as exc:
             await self._send(frames.failed(head, exc))
-        except (SlowClient, ConnectionError):
+        except ConnectionError:
             raise
         except Exception:  # the one reply is owed whatever broke
             log.exception("command failed", cmd=head.cmd)
@@ -109,9 +113,11 @@ class Connection:
     async def _carry_out(self, head: frames.Head, text: str | bytes) -> None:
         match head.cmd:
             case "subscribe":
-                await self._subscribe(head)
+                async with self._following:
+                    await self._subscribe(head)
             case "unsubscribe":
-                await self._unfollow(head.session_id)
+                async with self._following:
+                    await self._unfollow(head.session_id)
                 await self._send(frames.done(head))
             case _:
                 await self._send(
@@ -155,8 +161,8 @@ class Connection:
     async def _relay(self, follower: Follower) -> None:
         try:
             await follower.relay()
-        except (SlowClient, ConnectionError) as exc:
-            log.info("client is gone or stuck", reason=str(exc))
+        except ConnectionError as exc:
+            log.info("client is gone", reason=str(exc))
         except Exception:  # one broken subscription must not end the connection silently
             log.exception("subscription broke")
 
@@ -174,19 +180,29 @@ class Connection:
             if checks % PING_EVERY == 0:
                 await self._send(frames.system("ping"))
 
+    async def _notice_stall(self) -> None:
+        """End the connection of a client that takes nothing. A timer for each frame would cost more than it."""
+        while True:
+            await asyncio.sleep(STALL_CHECK_S)
+            since = self._sending_since
+            if since is not None and clock.monotonic() - since > SEND_TIMEOUT_S:
+                raise SlowClient(f"nothing was taken for {SEND_TIMEOUT_S:g} s")
+
     async def _send(self, text: str) -> None:
         async with self._sending:
+            self._sending_since = clock.monotonic()
             try:
-                async with asyncio.timeout(SEND_TIMEOUT_S):
-                    await self._peer.send(text)
-            except TimeoutError as exc:
-                raise SlowClient(f"nothing was taken for {SEND_TIMEOUT_S:g} s") from exc
+                await self._peer.send(text)
+            finally:
+                self._sending_since = None
 
     async def _bye(self, cause: BaseException | None) -> None:
         match cause:
             case NotSignedIn():
                 await self._send(frames.system("bye", code="signed_out", reason=cause.detail))
-            case None | SlowClient() | ConnectionError():
+            case SlowClient():
+                log.info("client is stuck", reason=str(cause))
+            case None | ConnectionError():
                 return
             case _:
                 log.error("connection broke", exc_info=cause)

@@ -52,6 +52,8 @@ class Follower:
         following, self._reader = await self._stack.enter_async_context(
             self._runner.follow(self._session_id, self._after)
         )
+        if following.mode == "snapshot":
+            self._after = 0  # our place may be one of a log that was lost; the new one may grow past it
         return following
 
     async def close(self) -> None:
