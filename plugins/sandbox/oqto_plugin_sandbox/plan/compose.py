@@ -40,8 +40,9 @@ def compose(policy: Policy, request: Request) -> Plan:
     chosen = _choose(wishes.gather(policy, request, denials), set(creates))
     ops = [*system_ops(policy, request), *_home_ops(policy, request, chosen)]
     seals: list[str] = [] if policy.home == "rw" else [request.home]
+    below = _below(chosen)
     for rule in chosen:
-        ops += _mounts(rule, chosen, seals)
+        ops += _mounts(rule, below[rule.path], seals)
     ops += _socket_ops(request)
     ops += [Seal(dest=path) for path in sorted(seals, key=depth, reverse=True)]
     if len(ops) > MAX_MOUNTS:
@@ -62,7 +63,8 @@ def _keep_promises(plan: Plan, denials: Denials, request: Request) -> None:
 
 
 def _is_real(path: str) -> bool:
-    return os.path.lexists(path) and not os.path.islink(path)
+    mode = _mode(path)
+    return mode != 0 and not stat.S_ISLNK(mode)
 
 
 def _check_workspace(policy: Policy, request: Request) -> None:
@@ -127,9 +129,10 @@ def _matters(rule: Rule, covers: dict[str, Rule], creates: set[str]) -> bool:
         return False  # a denial holds at any depth
     if (access == rule.access and not _splits(rule)) or _only_reads(rule, access):
         return False
-    if os.path.islink(rule.path):
+    mode = _mode(rule.path)
+    if stat.S_ISLNK(mode):
         return _refuse_link(rule)
-    if not os.path.lexists(rule.path) and rule.path not in creates:
+    if not mode and rule.path not in creates:
         return _refuse_missing(rule)
     return rule.access != "hidden" or access is not None
 
@@ -164,7 +167,15 @@ def _cover(path: str, covers: dict[str, Rule]) -> Rule | None:
 
 
 def _system_access(path: str) -> str | None:
-    return "ro" if any(is_within(path, place) for place in SYSTEM_BINDS) else None
+    return "ro" if "/" + path.split("/", 2)[1] in SYSTEM_BINDS else None
+
+
+def _mode(path: str) -> int:
+    """Type and rights of what is at `path` itself; 0 when nothing is."""
+    try:
+        return os.lstat(path).st_mode
+    except OSError:
+        return 0
 
 
 def _home_ops(policy: Policy, request: Request, chosen: list[Rule]) -> list[Op]:
@@ -181,11 +192,20 @@ def _home_ops(policy: Policy, request: Request, chosen: list[Rule]) -> list[Op]:
     return ops
 
 
-def _mounts(rule: Rule, chosen: list[Rule], seals: list[str]) -> list[Op]:
+def _below(chosen: list[Rule]) -> dict[str, list[str]]:
+    """Each chosen path with the chosen paths below it."""
+    found: dict[str, list[str]] = {rule.path: [] for rule in chosen}
+    for rule in chosen:
+        for folder in upward(rule.path):
+            if folder in found and folder != rule.path:
+                found[folder].append(rule.path)
+    return found
+
+
+def _mounts(rule: Rule, below: list[str], seals: list[str]) -> list[Op]:
     bind = Bind(dest=rule.path, source=rule.path, writable=rule.access == "rw", why=rule.why)
     if rule.access == "ro":
         return [bind]
-    below = [other.path for other in chosen if other is not rule and is_within(other.path, rule.path)]
     if rule.access == "hidden":
         return _hidden(rule, below, seals)
     pinned = wishes.pins(rule.path, below)

@@ -103,7 +103,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
 
 def is_within(path: str, folder: str) -> bool:
     """Whether `path` is `folder` or lies below it."""
-    return path == folder or path.startswith(folder.rstrip("/") + "/")
+    return path == folder or path.startswith(folder if folder.endswith("/") else folder + "/")
 
 
 def upward(path: str) -> Iterator[str]:

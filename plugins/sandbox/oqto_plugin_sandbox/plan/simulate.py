@@ -13,7 +13,6 @@ import msgspec
 from oqto_plugin_sandbox.plan.model import Bind, Data, Hide, Link, Op, Plan, Seal, Tmpfs, is_within, upward
 
 State: TypeAlias = Literal["absent", "hidden", "ro", "rw", "private", "kernel"]
-Index: TypeAlias = dict[str, tuple[int, Op]]
 MAX_LINKS = 16
 
 
@@ -25,27 +24,59 @@ class Sight(msgspec.Struct, frozen=True, kw_only=True):
     source: str = ""
 
 
+class _View:
+    """A plan, arranged for looking paths up."""
+
+    def __init__(self, plan: Plan) -> None:
+        self._ops = plan.ops
+        mounts = ((at, op) for at, op in enumerate(plan.ops) if not isinstance(op, (Seal, Link)))
+        self._last = {op.dest: (at, op) for at, op in mounts}
+        self._sealed = {op.dest for op in plan.ops if isinstance(op, Seal)}
+        self._links = {op.dest: op.target for op in plan.ops if isinstance(op, Link)}
+
+    def show(self, path: str) -> Sight:
+        path = self._follow(path)
+        top = self._top(path)
+        match top:
+            case None:
+                return Sight(state="absent", why="not part of the sandbox")
+            case Hide(why=why):
+                return Sight(state="hidden", why=why)
+            case Bind(writable=writable, dest=dest, source=source, why=why):
+                return _bound(path, dest, source, why, writable=writable)
+            case Tmpfs():
+                return self._empty(top, path)
+            case Data():
+                return Sight(state="ro", why="made for the sandbox")
+            case _:
+                return Sight(state="kernel", why="kernel interface")
+
+    def _empty(self, top: Tmpfs, path: str) -> Sight:
+        if not top.mode & 0o444:
+            return Sight(state="hidden", why=top.why)
+        if any(is_within(op.dest, path) and op is not top for op in self._ops):
+            return Sight(state="ro", why="leads to something visible")
+        return Sight(state="absent" if top.dest in self._sealed else "private", why=top.why)
+
+    def _top(self, path: str) -> Op | None:
+        """The last mount at or above `path`: a later one covers whatever was there."""
+        found = [self._last[folder] for folder in upward(path) if folder in self._last]
+        return max(found, key=itemgetter(0))[1] if found else None
+
+    def _follow(self, path: str) -> str:
+        """`path` with the plan's own links replaced by what they point to."""
+        for _ in range(MAX_LINKS):
+            link = next((folder for folder in upward(path) if folder in self._links), None)
+            if link is None:
+                return path
+            target = os.path.join(os.path.dirname(link), self._links[link])
+            path = os.path.normpath(target + path.removeprefix(link))
+        return path
+
+
 def show(plan: Plan, path: str) -> Sight:
     """What the agent finds at `path`."""
-    return _show(plan, _index(plan), path)
-
-
-def _show(plan: Plan, index: Index, path: str) -> Sight:
-    path = _follow(plan, path)
-    top = _top(index, path)
-    match top:
-        case None:
-            return Sight(state="absent", why="not part of the sandbox")
-        case Hide(why=why):
-            return Sight(state="hidden", why=why)
-        case Bind(writable=writable, dest=dest, source=source, why=why):
-            return _bound(path, dest, source, why, writable=writable)
-        case Tmpfs():
-            return _empty(plan, top, path)
-        case Data():
-            return Sight(state="ro", why="made for the sandbox")
-        case _:
-            return Sight(state="kernel", why="kernel interface")
+    return _View(plan).show(path)
 
 
 def _bound(path: str, dest: str, source: str, why: str, *, writable: bool) -> Sight:
@@ -55,43 +86,12 @@ def _bound(path: str, dest: str, source: str, why: str, *, writable: bool) -> Si
     return Sight(state="rw" if writable else "ro", why=why, source=origin)
 
 
-def _empty(plan: Plan, top: Tmpfs, path: str) -> Sight:
-    if not top.mode & 0o444:
-        return Sight(state="hidden", why=top.why)
-    if any(is_within(op.dest, path) and op is not top for op in plan.ops):
-        return Sight(state="ro", why="leads to something visible")
-    is_sealed = any(isinstance(op, Seal) and op.dest == top.dest for op in plan.ops)
-    return Sight(state="absent" if is_sealed else "private", why=top.why)
-
-
-def _index(plan: Plan) -> Index:
-    """Each mount point with its last mount and that mount's place in the order."""
-    return {op.dest: (at, op) for at, op in enumerate(plan.ops) if not isinstance(op, (Seal, Link))}
-
-
-def _top(index: Index, path: str) -> Op | None:
-    """The last mount at or above `path`: a later one covers whatever was there."""
-    found = [index[folder] for folder in upward(path) if folder in index]
-    return max(found, key=itemgetter(0))[1] if found else None
-
-
-def _follow(plan: Plan, path: str) -> str:
-    """`path` with the plan's own links replaced by what they point to."""
-    for _ in range(MAX_LINKS):
-        link = next((op for op in plan.ops if isinstance(op, Link) and is_within(path, op.dest)), None)
-        if link is None:
-            return path
-        target = os.path.join(os.path.dirname(link.dest), link.target)
-        path = os.path.normpath(target + path.removeprefix(link.dest))
-    return path
-
-
 def broken_promises(plan: Plan, hidden: list[str], read_only: list[str]) -> list[str]:
     """Sentences about paths that the plan would show although they are denied; empty when the plan holds."""
-    index = _index(plan)
-    sights = [(path, _show(plan, index, path)) for path in hidden]
+    view = _View(plan)
+    sights = [(path, view.show(path)) for path in hidden]
     found = [
         f"{path} would be readable" for path, sight in sights if sight.source and sight.state in ("ro", "rw")
     ]
-    found += [f"{path} would be writable" for path in read_only if _show(plan, index, path).state == "rw"]
+    found += [f"{path} would be writable" for path in read_only if view.show(path).state == "rw"]
     return found

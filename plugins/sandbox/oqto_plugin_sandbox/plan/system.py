@@ -9,6 +9,7 @@ import os
 import re
 import stat
 import time
+from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -85,15 +86,18 @@ def group() -> bytes:
 
 
 def _accounts(path: str, own: str) -> bytes:
-    lines = [
-        line
-        for line in Path(path).read_text(errors="replace").splitlines()
-        if re.match("[^:]+:[^:]*:[0-9]", line)
-    ]
-    others = [
-        line for line in lines if line.split(":")[0] != "oqto" and line.split(":")[2] != str(INSIDE_UID)
-    ]
-    return ("\n".join([*others, own]) + "\n").encode()
+    status = os.stat(path)
+    return (
+        "\n".join([*_others(path, status.st_ino, status.st_mtime_ns, status.st_size), own]) + "\n"
+    ).encode()
+
+
+@lru_cache(maxsize=4)
+def _others(path: str, _inode: int, _mtime_ns: int, _size: int) -> tuple[str, ...]:
+    """Accounts that the agent's own does not displace. Tools replace these files, so the numbers tell versions."""
+    lines = Path(path).read_text(errors="replace").splitlines()
+    accounts = [line for line in lines if re.match("[^:]+:[^:]*:[0-9]", line)]
+    return tuple(a for a in accounts if a.split(":")[0] != "oqto" and a.split(":")[2] != str(INSIDE_UID))
 
 
 def _second_tmp(policy: Policy, request: Request) -> Op:
@@ -140,9 +144,7 @@ _last_walk: list[_Walk] = []
 def _private_settings() -> list[str]:
     """What in /etc others may not read. Walked again when a folder changed, and at least every minute."""
     for walk in _last_walk:
-        if time.monotonic() - walk.at < WALK_AGAIN_S and all(
-            _changed_ns(f) == at for f, at in walk.folders.items()
-        ):
+        if time.monotonic() - walk.at < WALK_AGAIN_S and _is_unchanged(walk):
             return walk.found
     _last_walk[:] = [_walk_settings()]
     return _last_walk[0].found
@@ -160,6 +162,13 @@ def _walk_settings() -> _Walk:
                 if name in names:
                     names.remove(name)
     return _Walk(time.monotonic(), folders, found)
+
+
+def _is_unchanged(walk: _Walk) -> bool:
+    try:
+        return all(os.stat(folder).st_mtime_ns == at for folder, at in walk.folders.items())
+    except OSError:
+        return False
 
 
 def _changed_ns(path: str) -> int:
