@@ -20,6 +20,7 @@ class Asset(msgspec.Struct, frozen=True):
     body: bytes
     headers: tuple[tuple[bytes, bytes], ...]
     etag: bytes
+    status: int = 200
 
 
 MISSING = Asset(
@@ -27,6 +28,14 @@ MISSING = Asset(
     ((b"content-type", b"text/html; charset=utf-8"),),
     b'"0"',
 )
+
+GONE = Asset(
+    b"this file belongs to another version of Oqto; load the page again\n",
+    ((b"content-type", b"text/plain; charset=utf-8"), (b"cache-control", b"no-cache")),
+    b'"gone"',
+    status=404,
+)
+"""A page that was open during an upgrade asks for modules that are no more: the page in their place is a riddle."""
 
 
 def read_assets(folder: Path) -> dict[str, Asset]:
@@ -43,12 +52,13 @@ class WebUI:
         self._page = self._assets.get("/index.html") or MISSING
 
     async def __call__(self, scope: Scope, _receive: Receive, send: Send) -> None:
-        await _send(scope, send, self._assets.get(scope["path"], self._page))
+        fallback = GONE if scope["path"].startswith("/assets/") else self._page
+        await _send(scope, send, self._assets.get(scope["path"], fallback))
 
 
 async def _send(scope: Scope, send: Send, asset: Asset) -> None:
     known = next((value for name, value in scope["headers"] if name == b"if-none-match"), b"")
-    status, body = (304, b"") if known == asset.etag else (200, asset.body)
+    status, body = (304, b"") if known == asset.etag else (asset.status, asset.body)
     headers = [*asset.headers, (b"etag", asset.etag), (b"content-length", str(len(body)).encode())]
     await send({"type": "http.response.start", "status": status, "headers": headers})
     is_head = scope.get("method") == "HEAD"
