@@ -118,9 +118,10 @@ async def test_a_daemon_that_never_listens_is_given_up_and_not_left_behind(child
 async def test_one_that_does_not_listen_to_reason_is_killed(child, monkeypatch):
     monkeypatch.setattr(module, "STOP_TIMEOUT_S", 0.3)
     one = child(STUBBORN)
-    process = await start(one)
+    await start(one)
+    pid = listener_pid(one.socket)
     await stop(one)
-    assert process.poll() == -signal.SIGKILL
+    assert gone(pid)
     await stop(one)
 
 
