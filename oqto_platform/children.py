@@ -30,6 +30,10 @@ PROBE_S = 1.0
 BACKOFF_S = (0.2, 0.5, 1.0, 2.0, 5.0)
 
 
+_processes: dict[str, subprocess.Popen[bytes]] = {}
+"""What this process started, by socket: it may outlive us, and must be reaped by us while it does not."""
+
+
 class Child(msgspec.Struct, frozen=True, kw_only=True):
     """A daemon that listens on `socket` once it can work. Its output goes to `log_file` (0600)."""
 
@@ -52,7 +56,6 @@ class Children:
     def __init__(self, leads: Callable[[], bool]) -> None:
         self._leads = leads
         self._children: dict[str, Child] = {}
-        self._started: dict[str, subprocess.Popen[bytes]] = {}
         self._tries: dict[str, int] = {}
 
     async def supervise(self, child: Child) -> None:
@@ -61,7 +64,7 @@ class Children:
         if await is_answering(child.socket):
             log.info("child adopted", child=child.name)
         elif self._leads():
-            self._started[child.name] = await start(child)
+            await start(child)
         else:
             await _wait_until(lambda: is_answering(child.socket), child)
 
@@ -73,10 +76,9 @@ class Children:
             tries = self._tries[child.name] = self._tries.get(child.name, 0) + 1
             await asyncio.sleep(BACKOFF_S[min(tries, len(BACKOFF_S)) - 1])
             log.warning("child is gone, starting it again", child=child.name, tries=tries)
-            if gone := self._started.pop(child.name, None):
-                gone.poll()  # reap it
+            _reap(child)
             try:
-                self._started[child.name] = await start(child)
+                await start(child)
             except ChildFailed as exc:
                 log.error("child does not start", child=child.name, reason=exc.detail)
             else:
@@ -85,14 +87,11 @@ class Children:
     async def stop_all(self) -> None:
         """End every child; each gets `STOP_TIMEOUT_S` before it is killed."""
         await asyncio.gather(*(stop(child) for child in self._children.values()))
-        for process in self._started.values():
-            process.poll()  # reap it
         self._children.clear()
-        self._started.clear()
 
 
-async def start(child: Child) -> subprocess.Popen[bytes]:
-    """Start a detached process and wait until its socket answers. The caller keeps and reaps it."""
+async def start(child: Child) -> int:
+    """Start a detached process and wait until its socket answers; returns the pid."""
     process = await asyncio.to_thread(_spawn, child)
     try:
         await _wait_until(lambda: is_answering(child.socket), child, process)
@@ -100,7 +99,7 @@ async def start(child: Child) -> subprocess.Popen[bytes]:
         _kill(process)
         raise
     log.info("child started", child=child.name, pid=process.pid)
-    return process
+    return process.pid
 
 
 def _kill(process: subprocess.Popen[bytes]) -> None:
@@ -115,7 +114,7 @@ def _spawn(child: Child) -> subprocess.Popen[bytes]:
     Path(child.log_file).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     output = os.open(child.log_file, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
     try:
-        return subprocess.Popen(
+        _processes[child.socket] = subprocess.Popen(
             child.argv,
             env=dict(child.env),
             stdin=subprocess.DEVNULL,
@@ -128,6 +127,7 @@ def _spawn(child: Child) -> subprocess.Popen[bytes]:
         raise ChildFailed(f"{child.name}: cannot execute {child.argv[0]}: {exc.strerror}") from exc
     finally:
         os.close(output)
+    return _processes[child.socket]
 
 
 async def stop(child: Child) -> None:
@@ -141,7 +141,13 @@ async def stop(child: Child) -> None:
         except ProcessLookupError:
             return
         if await _is_gone(pid, STOP_TIMEOUT_S):
-            return
+            break
+    _reap(child)
+
+
+def _reap(child: Child) -> None:
+    if process := _processes.pop(child.socket, None):
+        process.poll()
 
 
 def listener_pid(path: str) -> int | None:

@@ -39,8 +39,9 @@ async def test_the_literal_command_serves_everything(tmp_path, interface):
             assert reply["success"]
             await mux.until(lambda event: event["event"] == "agent.idle")
             assert mux.text().strip() == "hello there"
-        body = b"x" * (2 * 2**20)
-        assert stack.client.post("/api/auth/logout", content=body).status_code == 204
+        big = stack.client.post("/api/sessions", json={"workspace": "x" * 2**21})
+        assert big.status_code == 422
+        assert stack.client.post("/api/auth/logout").status_code == 204
         assert stack.client.get("/api/me").status_code == 401
         assert stack.stop() == 0
 
