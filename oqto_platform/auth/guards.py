@@ -71,7 +71,8 @@ class Gate:
         except OqtoError as exc:
             await _refuse(scope, _with_headers(send, request_id), exc, request_id)
             return
-        await self._app(scope, receive, _with_headers(send, request_id))
+        # Our headers are for pages and answers; a WebSocket would pay for the detour with every frame.
+        await self._app(scope, receive, _with_headers(send, request_id) if "method" in scope else send)
 
     def _check(self, scope: Scope) -> None:
         if scope["state"].get("door") == "admin-socket":
