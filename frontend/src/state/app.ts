@@ -15,6 +15,8 @@ export type Loading = "loading" | "ready" | "failed";
 const KEPT_SESSIONS = 6;
 const LIST_EVERY_MS = 8_000;
 
+export type Told = "asks" | "failed" | "ended" | null;
+
 export interface AppOptions {
   account: Account;
   features: Features | null;
@@ -25,8 +27,8 @@ export function createApp({ account, features, onSignedOut }: AppOptions) {
   const [connection, setConnection] = createSignal<Connection>("stopped");
   const [retryAtMs, setRetryAtMs] = createSignal<number | null>(null);
   const [lostAtMs, setLostAtMs] = createSignal<number | null>(null);
-  // The open session whose agent waits for an answer; of the others only their state is known.
-  const [asking, setAsking] = createSignal<string | null>(null);
+  // What the events of the open session tell before the list knows, or what the list cannot know.
+  const [told, setTold] = createSignal<{ id: string; told: Told } | null>(null);
 
   const mux = new Mux(
     {
@@ -114,8 +116,8 @@ export function createApp({ account, features, onSignedOut }: AppOptions) {
     lostAtMs,
     follow,
     forget,
-    isAsking: (id: string) => asking() === id,
-    setAsking,
+    toldOf: (id: string): Told => (told()?.id === id ? (told()?.told ?? null) : null),
+    setTold,
     onSignedOut,
   };
 }

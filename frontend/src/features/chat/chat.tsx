@@ -26,7 +26,7 @@ import { activity } from "./activity";
 import { Composer } from "./composer";
 import { createControls } from "./controls";
 import { Empty } from "./empty";
-import { Ended } from "./ended";
+import { Ended, isFailure } from "./ended";
 import { ChatHeader } from "./header";
 import { QuestionCard } from "./question";
 import { Queue } from "./queue";
@@ -88,8 +88,12 @@ export function ChatPage(props: { id: string; onMenu(): void }): JSX.Element {
     const known = session();
     return view.title || (known ? titleOf(known) : t("sessions.untitled"));
   };
-  createEffect(() => app.setAsking(view.questions.length ? props.id : null));
-  onCleanup(() => app.setAsking(null));
+  const told = () => {
+    if (view.closed) return isFailure(view.closed) ? "failed" : "ended";
+    return view.questions.length ? "asks" : null;
+  };
+  createEffect(() => app.setTold({ id: props.id, told: told() }));
+  onCleanup(() => app.setTold(null));
   createEffect(() => {
     document.title = `${view.isWorking ? "● " : ""}${title()} · Oqto`;
   });

@@ -13,9 +13,11 @@ interface EndedProps {
   resume: ReturnType<typeof createAction<[]>>;
 }
 
+export const isFailure = (closed: Closed) => closed.reason === "failed" || closed.reason === "crashed";
+
 /** The agent's process is gone: why, what is safe, and the way back. */
 export function Ended(props: EndedProps): JSX.Element {
-  const isFailed = () => props.session?.state === "failed" || props.closed?.reason === "crashed";
+  const isFailed = () => props.session?.state === "failed" || (props.closed && isFailure(props.closed));
   const why = () => props.session?.error || props.closed?.detail || "";
   return (
     <section class="ended" aria-label={t("ended.title")}>

@@ -26,7 +26,7 @@ type Asked = "rename" | "delete" | null;
 export function ChatHeader(props: HeaderProps): JSX.Element {
   const app = useApp();
   const [asked, setAsked] = createSignal<Asked>(null);
-  const shown = (session: Session) => shownState(session, app.isAsking(session.id));
+  const shown = (session: Session) => shownState(session, app.toldOf(session.id));
   const stop = createAction(async () => {
     const { session } = props;
     if (session) app.list.put(await api.stopSession(session.id));

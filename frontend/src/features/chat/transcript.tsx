@@ -159,8 +159,13 @@ function Entry(props: { item: Item; view: SessionView; onAbortRetry(): void }): 
   const item = props.item;
   if (item.type === "message") return <Message message={item} tools={props.view.tools} />;
   // While the session is over, the card at the end says why, and more.
-  const isToldBelow = () =>
-    item.notice === "closed" && props.view.closed !== null && props.view.items.at(-1) === item;
+  const isToldBelow = () => {
+    const { closed, items } = props.view;
+    if (!closed || items.at(-1)?.type === "message") return false;
+    return items.at(-1) === item
+      ? item.notice === "closed"
+      : items.at(-2) === item && item.notice === "error" && item.text === closed.detail;
+  };
   return (
     <Show when={!isToldBelow()}>
       <Notice notice={item} onAbortRetry={props.onAbortRetry} />

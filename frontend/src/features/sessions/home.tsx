@@ -94,7 +94,7 @@ function Recent(): JSX.Element {
         <ul class="home-cards">
           <For each={app.list.sessions.slice(0, RECENT)}>
             {(session) => {
-              const shown = () => shownState(session, app.isAsking(session.id));
+              const shown = () => shownState(session, app.toldOf(session.id));
               return (
                 <li>
                   <a class="home-card" href={sessionPath(session.id)}>

@@ -110,7 +110,7 @@ interface RowProps {
 
 function SessionRow(props: RowProps): JSX.Element {
   const app = useApp();
-  const shown = () => shownState(props.session, app.isAsking(props.session.id));
+  const shown = () => shownState(props.session, app.toldOf(props.session.id));
   const isHere = () => {
     const here = route();
     return here.page === "session" && here.id === props.session.id;

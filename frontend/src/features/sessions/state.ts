@@ -1,5 +1,6 @@
 import type { Session } from "../../api/rest";
 import { type Key, t } from "../../i18n";
+import type { Told } from "../../state/app";
 
 export interface Shown {
   dot: "working" | "ready" | "failed" | "waiting" | "off";
@@ -7,12 +8,17 @@ export interface Shown {
 }
 
 /** A session's state as a dot and a word, so that colour never stands alone. */
-export function shownState(session: Pick<Session, "state" | "agent_state">, isAsking = false): Shown {
-  const [dot, key] = isAsking && session.state === "running" ? ASKS : pick(session);
+export function shownState(session: Pick<Session, "state" | "agent_state">, told: Told = null): Shown {
+  const [dot, key] = told && session.state === "running" ? TOLD[told] : pick(session);
   return { dot, text: t(key) };
 }
 
 const ASKS: [Shown["dot"], Key] = ["waiting", "state.question"];
+const TOLD: Record<NonNullable<Told>, [Shown["dot"], Key]> = {
+  asks: ASKS,
+  failed: ["failed", "state.failed"],
+  ended: ["off", "state.ended"],
+};
 
 function pick({ state, agent_state }: Pick<Session, "state" | "agent_state">): [Shown["dot"], Key] {
   if (state === "starting") return ["working", "state.starting"];
