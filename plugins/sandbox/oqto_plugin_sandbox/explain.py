@@ -43,7 +43,9 @@ def explain_path(policy: Policy, workspace: str, target: str, who: Owner) -> Ans
     path = _absolute(target, who.home)
     if not policy.enabled:
         return _answer(policy, path, "rw", "enabled", "can be read and written as by you: the sandbox is off")
-    plan = launch.design(policy, workspace, SpawnPlan(argv=("true",), cwd=workspace), who.home, who.uid).plan
+    plan = launch.design(
+        policy, workspace, SpawnPlan(argv=("true",), cwd=workspace), who.home, who.uid, reserves=True
+    ).plan
     sight = show(plan, path)
     return _answer(
         policy, path, sight.state, _denial(policy, path, sight.state) or sight.why, _WORDS[sight.state]

@@ -60,7 +60,9 @@ class Cage(msgspec.Struct, frozen=True, kw_only=True):
     rlimits: tuple[tuple[int, int], ...] = ()
 
 
-def design(policy: Policy, workspace: str, spawn: SpawnPlan, home: str, uid: int) -> Cage:
+def design(
+    policy: Policy, workspace: str, spawn: SpawnPlan, home: str, uid: int, *, reserves: bool = False
+) -> Cage:
     """Compute everything for one spawn. Raises `Unconfined` or `Invalid` and changes nothing."""
     relays = spawn.relays if policy.network.mode != "open" else ()
     sockets = tuple((os.path.realpath(r.socket), f"{RELAY_FOLDER}/{r.port}.sock") for r in relays)
@@ -72,6 +74,7 @@ def design(policy: Policy, workspace: str, spawn: SpawnPlan, home: str, uid: int
         readable=tuple(sorted({os.path.realpath(path) for path in (*spawn.readable, *init_needs)})),
         writable=tuple(sorted({os.path.realpath(path) for path in spawn.writable})),
         sockets=sockets,
+        reserves=reserves,
     )
     return Cage(
         policy=policy,

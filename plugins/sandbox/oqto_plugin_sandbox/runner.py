@@ -44,7 +44,12 @@ def startup(context: Context) -> None:
             rule=decision.rule,
         )
 
-    _State.sandboxes = Sandboxes(owner(), context.state_dir, note, _private_places(context.state_dir))
+    def report(session: str, event: str, detail: str) -> None:
+        log.warning(event, session=session, detail=detail)
+        context.audit(event, session=session, detail=detail)
+
+    private = _private_places(context.state_dir)
+    _State.sandboxes = Sandboxes(owner(), context.state_dir, note, private, report)
 
 
 def _private_places(state_dir: Path) -> tuple[str, ...]:

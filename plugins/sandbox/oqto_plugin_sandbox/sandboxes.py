@@ -12,11 +12,12 @@ from msgspec.structs import replace
 
 from oqto_platform.errors import Unconfined
 from oqto_platform.types import ConfinedPlan, Relay, SpawnPlan
-from oqto_plugin_sandbox import launch, limits
+from oqto_plugin_sandbox import launch, limits, scan
 from oqto_plugin_sandbox.egress.proxy import PORT, EgressProxy
 from oqto_plugin_sandbox.egress.rules import Decision
 from oqto_plugin_sandbox.policy.load import Owner, load
 from oqto_plugin_sandbox.policy.model import Policy
+from oqto_plugin_sandbox.stubs import Stubs, release
 
 MAX_SOCKET_PATH = 100
 PROXY_ADDRESS = f"http://127.0.0.1:{PORT}"
@@ -30,6 +31,8 @@ PROXY_ENV = {
 class _Attached(msgspec.Struct, frozen=True, kw_only=True):
     proxy: EgressProxy | None
     groups: limits.Groups
+    before: scan.Before
+    held: list[int] = msgspec.field(default_factory=list)
 
 
 def own_places(env: Mapping[str, str]) -> tuple[str, ...]:
@@ -41,7 +44,10 @@ def own_places(env: Mapping[str, str]) -> tuple[str, ...]:
 
 
 class Sandboxes:
-    """`note(name, decision)` hears of every decision of an egress proxy. `private` is hidden from every agent."""
+    """
+    `note(name, decision)` hears of every decision of an egress proxy, `report(name, event, detail)` of what
+    people should know: a denial with a gap, a name left behind. `private` is hidden from every agent.
+    """
 
     def __init__(
         self,
@@ -49,11 +55,15 @@ class Sandboxes:
         state_dir: Path,
         note: Callable[[str, Decision], None],
         private: tuple[str, ...] = (),
+        report: Callable[[str, str, str], None] = lambda name, event, detail: None,  # noqa: ARG005
     ) -> None:
         self.owner = owner
         self._private = private
         self._state_dir = state_dir
         self._note = note
+        self._report = report
+        self._stubs = Stubs(state_dir / "reserved.json")
+        self._stubs.sweep()
         self._attached: dict[str, _Attached] = {}
 
     async def confine(self, name: str, workspace: str, spawn: SpawnPlan) -> ConfinedPlan:
@@ -65,18 +75,25 @@ class Sandboxes:
         policy = replace(policy, deny_read=tuple(sorted({*policy.deny_read, *self._private})))
         await self.ended(name)
         proxy = await self._proxy(name, policy)
-        attached = _Attached(proxy=proxy, groups=limits.make_groups(policy.limits, name))
+        attached = _Attached(
+            proxy=proxy, groups=limits.make_groups(policy.limits, name), before=scan.before(workspace)
+        )
         self._attached[name] = attached
         try:
             return await asyncio.to_thread(
-                self._launch, policy, workspace, self._with_proxy(name, spawn, proxy), attached
+                self._launch, name, policy, workspace, self._with_proxy(name, spawn, proxy), attached
             )
         except BaseException:
             await self.ended(name)
             raise
 
-    def _launch(self, policy: Policy, workspace: str, spawn: SpawnPlan, attached: _Attached) -> ConfinedPlan:
-        cage = launch.design(policy, workspace, spawn, self.owner.home, self.owner.uid)
+    def _launch(
+        self, name: str, policy: Policy, workspace: str, spawn: SpawnPlan, attached: _Attached
+    ) -> ConfinedPlan:
+        cage = launch.design(policy, workspace, spawn, self.owner.home, self.owner.uid, reserves=True)
+        for gap in cage.plan.notes:
+            self._report(name, "denial has a gap", gap)
+        attached.held.extend(self._stubs.hold(cage.plan.reserved))
         groups = attached.groups
         rlimits = tuple(limits.stand_ins(policy.limits, groups.missing))
         return launch.launch(replace(cage, groups=groups.entries, causes=groups.causes, rlimits=rlimits))
@@ -89,6 +106,10 @@ class Sandboxes:
         if attached.proxy is not None:
             await attached.proxy.close()
         attached.groups.remove()
+        release(attached.held)
+        self._stubs.sweep()
+        for path in scan.appeared(attached.before):
+            self._report(name, "protected name appeared", path)
 
     async def close(self) -> None:
         for name in list(self._attached):

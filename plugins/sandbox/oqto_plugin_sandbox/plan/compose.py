@@ -9,6 +9,7 @@ import stat
 
 from oqto_platform.errors import Unconfined
 from oqto_plugin_sandbox.plan import rules as wishes
+from oqto_plugin_sandbox.plan.missing import reservable
 from oqto_plugin_sandbox.plan.model import (
     Bind,
     Link,
@@ -37,7 +38,8 @@ def compose(policy: Policy, request: Request) -> Plan:
     _check_workspace(policy, request)
     creates = _missing_folders(policy, request)
     denials = wishes.denials(policy)
-    chosen = _choose(wishes.gather(policy, request, denials), set(creates))
+    reserved = reservable(denials.hidden, request) if request.reserves else ()
+    chosen = _choose(wishes.gather(policy, request, denials), {*creates, *reserved})
     ops = [*system_ops(policy, request), *_home_ops(policy, request, chosen)]
     seals: list[str] = [] if policy.home == "rw" else [request.home]
     below = _below(chosen)
@@ -49,7 +51,13 @@ def compose(policy: Policy, request: Request) -> Plan:
         raise Unconfined(
             f"the policy needs {len(ops)} mounts, the limit is {MAX_MOUNTS}; deny folders, not files"
         )
-    plan = Plan(ops=tuple(ops), creates=creates)
+    hidden = {rule.path for rule in chosen if rule.access == "hidden"}
+    plan = Plan(
+        ops=tuple(ops),
+        creates=creates,
+        reserved=tuple(path for path in reserved if path in hidden),
+        notes=_notes(denials),
+    )
     _keep_promises(plan, denials, request)
     return plan
 
@@ -60,6 +68,23 @@ def _keep_promises(plan: Plan, denials: Denials, request: Request) -> None:
     hidden = [path for path in denials.hidden if path not in platform and _is_real(path)]
     if broken := broken_promises(plan, hidden, [path for path in denials.read_only if _is_real(path)]):
         raise Unconfined(f"the plan of the sandbox does not hold: {broken[0]}; please report this policy")
+
+
+def _notes(denials: Denials) -> tuple[str, ...]:
+    """A denied file with further names can be read by those, wherever they are."""
+    return tuple(
+        f"{path} is denied but has {count - 1} more name(s) (hard links), which no rule covers"
+        for path in denials.hidden
+        if (count := _names(path)) > 1
+    )
+
+
+def _names(path: str) -> int:
+    try:
+        status = os.lstat(path)
+    except OSError:
+        return 0
+    return status.st_nlink if stat.S_ISREG(status.st_mode) else 0
 
 
 def _is_real(path: str) -> bool:
@@ -170,6 +195,12 @@ def _system_access(path: str) -> str | None:
     return "ro" if "/" + path.split("/", 2)[1] in SYSTEM_BINDS else None
 
 
+def _is_folder(path: str) -> bool:
+    """What is missing here will be made as a folder before the start."""
+    mode = _mode(path)
+    return not mode or stat.S_ISDIR(mode)
+
+
 def _mode(path: str) -> int:
     """Type and rights of what is at `path` itself; 0 when nothing is."""
     try:
@@ -216,8 +247,8 @@ def _mounts(rule: Rule, below: list[str], seals: list[str]) -> list[Op]:
 
 
 def _hidden(rule: Rule, below: list[str], seals: list[str]) -> list[Op]:
-    ops = hide(rule.path, has_children=bool(below), why=rule.why)
-    if stat.S_ISDIR(os.lstat(rule.path).st_mode):
+    ops = hide(rule.path, is_folder=_is_folder(rule.path), has_children=bool(below), why=rule.why)
+    if _is_folder(rule.path):
         if below:
             seals.append(rule.path)
         else:

@@ -86,6 +86,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
 
     ops: tuple[Op, ...]
     creates: tuple[str, ...] = ()
+    reserved: tuple[str, ...] = ()
+    """Denied names below which nothing may be; a folder keeps each as long as a sandbox uses it."""
     notes: tuple[str, ...] = ()
 
 
@@ -97,6 +99,8 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     uid: int
     readable: tuple[str, ...] = ()
     writable: tuple[str, ...] = ()
+    reserves: bool = False
+    """Somebody makes and removes the folders that keep denied names; without that they are left alone."""
     sockets: tuple[tuple[str, str], ...] = ()
     """`(path outside, path inside)` of Unix sockets that the init process forwards to."""
 

@@ -68,9 +68,9 @@ def secret_rules(uid: int) -> list[Rule]:
     return [Rule(path=p, access="hidden", rank=SYSTEM_RANK, why="secrets of the host") for p in sorted(paths)]
 
 
-def hide(path: str, *, has_children: bool, why: str) -> list[Op]:
+def hide(path: str, *, is_folder: bool, has_children: bool, why: str) -> list[Op]:
     """A mask: nothing at `path` can be listed or opened. Passable, not listable, if something below is shown."""
-    if not stat.S_ISDIR(os.lstat(path).st_mode):
+    if not is_folder:
         return [Hide(dest=path, why=why)]
     return [Tmpfs(dest=path, mode=0o111 if has_children else 0, why=why)]
 

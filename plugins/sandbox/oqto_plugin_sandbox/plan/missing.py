@@ -1,0 +1,39 @@
+"""Denied names that are not there yet but could appear while the agent looks at the folder they belong into."""
+
+# ruff: noqa: PTH112, PTH114, PTH119, PTH120, PTH208 - paths are passed on as text, exactly as the kernel sees them
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+
+from oqto_plugin_sandbox.plan.model import Request, is_within
+
+FILE_ENDINGS = ("rc", "history", "credentials")
+
+
+def reservable(hidden: Iterable[str], request: Request) -> tuple[str, ...]:
+    """
+    Denied paths of the home and the workspace that a folder can keep free: missing, or empty folders.
+
+    In the workspace any name: git does not see an empty folder, and no editor can replace it by a file.
+    In the home only names of folders, because programs outside would stumble over a folder for a file.
+    """
+    return tuple(path for path in hidden if _is_ours(path, request) and _is_free(path))
+
+
+def _is_ours(path: str, request: Request) -> bool:
+    if is_within(path, request.workspace):
+        return path != request.workspace
+    name = os.path.basename(path)
+    return is_within(path, request.home) and "." not in name[1:] and not name.endswith(FILE_ENDINGS)
+
+
+def _is_free(path: str) -> bool:
+    if not os.path.lexists(path):
+        parent = os.path.dirname(path)
+        return os.path.isdir(parent) and not os.path.islink(parent)
+    try:
+        return not os.path.islink(path) and os.path.isdir(path) and not os.listdir(path)
+    except OSError:
+        return False

@@ -1,0 +1,186 @@
+"""Denied names that do not exist when a session starts, and names that exist only when it ends."""
+
+# ruff: noqa: PTH119, PTH208 - names are compared as text; a killed runner is imitated from inside
+
+from __future__ import annotations
+
+import asyncio
+import os
+import subprocess
+
+import pytest
+from oqto_plugin_sandbox.policy.load import Owner
+from oqto_plugin_sandbox.sandboxes import Sandboxes
+
+from oqto_platform.errors import Unconfined
+from oqto_platform.types import SpawnPlan
+
+pytestmark = pytest.mark.real
+
+
+class Place:
+    """A home with a workspace, and the reports of its sandboxes."""
+
+    def __init__(self, root):
+        self.root, self.home, self.workspace = root, root / "home", root / "home/ws"
+        (self.workspace / ".oqto").mkdir(parents=True)
+        (self.home / ".config/app").mkdir(parents=True)
+        (root / "state").mkdir()
+        self.reports = []
+
+    def sandboxes(self):
+        owner = Owner(home=str(self.home), uid=os.getuid(), system_files=(), is_team=False)
+        return Sandboxes(
+            owner, self.root / "state", lambda *_: None, report=lambda *words: self.reports.append(words)
+        )
+
+    def restrict(self, text):
+        (self.workspace / ".oqto/sandbox.toml").write_text(text)
+
+    async def start(self, boxes, name, script):
+        spawn = SpawnPlan(argv=("/bin/bash", "-c", script), cwd=str(self.workspace))
+        confined = await boxes.confine(name, str(self.workspace), spawn)
+        try:
+            return await asyncio.create_subprocess_exec(
+                *confined.argv, env={}, cwd=confined.cwd, pass_fds=confined.fds, start_new_session=True,
+                stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            )  # fmt: skip
+        finally:
+            for fd in confined.fds:
+                os.close(fd)
+
+    async def ended(self, process, said=b"go\n"):
+        async with asyncio.timeout(30):
+            out, err = await process.communicate(said)
+        return out.decode(), err.decode()
+
+
+@pytest.fixture
+def place(tmp_path, can_confine):
+    return Place(tmp_path)
+
+
+async def test_a_denied_name_of_the_workspace_cannot_appear_during_a_session(place):
+    place.restrict('deny_read = [".env"]')
+    boxes = place.sandboxes()
+    script = "echo ready; read line; cat .env .env/x; echo x > .env/y; mv .env e; mkdir twin && ls -d twin"
+    process = await place.start(boxes, "s", script)
+    assert await process.stdout.readline() == b"ready\n"
+    with pytest.raises(IsADirectoryError):
+        (place.workspace / ".env").write_text("CANARY")
+    (place.workspace / ".env/x").write_text("CANARY")
+    out, err = await place.ended(process)
+    assert (out, "CANARY" in err) == ("twin\n", False)
+    (place.workspace / ".env/x").unlink()
+    await boxes.close()
+    assert not (place.workspace / ".env").exists()
+
+
+async def test_a_login_on_the_host_during_a_session_stays_hidden_and_stays(place):
+    boxes = place.sandboxes()
+    process = await place.start(
+        boxes, "s", "echo ready; read line; cat ~/.config/gcloud/creds; ls ~/.config/gcloud; ls ~/.config"
+    )
+    assert await process.stdout.readline() == b"ready\n"
+    (place.home / ".config/gcloud").mkdir(exist_ok=True)
+    (place.home / ".config/gcloud/creds").write_text("CANARY")
+    out, err = await place.ended(process)
+    assert "CANARY" not in out + err
+    assert "app" in out.split()
+    await boxes.close()
+    assert (place.home / ".config/gcloud/creds").read_text() == "CANARY"
+    assert sorted(os.listdir(place.home / ".config")) == ["app", "gcloud"]
+
+
+async def test_the_last_of_several_sessions_gives_the_name_back(place):
+    place.restrict('deny_read = ["secret"]')
+    one, other = place.sandboxes(), place.sandboxes()
+    first = await place.start(one, "a", "read line")
+    second = await place.start(one, "b", "read line")
+    third = await place.start(other, "c", "read line")
+    await place.ended(first)
+    await one.ended("a")
+    assert (place.workspace / "secret").is_dir()
+    await place.ended(second)
+    await one.ended("b")
+    assert (place.workspace / "secret").is_dir(), "another process of the same person uses it"
+    await place.ended(third)
+    await other.close()
+    await one.close()
+    one._stubs.sweep()
+    assert not (place.workspace / "secret").exists()
+
+
+async def test_f09_what_a_killed_runner_left_behind_is_removed_by_the_next(place):
+    place.restrict('deny_read = ["secret"]')
+    (place.workspace / "mine").mkdir()
+    killed = place.sandboxes()
+    await place.ended(await place.start(killed, "s", "read line"))
+    for fd in killed._attached.pop("s").held:
+        os.close(fd)  # as the kernel does
+    assert (place.workspace / "secret").is_dir()
+    place.sandboxes()
+    assert not (place.workspace / "secret").exists()
+    assert (place.workspace / "mine").is_dir()
+
+
+async def test_an_empty_folder_of_the_person_is_never_removed(place):
+    place.restrict('deny_read = ["secret"]')
+    (place.workspace / "secret").mkdir()
+    boxes = place.sandboxes()
+    await place.ended(await place.start(boxes, "s", "read line"))
+    await boxes.close()
+    assert (place.workspace / "secret").is_dir()
+
+
+async def test_f08_no_session_leaves_anything_behind(place):
+    subprocess.run(["git", "init", "-q", "."], cwd=place.workspace, check=True)
+    place.restrict('deny_read = [".env", "a.key"]')
+    boxes = place.sandboxes()
+    before = set(os.listdir(place.workspace)) | set(os.listdir(place.home / ".config"))
+    for name in ("one", "two"):
+        process = await place.start(
+            boxes, name, "git status --porcelain; git add -A && echo added; read line"
+        )
+        out, err = await place.ended(process)
+        assert out.endswith("added\n"), err
+        assert ".env" not in out
+        await boxes.ended(name)
+    assert set(os.listdir(place.workspace)) | set(os.listdir(place.home / ".config")) == before
+
+
+async def test_b23_names_that_other_programs_obey_are_reported_when_they_appear(place):
+    (place.workspace / ".idea").mkdir()
+    boxes = place.sandboxes()
+    script = "mkdir .vscode; echo x > .vscode/tasks.json; echo x > .envrc; echo x > notes; read line"
+    await place.ended(await place.start(boxes, "s", script))
+    await boxes.ended("s")
+    await boxes.ended("s")
+    told = [(name, event, os.path.basename(detail)) for name, event, detail in place.reports]
+    assert told == [("s", "protected name appeared", name) for name in (".envrc", ".vscode")]
+
+
+async def test_a14_a_denied_file_with_a_second_name_is_reported(place):
+    (place.home / ".netrc").write_text("x")
+    os.link(place.home / ".netrc", place.workspace / "link")
+    (place.home / ".pypirc").write_text("x")
+    boxes = place.sandboxes()
+    await place.ended(await place.start(boxes, "s", "read line"))
+    await boxes.close()
+    assert [(event, detail.split()[0]) for _, event, detail in place.reports] == [
+        ("denial has a gap", str(place.home / ".netrc"))
+    ]
+
+
+async def test_f11_where_a_name_cannot_be_kept_nothing_starts(place, monkeypatch):
+    from oqto_plugin_sandbox import stubs
+
+    def full(top, path, mode):
+        raise OSError(28, "No space left on device", path)
+
+    monkeypatch.setattr(stubs, "make_beneath", full)
+    place.restrict('deny_read = ["secret"]')
+    boxes = place.sandboxes()
+    with pytest.raises(Unconfined, match=r"denied name .* free: No space left"):
+        await place.start(boxes, "s", "echo RAN")
+    assert not boxes._attached
