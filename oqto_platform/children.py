@@ -133,21 +133,28 @@ def _spawn(child: Child) -> subprocess.Popen[bytes]:
 async def stop(child: Child) -> None:
     """SIGTERM to whoever listens on the socket, SIGKILL when it does not go."""
     pid = await asyncio.to_thread(listener_pid, child.socket)
-    if pid is None or pid == os.getpid():
-        return
+    if pid is not None and pid != os.getpid():
+        await _end(pid)
+    if process := _processes.get(child.socket):
+        await _is_gone(process.pid, STOP_TIMEOUT_S)  # it may have closed its socket and not be done yet
+    _reap(child)
+
+
+async def _end(pid: int) -> None:
     for sig in (signal.SIGTERM, signal.SIGKILL):
         try:
             os.kill(pid, sig)
         except ProcessLookupError:
             return
         if await _is_gone(pid, STOP_TIMEOUT_S):
-            break
-    _reap(child)
+            return
 
 
 def _reap(child: Child) -> None:
-    if process := _processes.pop(child.socket, None):
-        process.poll()
+    """Take back the handle of what we started; it has ended, or hangs and is ended."""
+    process = _processes.pop(child.socket, None)
+    if process is not None and process.poll() is None:
+        _kill(process)
 
 
 def listener_pid(path: str) -> int | None:
