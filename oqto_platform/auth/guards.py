@@ -121,11 +121,19 @@ async def identify(connection: ASGIConnection[Any, Any, Any, Any]) -> Identity |
 
 
 def credential(connection: ASGIConnection[Any, Any, Any, Any]) -> str:
-    """The token that came with the request, or an empty text."""
-    authorization = connection.headers.get("authorization", "")
-    if authorization.lower().startswith("bearer "):
-        return str(authorization[7:].strip())
-    return connection.cookies.get(COOKIE, "")
+    """
+    The token that came with the request, or an empty text.
+
+    Read from the raw headers: Litestar's views of headers and cookies cost half of what the guard may.
+    """
+    cookies = []
+    for name, value in connection.scope["headers"]:
+        if name == b"authorization" and value[:7].lower() == b"bearer ":
+            return value[7:].strip().decode("latin-1")
+        if name == b"cookie":
+            cookies += value.decode("latin-1").split(";")
+    pairs = (cookie.strip().partition("=") for cookie in cookies)
+    return next((value for name, _, value in pairs if name == COOKIE), "")
 
 
 def _hostname(host: str) -> str:
