@@ -1,8 +1,8 @@
 """How fast 100,000 events of a session are replayed. `python bench/replay.py [--events 100000] [--runs 5]`
 
 A real session whose agent (harness `echo`, told to flood) wrote them. Then a reader asks for everything after the
-first event, exactly: once at the runner's socket alone, once as a browser does, through core and WebSocket, where
-each event is a frame of its own. From the request to the last event; reading costs this process next to nothing.
+first event, exactly: once at the runner's socket alone, once as a browser does, through core and WebSocket,
+with `lines` (events that wait together share a frame) and without. From the request to the last event; reading costs this process next to nothing.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pathlib import Path
 
 import uvloop
 from _browser import connect
-from _figures import claim, middle, put_tools_on_path
+from _figures import claim, fact, middle, put_tools_on_path
 
 from oqto_platform import wire
 from oqto_platform.testing.stack import Stack
@@ -38,12 +38,16 @@ def main() -> None:
 async def measure(stack: Stack, events: int, runs: int) -> None:
     session_id = stack.start_session(harness="echo")["id"]
     await flood(stack, session_id, events)
-    alone, whole = [], []
+    alone: list[float] = []
+    single: list[float] = []
+    lines: list[float] = []
     for _ in range(runs):
         alone.append(events / await read_runner(stack, session_id, events))
-        whole.append(events / await read_browser(stack, session_id, events))
+        single.append(events / await read_browser(stack, session_id, events, lines=False))
+        lines.append(events / await read_browser(stack, session_id, events, lines=True))
     claim("replay, runner alone", middle(alone), PER_S, "events/s", f"{events} events", at_least=True)
-    claim("replay, runner to browser", middle(whole), PER_S, "events/s", f"{events} events", at_least=True)
+    claim("replay, runner to browser", middle(lines), PER_S, "events/s", f"{events} events", at_least=True)
+    fact("  the same, each event in a frame of its own", f"{middle(single):,.0f} events/s")
     stack.client.post(f"/api/sessions/{session_id}/stop").raise_for_status()
 
 
@@ -71,12 +75,12 @@ async def read_runner(stack: Stack, session_id: str, events: int) -> float:
     return took_s
 
 
-async def read_browser(stack: Stack, session_id: str, events: int) -> float:
+async def read_browser(stack: Stack, session_id: str, events: int, *, lines: bool) -> float:
     browser = await connect(stack.url, stack.cookie())
     browser.chunks.clear()
     idle = browser.wait_for(b'"agent.idle"')
     begun = time.perf_counter()
-    browser.send(0, session_id, "subscribe", after=1)
+    browser.send(0, session_id, "subscribe", after=1, lines=lines)
     await browser.until(idle)
     took_s = time.perf_counter() - begun
     browser.close()

@@ -148,7 +148,7 @@ class Connection:
                 f"one connection follows at most {MAX_FOLLOWED} sessions; unsubscribe from one"
             )
         runner = await self._find(self._identity, "session.read", head.session_id)
-        follower = Follower(runner, SessionId(head.session_id), head.after, self._send)
+        follower = Follower(runner, SessionId(head.session_id), head.after, self._send, lines=head.lines)
         following = await follower.open()
         try:
             data = {"mode": following.mode, "last": following.last, "reset": following.reset}

@@ -35,11 +35,22 @@ _seq_of = msgspec.json.Decoder(_Numbered).decode
 
 
 class Follower:
-    """Follows one session for one client. `send` waits for the client."""
+    """
+    Follows one session for one client. `send` waits for the client.
+
+    `lines`: events that wait together go out in one frame, one a line.
+    """
 
     def __init__(
-        self, runner: RunnerClient, session_id: SessionId, after: int, send: Callable[[str], Awaitable[None]]
+        self,
+        runner: RunnerClient,
+        session_id: SessionId,
+        after: int,
+        send: Callable[[str], Awaitable[None]],
+        *,
+        lines: bool = False,
     ) -> None:
+        self._sends_lines = lines
         self._runner = runner
         self._session_id = session_id
         self._after = after
@@ -79,13 +90,19 @@ class Follower:
         reader, rest, last = self._reader, b"", b""
         while reader is not None and (chunk := await _read(reader)):
             *lines, rest = (rest + chunk).split(b"\n")
-            for line in lines:
-                await self._send(frames.event(line))
+            await self._send_all(lines)
             last = lines[-1] if lines else last
         if last:
             self._after = max(self._after, _seq_of(last).seq)
         self._reader = None
         return bool(last)
+
+    async def _send_all(self, lines: list[bytes]) -> None:
+        if self._sends_lines and lines:
+            await self._send(frames.events(lines))
+            return
+        for line in lines:
+            await self._send(frames.event(line))
 
     async def _reopen(self) -> bool:
         """Follow again from where we were; false when the session is gone for good."""

@@ -21,6 +21,7 @@ class Head(msgspec.Struct, frozen=True):
     id: str | None = None
     session_id: str = ""
     after: int = 0
+    lines: bool = False
 
 
 _head = msgspec.json.Decoder(Head)
@@ -77,6 +78,11 @@ def failed(head: Head, exc: OqtoError) -> str:
 def system(kind: str, **fields: Any) -> str:
     """A frame of the system channel."""
     return _encode({"channel": "system", "type": kind, **fields}).decode()
+
+
+def events(lines: list[bytes]) -> str:
+    """Several event lines in one frame, one a line: 100,000 frames would take ten times as long."""
+    return b"\n".join([EVENT_PREFIX + line[1:] for line in lines]).decode()
 
 
 def event(line: bytes) -> str:
