@@ -1,0 +1,88 @@
+"""Heavy libraries stay out of the programs that must be small or quick. No times: `bench/` measures those."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+WEB_STACK = {"litestar", "granian", "sqlmodel", "sqlalchemy", "pydantic", "httpx"}
+OF_NO_USE = {"rich", "pygments", "greenlet", "cryptography", "advanced_alchemy"}
+
+
+def loaded(program: str) -> set[str]:
+    """The modules that are loaded when `program` is through."""
+    whole = (
+        f"{program}\nimport sys as _sys, json as _json\n_sys.stderr.write(_json.dumps(sorted(_sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", whole], capture_output=True, text=True, check=True, cwd="/")
+    return set(json.loads(done.stderr.splitlines()[-1]))
+
+
+def test_the_package_alone_loads_nothing():
+    assert not loaded("import oqto_platform") & {"msgspec", "structlog", "pluggy", *WEB_STACK}
+
+
+def test_what_plugins_import_loads_no_web_stack():
+    modules = loaded("from oqto_platform import Section, SpawnPlan, hookimpl, key")
+    assert not modules & WEB_STACK
+
+
+def test_the_package_offers_all_that_it_names():
+    import oqto_platform
+
+    for name in oqto_platform.__all__:
+        assert getattr(oqto_platform, name).__module__ != "", name
+    with pytest.raises(AttributeError, match="nothing_like_this"):
+        _ = oqto_platform.nothing_like_this
+    assert set(oqto_platform.__all__) <= set(dir(oqto_platform))
+
+
+def test_the_help_of_oqtoctl_loads_click_and_little_else():
+    run = (
+        "import sys; sys.argv = ['oqtoctl', '--help']\n"
+        "from oqto_platform.cli import main\n"
+        "try: main()\nexcept SystemExit as end: assert not end.code"
+    )
+    modules = loaded(run)
+    assert "click" in modules
+    assert not modules & (WEB_STACK | OF_NO_USE | {"msgspec", "structlog", "pluggy", "importlib.metadata"})
+
+
+def test_the_help_names_the_plugins_that_are_installed():
+    from importlib.metadata import entry_points
+
+    from oqto_platform.cli import plugin_names
+
+    assert plugin_names() == sorted({entry.name for entry in entry_points(group="oqto.core")})
+
+
+def test_the_runner_with_its_plugins_loads_no_web_stack():
+    run = (
+        "import oqto_runner.__main__, oqto_runner.daemon\n"
+        "from oqto_platform.hooks import Hooks\n"
+        "hooks = Hooks.load('runner', builtins={}, disabled=(), only=())\n"
+        "hooks.register_all('register_config'); hooks.register_all('register_harnesses')"
+    )
+    assert not loaded(run) & (WEB_STACK | OF_NO_USE | {"typing_extensions"})
+
+
+def test_the_core_loads_its_libraries_without_companions(tmp_path):
+    run = (
+        f"import os; os.environ.clear(); os.environ.update(HOME={str(tmp_path)!r}, OQTO_PLUGINS='eavs')\n"
+        "import oqto_platform.app"
+    )
+    modules = loaded(run)
+    assert "litestar" in modules
+    assert not modules & (OF_NO_USE | {"pydantic.v1", "httpx", "alembic"})
+
+
+def test_a_plugin_of_the_core_still_gets_the_whole_of_jwt():
+    pytest.importorskip("cryptography")
+    run = (
+        "import oqto_platform.auth.tokens as tokens, jwt\n"
+        "assert jwt is not tokens.jwt and jwt.algorithms.has_crypto and not tokens.jwt.algorithms.has_crypto"
+    )
+    assert "jwt" in loaded(run)
