@@ -104,7 +104,9 @@ export class Mux {
 
   /** Events of a session flow into `sink` until the returned function is called. */
   subscribe(sessionId: string, sink: SubscriptionSink): () => void {
-    const subscription = new Subscription(sink, (after) => this.command(sessionId, "subscribe", { after }));
+    const subscription = new Subscription(sink, (after) =>
+      this.command(sessionId, "subscribe", { after, lines: true }),
+    );
     this.subscriptions.set(sessionId, subscription);
     if (this.state === "open") subscription.connect();
     return () => {
@@ -133,7 +135,10 @@ export class Mux {
 
   private receive(text: string): void {
     this.lastFrameMs = this.around.nowMs();
-    const frame = JSON.parse(text) as Frame;
+    for (const line of text.split("\n")) this.take(JSON.parse(line) as Frame);
+  }
+
+  private take(frame: Frame): void {
     debugWs("in", frame);
     if (frame.channel === "system") this.system(frame);
     else if (frame.event === "response") this.answer(frame);
