@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
 pytestmark = pytest.mark.real
 
@@ -103,3 +105,53 @@ def test_pi_runs_well_inside(tmp_path, can_confine):
         cwd=tmp_path,
     )
     assert (done.returncode, done.stdout.strip().count(".")) == (0, 2), done.stderr
+
+
+def test_policy_prints_what_holds_here(tmp_path):
+    (tmp_path / ".oqto").mkdir()
+    (tmp_path / ".oqto/sandbox.toml").write_text('deny_read = [".env"]\n[limits]\npids = 7\n')
+    found = json.loads(command("policy", cwd=tmp_path).stdout)
+    assert found["limits"]["pids"] == 7
+    assert f"{tmp_path}/.env" in found["deny_read"]
+    assert found["sources"]["limits.pids"] == f"{tmp_path}/.oqto/sandbox.toml:3"
+    (tmp_path / ".oqto/sandbox.toml").write_text("[limits]\npids = 'many'\n")
+    bad = command("policy", cwd=tmp_path)
+    assert (bad.returncode, bad.stdout) == (125, "")
+    assert f"{tmp_path}/.oqto/sandbox.toml:2: limits.pids: has to be a whole number" in bad.stderr
+
+
+@pytest.fixture
+def system_file(tmp_path, monkeypatch):
+    from oqto_plugin_sandbox import __main__ as command_line
+
+    file = tmp_path / "etc/oqto/sandbox.toml"
+    monkeypatch.setattr(command_line, "SYSTEM_FILES", (str(file),))
+    return file, lambda: CliRunner().invoke(command_line.main, ["init"])
+
+
+def test_init_writes_a_policy_that_holds_and_never_overwrites(system_file, tmp_path):
+    from oqto_plugin_sandbox.policy.load import Owner, load
+
+    file, init = system_file
+    assert init().exit_code == 0
+    assert file.stat().st_mode & 0o777 == 0o644
+    who = Owner(
+        home=str(tmp_path), uid=os.getuid(), system_files=(str(file),), system_uid=os.getuid(), is_team=True
+    )
+    (tmp_path / "ws").mkdir()
+    policy = load(who, str(tmp_path / "ws"))
+    assert (policy.enabled, policy.profile, policy.network.mode) == (True, "development", "proxy")
+    file.write_text("profile = 'strict'\n")
+    again = init()
+    assert (again.exit_code, "exists already" in again.output) == (1, True)
+    assert file.read_text() == "profile = 'strict'\n"
+
+
+def test_init_without_the_right_to_write_names_the_repair(system_file, monkeypatch):
+    def refused(*_, **__):
+        raise PermissionError(13, "Permission denied")
+
+    file, init = system_file
+    monkeypatch.setattr(type(file), "mkdir", refused)
+    done = init()
+    assert (done.exit_code, "sudo oqto-sandbox init" in done.output) == (1, True)
