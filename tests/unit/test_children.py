@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import socket
 import stat
 import subprocess
 import sys
@@ -127,10 +128,11 @@ async def test_one_that_does_not_listen_to_reason_is_killed(child, monkeypatch):
 
 async def test_we_never_stop_ourselves(tmp_path):
     path = str(tmp_path / "own.sock")
-    server = await asyncio.start_unix_server(lambda _r, writer: writer.close(), path)
+    server = socket.socket(socket.AF_UNIX)
+    server.bind(path)
+    server.listen()
     await stop(Child(name="own", argv=("x",), socket=path, log_file="/dev/null", env={}))
     server.close()
-    await server.wait_closed()
 
 
 # ---- which worker leads
