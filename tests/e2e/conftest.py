@@ -69,7 +69,7 @@ def stack(tmp_path: Path, chromium) -> Iterator[Stack]:
 
 @pytest.fixture(scope="module")
 def provider() -> Iterator[ScriptedProvider]:
-    with ScriptedProvider(require_key="right") as scripted:
+    with ScriptedProvider(require_key="right", models=("gpt-4o-mini",)) as scripted:
         yield scripted
 
 

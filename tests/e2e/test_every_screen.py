@@ -64,7 +64,7 @@ def signed_in_screens(page, told):
     yield "dialog"
     page.keyboard.press("Escape")
     go(f"session/{told['chat']}", "This folder holds")
-    page.get_by_role("button", name=re.compile("README.md")).first.click()
+    page.get_by_role("button", name=re.compile("Read README.md")).click()
     yield "chat"
     page.get_by_role("button", name=re.compile("^Model:|Demo")).last.click()
     page.get_by_role("menu").wait_for()

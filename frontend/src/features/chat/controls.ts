@@ -1,10 +1,28 @@
 // What the buttons of a chat ask of the agent.
 import { api } from "../../api/client";
+import { toProblem } from "../../api/problem";
+import type { Session } from "../../api/rest";
 import type { App } from "../../state/app";
 import type { PickedModel } from "../../state/models";
 import { createAction } from "../../ui/action";
 import type { Answer } from "./question";
 import type { Level } from "./status-strip";
+
+const OVER_WITHIN_MS = 20_000;
+const LOOK_AGAIN_MS = 1_000;
+
+/** The agent's end is seen here a moment before the server has settled it; until then it answers 409. */
+async function resumeWhenOver(id: string): Promise<Session> {
+  const until = Date.now() + OVER_WITHIN_MS;
+  for (;;) {
+    try {
+      return await api.resumeSession(id);
+    } catch (reason) {
+      if (toProblem(reason).status !== 409 || Date.now() > until) throw reason;
+      await new Promise((resolve) => setTimeout(resolve, LOOK_AGAIN_MS));
+    }
+  }
+}
 
 export function createControls(app: App, id: string) {
   const ask = (cmd: string, fields: Record<string, unknown> = {}, timeoutMs?: number) =>
@@ -26,7 +44,7 @@ export function createControls(app: App, id: string) {
     setLevel,
     answer: (requestId: string, answer: Answer) =>
       ask("input_response", { request_id: requestId, ...answer }),
-    resume: async () => app.list.put(await api.resumeSession(id)),
+    resume: async () => app.list.put(await resumeWhenOver(id)),
     problem: () =>
       stopTurn.problem() ??
       abortRetry.problem() ??

@@ -6,6 +6,7 @@ import type { createAction } from "../../ui/action";
 import { Given } from "../../ui/given";
 import { Icon, Mark } from "../../ui/icon";
 import { ProblemBox } from "../../ui/problem";
+import { hasFailed } from "../sessions/state";
 
 interface EndedProps {
   session: Session | undefined;
@@ -13,11 +14,12 @@ interface EndedProps {
   resume: ReturnType<typeof createAction<[]>>;
 }
 
-export const isFailure = (closed: Closed) => closed.reason === "failed" || closed.reason === "crashed";
+export const isFailure = (closed: Closed) => ["failed", "interrupted"].includes(closed.reason);
 
 /** The agent's process is gone: why, what is safe, and the way back. */
 export function Ended(props: EndedProps): JSX.Element {
-  const isFailed = () => props.session?.state === "failed" || (props.closed && isFailure(props.closed));
+  const isFailed = () =>
+    props.closed ? isFailure(props.closed) : props.session !== undefined && hasFailed(props.session);
   const why = () => props.session?.error || props.closed?.detail || "";
   return (
     <section class="ended" aria-label={t("ended.title")}>

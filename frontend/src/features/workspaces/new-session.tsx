@@ -102,7 +102,9 @@ export function NewSessionPage(props: { path: string }): JSX.Element {
                     <Icon name="folder" />
                     <span class="grow truncate">
                       <strong>{folder.name}</strong>
-                      <span class="small muted truncate">{folder.path}</span>
+                      <span class="small muted truncate path">
+                        <bdi>{folder.path}</bdi>
+                      </span>
                     </span>
                     <Given value={folder.last_used_at}>
                       {(at) => <span class="small muted">{ago(at(), Date.now())}</span>}
@@ -125,7 +127,9 @@ export function NewSessionPage(props: { path: string }): JSX.Element {
             <Icon name="spark" />
             <span class="grow truncate">
               <strong>{t("new.suggested")}</strong>
-              <span class="small muted truncate">{folder()}</span>
+              <span class="small muted truncate path">
+                <bdi>{folder()}</bdi>
+              </span>
             </span>
           </button>
         )}
@@ -145,7 +149,9 @@ export function NewSessionPage(props: { path: string }): JSX.Element {
       <footer class="picker-foot">
         <div class="grow picker-choice">
           <span class="small muted">{t("new.chosen")}</span>
-          <span class="mono truncate picker-path">{path() || "…"}</span>
+          <span class="mono truncate path">
+            <bdi>{path() || "…"}</bdi>
+          </span>
         </div>
         <ModelMenu
           sources={app.models.sources()}
