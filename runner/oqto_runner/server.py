@@ -65,6 +65,8 @@ class Server:
             reply: wire.Reply = await self._answers.answer(request, uid)
         except OqtoError as exc:
             reply = wire.failed(_in_words(exc))
+        except ConnectionError:  # gone without a request, or in the middle: somebody looked whether we live
+            return
         except Exception:  # a plugin may raise anything; the caller gets an answer and the log the cause
             log.exception("request failed")
             reply = wire.failed(Internal("the runner could not do this; its log has the cause"))
