@@ -8,6 +8,9 @@ import { recorded, snapshot } from "../../testing/recorded";
 import { activity } from "./activity";
 import { Transcript } from "./transcript";
 
+// Hundreds of screens are drawn in each test; on a busy machine that takes its time.
+vi.setConfig({ testTimeout: 120_000 });
+
 beforeEach(() => {
   vi.useFakeTimers({ now: 1_800_000_060_000 });
   vi.stubGlobal(
