@@ -18,7 +18,7 @@ from oqto_plugin_sandbox.policy.merge import Layer, merge
 from oqto_plugin_sandbox.policy.schema import to_policy
 
 from oqto_platform.errors import Unconfined
-from oqto_platform.types import SpawnPlan
+from oqto_platform.types import ConfinedPlan, SpawnPlan
 
 SOMEBODY = 48_213
 """A uid that no account has."""
@@ -85,9 +85,15 @@ class Box:
             self.policy(policy, restrict), str(self.workspace), spawn, str(self.home), self.uid
         )
 
-    def start(self, *argv: str, stdin=subprocess.DEVNULL, cage=None, **options) -> subprocess.Popen[bytes]:
+    def confined(self, *argv: str, cage=None, **options) -> ConfinedPlan:
         confined = launch.launch(cage or self.cage(*argv, **options))
         self.own()
+        return confined
+
+    def start(self, *argv: str, stdin=subprocess.DEVNULL, **options) -> subprocess.Popen[bytes]:
+        return self.spawn(self.confined(*argv, **options), stdin)
+
+    def spawn(self, confined: ConfinedPlan, stdin=subprocess.DEVNULL) -> subprocess.Popen[bytes]:
         try:
             return subprocess.Popen(
                 confined.argv, env=dict(confined.env), cwd=confined.cwd, pass_fds=confined.fds, stdin=stdin,
@@ -105,7 +111,9 @@ class Box:
         return self.run("/usr/bin/python3", "-c", script, **options)
 
     def run(self, *argv: str, timeout: float = 60, **options) -> Done:
-        process = self.start(*argv, **options)
+        return self.finish(self.start(*argv, **options), timeout)
+
+    def finish(self, process: subprocess.Popen[bytes], timeout: float = 60) -> Done:
         try:
             out, err = process.communicate(timeout=timeout)
         finally:
@@ -149,8 +157,8 @@ def can_confine() -> None:
         pytest.skip(str(exc))
 
 
-def _box(uid: int):
-    root = Path(tempfile.mkdtemp(prefix="oqto-sandbox-test-"))
+def _box(uid: int, base: str | None = None):
+    root = Path(tempfile.mkdtemp(prefix="oqto-sandbox-test-", dir=base))
     root.chmod(0o755)
     try:
         box = Box(root, uid)
@@ -161,6 +169,12 @@ def _box(uid: int):
         yield box
     finally:
         shutil.rmtree(root, ignore_errors=True)
+
+
+@pytest.fixture
+def box_outside_tmp(can_confine):
+    """Landlock allows everything below the private /tmp, so its own strength shows elsewhere."""
+    yield from _box(SOMEBODY, "/var/lib") if os.getuid() == 0 else _box(os.getuid(), str(Path.home()))
 
 
 @pytest.fixture(params=["ordinary", "root"])

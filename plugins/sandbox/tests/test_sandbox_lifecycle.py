@@ -91,3 +91,9 @@ def test_f08_no_litter(box):
         ).stdout
         == b""
     )
+
+
+def test_f17_the_plan_stays_small(box):
+    for number in range(12):
+        box.write(box.home / f"folder{number}/file", "x")
+    assert len(box.cage().plan.ops) < 120

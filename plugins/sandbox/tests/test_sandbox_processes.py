@@ -155,3 +155,71 @@ def test_d29_the_wall_clock_ends_a_session_and_says_so(box):
 def test_d31_d32_other_ways_into_the_kernel(box):
     script = "import ctypes; l = ctypes.CDLL(None, use_errno=True)\nfor n in (425, 426, 427, 0x40000000 + 39, 468, 500): print(l.syscall(n, 1, 0), ctypes.get_errno())\nprint(l.syscall(39) > 0)"
     assert box.python(script).out == "-1 38\n" * 6 + "True\n"
+
+
+def test_d19_the_programs_that_confine_cannot_be_overwritten(box):
+    script = (
+        "for f in /proc/1/exe /proc/self/exe /usr/bin/bwrap /usr/bin/python3; do (echo x > $f) 2>/dev/null && echo WRITTEN; done;"
+        "for d in /proc/1/fd/*; do (echo x > $d) 2>/dev/null && echo DESCRIPTOR; done; cp /bin/true t && ./t && echo twin"
+    )
+    assert box.sh(script).out == "twin\n"
+
+
+def test_d34_d35_debuggers_and_sandboxes_of_its_own_fail_in_words(box):
+    script = "import ctypes, os; l = ctypes.CDLL(None, use_errno=True)\nprint(l.ptrace(0, 0, 0, 0), os.strerror(ctypes.get_errno()))"
+    assert box.python(script).out == "-1 Operation not permitted\n"
+    done = box.sh("bwrap --ro-bind / / --unshare-pid true; echo twin; ps -e > /dev/null && echo twin")
+    assert done.out.startswith("twin\n")
+    assert "bwrap:" in done.err or "not found" in done.err
+
+
+def test_the_environment_cannot_smuggle_options_for_the_launcher(box):
+    from oqto_platform.errors import Invalid
+
+    with pytest.raises(Invalid, match="cannot be passed on"):
+        box.sh("echo RAN", env={"A": "x\0--bind\0/\0/"})
+    assert box.sh("echo $A", env={"A": "--bind / /"}).out == "--bind / /\n"
+
+
+def test_landlock_lets_write_where_the_plan_does_and_nowhere_else(box):
+    from oqto_plugin_sandbox import host
+
+    if not host.landlock_version():
+        pytest.skip("this kernel has no Landlock")
+    box.write(box.home / "notes.txt", "before")
+    policy = 'landlock_mode = "enforce"\nextra_rw_bind = ["~/notes.txt"]'
+    script = (
+        "echo after > ~/notes.txt; echo x > made; mkdir d; mv made d; echo x > /tmp/f; echo x > /dev/null; rm ~/notes.txt;"
+        "echo x > ~/documents/letter; echo x > ~/.npm/f; cat ~/notes.txt d/made /tmp/f ~/documents/letter"
+    )
+    done = box.sh(script, policy=policy)
+    assert done.out == "after\nx\nx\nletter", done.err
+    assert (box.home / "notes.txt").read_text() == "after\n"
+
+
+def test_landlock_alone_holds_where_a_mount_would_not(box_outside_tmp, monkeypatch):
+    """The plan's bind is made writable behind its back; the rules of the agent still say no."""
+    from msgspec.structs import replace
+    from oqto_plugin_sandbox import host, landlock
+    from oqto_plugin_sandbox.plan.model import Bind
+
+    box = box_outside_tmp
+    if not host.landlock_version():
+        pytest.skip("this kernel has no Landlock")
+    box.sh("true")  # makes the folders that the plan expects
+    cage = box.cage(
+        "/bin/bash",
+        "-c",
+        "echo x > ~/documents/letter; touch ~/documents/new; touch twin; ls twin",
+        policy='landlock_mode = "enforce"',
+    )
+    documents = str(box.home / "documents")
+    ops = tuple(
+        replace(op, writable=True) if isinstance(op, Bind) and op.dest == documents else op
+        for op in cage.plan.ops
+    )
+    rules = landlock.rules(cage.policy, cage.plan)
+    monkeypatch.setattr(landlock, "rules", lambda *_: rules)
+    assert box.run(cage=replace(cage, plan=replace(cage.plan, ops=ops))).out == "twin\n"
+    assert (box.home / "documents/letter").read_text() == "letter"
+    assert not (box.home / "documents/new").exists()

@@ -178,3 +178,23 @@ def test_a29_shared_memory_of_the_host_is_not_shared(box):
 def test_a31_no_core_dumps(box):
     done = box.sh("ulimit -Hc; sh -c 'kill -SEGV $$'; echo $?")
     assert done.out == "0\n139\n"
+
+
+def test_a22_sessions_of_other_workspaces_cannot_be_read(box):
+    for agent in (".pi/agent/sessions", ".claude/projects", ".codex/sessions"):
+        box.write(box.home / agent / "--other--/1.jsonl", "CANARY-transcript")
+    box.write(box.home / ".pi/agent/settings.json", "settings")
+    done = box.sh(
+        "cat ~/.pi/agent/sessions/*/* ~/.claude/projects/*/* ~/.codex/sessions/*/*; ls ~/.pi/agent/sessions; cat ~/.pi/agent/settings.json"
+    )
+    assert "CANARY" not in done.all
+    assert done.out == "settings"
+
+
+def test_a32_the_mount_table_names_paths_but_no_values(box):
+    done = box.sh(
+        "cat /proc/self/mountinfo /proc/1/cmdline /proc/1/mounts | tr '\\0' '\\n'; echo on",
+        env={"KEY": "CANARY-value"},
+    )
+    assert "CANARY" not in done.all
+    assert done.out.endswith("on\n")

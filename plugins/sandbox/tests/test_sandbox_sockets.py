@@ -125,3 +125,28 @@ def test_a_relay_whose_service_is_missing_is_refused(box):
             policy="isolate_network = true",
             relays=(Relay(port=41800, socket=str(box.root / "none.sock")),),
         )
+
+
+def test_e11_e33_buses_and_brokers_of_the_host_are_absent(box):
+    script = (
+        "DBUS_SYSTEM_BUS_ADDRESS=unix:path=/run/dbus/system_bus_socket; systemd-run --user id; busctl list; dbus-send --system x y;"
+        "for f in /run/dbus/system_bus_socket /run/user/*/bus /var/run/docker.sock /run/containerd/containerd.sock /dev/log /run/systemd/private"
+        " /tmp/.X11-unix/X0 /run/user/*/wayland-0; do [ -e $f ] && echo $f; done; echo twin"
+    )
+    assert box.sh(script).out == "twin\n"
+
+
+def test_e30_a_session_has_only_its_own_relay(box):
+    import socket
+
+    paths = [box.root / "one.sock", box.root / "two.sock"]
+    with socket.socket(socket.AF_UNIX) as one, socket.socket(socket.AF_UNIX) as two:
+        for server, path in zip((one, two), paths, strict=True):
+            server.bind(str(path))
+            path.chmod(0o777)
+            server.listen()
+        script = f"ls /run/oqto; ls {paths[1]} 2> /dev/null; (echo x > /run/oqto/new) 2> /dev/null && echo WRITTEN; true"
+        done = box.sh(
+            script, policy="isolate_network = true", relays=(Relay(port=41800, socket=str(paths[0])),)
+        )
+    assert done.out == "41800.sock\n"

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 
 import pytest
 
@@ -160,3 +161,59 @@ def test_b35_a_read_only_workspace(box):
 def test_b38_a_read_only_file_cannot_be_mapped_for_writing(box):
     script = "import mmap,os\nfd=os.open('/etc/passwd',os.O_RDONLY)\ntry: mmap.mmap(fd,0,mmap.MAP_SHARED,mmap.PROT_WRITE)\nexcept PermissionError: print('twin', len(mmap.mmap(fd,0,prot=mmap.PROT_READ))>0)"
     assert box.python(script).out == "twin True\n"
+
+
+def test_b05_an_editor_of_the_host_does_not_open_the_policy(box):
+    file = box.home / ".config/oqto/sandbox.toml"
+    script = "echo ready; read line; echo enabled=false > ~/.config/oqto/sandbox.toml; cat ~/.config/oqto/env; echo twin"
+    process = box.start("/bin/bash", "-c", script, stdin=subprocess.PIPE)
+    assert process.stdout is not None
+    assert process.stdout.readline() == b"ready\n"
+    new = box.write(box.home / ".config/oqto/sandbox.new", "readonly_workspace = true\n")
+    new.rename(file)
+    out, err = process.communicate(b"go\n", timeout=30)
+    assert (out, b"CANARY" in err) == (b"twin\n", False)
+    assert file.read_text() == "readonly_workspace = true\n"
+
+
+def test_b18_a_repository_made_inside_is_the_agents_own(box):
+    script = "mkdir sub && cd sub && git init -q && echo x > .git/hooks/post-checkout && git config core.fsmonitor x; ls .git/hooks/post-checkout"
+    assert box.sh(script).out == ".git/hooks/post-checkout\n"
+
+
+@pytest.mark.parametrize("kind", ["folder", "link"])
+def test_b32_what_was_checked_is_what_is_bound(box, kind):
+    """Swapped between the check and the mount: the sandbox shows the folder that was checked, or does not start."""
+    cache = box.home / "shared/cache"
+    box.write(cache / "file", "checked")
+    box.write(box.root / "secret/file", "CANARY-swapped")
+    policy = 'extra_rw_bind = ["~/shared/cache"]'
+    confined = box.confined("/bin/bash", "-c", "cat ~/shared/cache/file", policy=policy)
+    cache.rename(box.home / "shared/old")
+    if kind == "link":
+        cache.symlink_to(box.root / "secret")
+    else:
+        (box.root / "secret").rename(cache)
+    done = box.finish(box.spawn(confined))
+    assert "CANARY" not in done.all
+    assert done.out == "checked" if kind == "folder" else done.code != 0 and done.out == ""
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root mounts on the host")
+def test_b33_a_mount_that_the_host_makes_later_cannot_be_written(box):
+    folder = box.home / "documents"
+    (folder / "media").mkdir()
+    process = box.start(
+        "/bin/bash",
+        "-c",
+        "echo ready; read line; echo x > ~/documents/media/f && echo WRITTEN; cat ~/documents/letter",
+        stdin=subprocess.PIPE,
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == b"ready\n"
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "mode=777", "x", folder / "media"], check=True)
+    try:
+        out, _ = process.communicate(b"go\n", timeout=30)
+    finally:
+        subprocess.run(["umount", folder / "media"], check=True)
+    assert out == b"letter"
