@@ -12,7 +12,6 @@ import os
 import resource
 import statistics
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -153,4 +152,4 @@ def steady(workspace: str) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

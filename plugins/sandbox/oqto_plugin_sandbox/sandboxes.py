@@ -12,12 +12,11 @@ from msgspec.structs import replace
 
 from oqto_platform.errors import Unconfined
 from oqto_platform.types import ConfinedPlan, Relay, SpawnPlan
-from oqto_plugin_sandbox import launch, limits, scan
+from oqto_plugin_sandbox import launch, limits, scan, stubs
 from oqto_plugin_sandbox.egress.proxy import PORT, EgressProxy
 from oqto_plugin_sandbox.egress.rules import Decision
 from oqto_plugin_sandbox.policy.load import Owner, load
 from oqto_plugin_sandbox.policy.model import Policy
-from oqto_plugin_sandbox.stubs import Stubs, release
 
 MAX_SOCKET_PATH = 100
 PROXY_ADDRESS = f"http://127.0.0.1:{PORT}"
@@ -32,7 +31,7 @@ class _Attached(msgspec.Struct, frozen=True, kw_only=True):
     proxy: EgressProxy | None
     groups: limits.Groups
     before: scan.Before
-    held: list[int] = msgspec.field(default_factory=list)
+    held: list[stubs.Held] = msgspec.field(default_factory=list)
 
 
 def own_places(env: Mapping[str, str]) -> tuple[str, ...]:
@@ -62,8 +61,6 @@ class Sandboxes:
         self._state_dir = state_dir
         self._note = note
         self._report = report
-        self._stubs = Stubs(state_dir / "reserved.json")
-        self._stubs.sweep()
         self._attached: dict[str, _Attached] = {}
 
     async def confine(self, name: str, workspace: str, spawn: SpawnPlan) -> ConfinedPlan:
@@ -93,7 +90,7 @@ class Sandboxes:
         cage = launch.design(policy, workspace, spawn, self.owner.home, self.owner.uid, reserves=True)
         for gap in cage.plan.notes:
             self._report(name, "denial has a gap", gap)
-        attached.held.extend(self._stubs.hold(cage.plan.reserved))
+        attached.held.extend(stubs.hold(cage.plan.reserved))
         groups = attached.groups
         rlimits = tuple(limits.stand_ins(policy.limits, groups.missing))
         return launch.launch(replace(cage, groups=groups.entries, causes=groups.causes, rlimits=rlimits))
@@ -106,8 +103,7 @@ class Sandboxes:
         if attached.proxy is not None:
             await attached.proxy.close()
         attached.groups.remove()
-        release(attached.held)
-        self._stubs.sweep()
+        stubs.give_back(attached.held)
         for path in scan.appeared(attached.before):
             self._report(name, "protected name appeared", path)
 

@@ -1,93 +1,69 @@
 """
 Denied names that do not exist yet: an empty folder keeps the name, so that the mask over it has something to hold.
 
-The folders are ours only as long as sandboxes use them. Every sandbox holds a shared lock on each; whoever
-made a folder removes it when nobody holds it and it is still empty. Locks end with their process, and a list
-on disk names the folders that a killed runner left behind.
+The folders are ours only as long as sandboxes use them. Every sandbox holds a shared lock on each, and the
+last to let go removes what is marked as ours and still empty. Locks end with their process and the mark lies
+on the folder itself, so what a killed runner left behind goes with the next session that uses the name.
 """
 
-# ruff: noqa: PTH106, PTH120, PTH123 - paths are passed on as text, exactly as the kernel sees them
+# ruff: noqa: PTH106, PTH120 - paths are passed on as text, exactly as the kernel sees them
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
-import threading
 from collections.abc import Iterable
-from pathlib import Path
-
-import msgspec
+from typing import NamedTuple
 
 from oqto_platform.errors import Unconfined
 from oqto_plugin_sandbox.plan.opening import make_beneath, open_plain
 
 MODE = 0o700
+MARK = "user.oqto.reserved"
 TRIES = 5
 
 
-class Stubs:
-    """The folders that this process made, also in an earlier life. `record` is a file of its own."""
+class Held(NamedTuple):
+    """A denied name in use by one sandbox. `is_ours`: made here, for file systems that keep no marks."""
 
-    def __init__(self, record: Path) -> None:
-        self._record = record
-        self._lock = threading.Lock()
-        self._made = set(self._remembered())
-
-    def hold(self, paths: Iterable[str]) -> list[int]:
-        """Make what is missing and lock all; the caller owns the descriptors. Raises `Unconfined`."""
-        held: list[int] = []
-        try:
-            held.extend(self._hold(path) for path in paths)
-        except OSError as exc:
-            release(held)
-            raise Unconfined(
-                f"cannot keep the denied name {exc.filename or ''} free: {exc.strerror}"
-            ) from exc
-        return held
-
-    def sweep(self) -> None:
-        """Remove the folders that nobody holds and that are still empty."""
-        with self._lock:
-            left = {path for path in self._made if not _remove(path)}
-            if left != self._made:
-                self._made = left
-                self._remember()
-
-    def _hold(self, path: str) -> int:
-        for _ in range(TRIES):
-            self._make(path)
-            fd = _open(path)
-            fcntl.flock(fd, fcntl.LOCK_SH)
-            if os.fstat(fd).st_nlink:  # 0: another sandbox removed it before we had the lock
-                return fd
-            os.close(fd)
-        raise OSError(0, "it is made and removed all the time", path)
-
-    def _make(self, path: str) -> None:
-        """The list is written first: a folder that nobody remembers would stay for good."""
-        if os.path.lexists(path):
-            return
-        with self._lock:
-            self._made.add(path)
-            self._remember()
-        make_beneath(os.path.dirname(path), path, MODE)
-
-    def _remembered(self) -> list[str]:
-        try:
-            return msgspec.json.decode(self._record.read_bytes(), type=list[str])
-        except (OSError, msgspec.DecodeError):
-            return []
-
-    def _remember(self) -> None:
-        new = self._record.with_suffix(".new")
-        with open(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600), "wb") as file:
-            file.write(msgspec.json.encode(sorted(self._made)))
-        new.replace(self._record)
+    path: str
+    fd: int
+    is_ours: bool
 
 
-def release(held: Iterable[int]) -> None:
-    for fd in held:
+def hold(paths: Iterable[str]) -> list[Held]:
+    """Make what is missing and lock all, until `give_back`. Raises `Unconfined`."""
+    held: list[Held] = []
+    try:
+        held.extend(_hold(path) for path in paths)
+    except OSError as exc:
+        give_back(held)
+        raise Unconfined(f"cannot keep the denied name {exc.filename or ''} free: {exc.strerror}") from exc
+    return held
+
+
+def give_back(held: Iterable[Held]) -> None:
+    """Let go, and remove the folders of ours that nobody else holds and that are still empty."""
+    for one in held:
+        is_ours = one.is_ours or _is_marked(one.fd)
+        os.close(one.fd)
+        if is_ours:
+            _remove(one.path)
+
+
+def _hold(path: str) -> Held:
+    for _ in range(TRIES):
+        is_ours = not os.path.lexists(path)
+        if is_ours:
+            make_beneath(os.path.dirname(path), path, MODE)
+        fd = _open(path)
+        fcntl.flock(fd, fcntl.LOCK_SH)
+        if os.fstat(fd).st_nlink:  # 0: another sandbox removed it before we had the lock
+            _mark(fd, is_ours=is_ours)
+            return Held(path, fd, is_ours)
         os.close(fd)
+    raise OSError(0, "it is made and removed all the time", path)
 
 
 def _open(path: str) -> int:
@@ -99,20 +75,25 @@ def _open(path: str) -> int:
         os.close(plain)
 
 
-def _remove(path: str) -> bool:
-    """Whether the folder needs no further care: it is gone, or it is somebody's now."""
+def _mark(fd: int, *, is_ours: bool) -> None:
+    if is_ours:
+        with contextlib.suppress(OSError):
+            os.setxattr(fd, MARK, b"1")
+
+
+def _is_marked(fd: int) -> bool:
     try:
-        fd = _open(path)
+        return os.getxattr(fd, MARK) == b"1"
     except OSError:
-        return True
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        os.rmdir(path)
-    except BlockingIOError:
         return False
-    except OSError:
-        return True  # not empty: what is in it is the person's
-    else:
-        return True
-    finally:
-        os.close(fd)
+
+
+def _remove(path: str) -> None:
+    """Not if somebody holds it or something is in it: then it is theirs."""
+    with contextlib.suppress(OSError):
+        fd = _open(path)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            os.rmdir(path)
+        finally:
+            os.close(fd)
