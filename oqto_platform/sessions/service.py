@@ -85,10 +85,10 @@ class Sessions:
     async def resume(self, identity: Identity, session_id: str) -> SessionView:
         """Start the agent of a session that is over again: same conversation, log and wallet."""
         stored = await self._owned(identity, "session.resume", session_id)
+        stored = await self._reconciler.one(session_id)  # its agent may be gone, and the row not know yet
         if stored.state in LIVE:
             raise Conflict(f"the session is {stored.state}; there is nothing to resume")
         account = await self._accounts.get(stored.session.account_id)
-        await self._reconciler.one(session_id)
         stored = await self._store.restart(session_id, limit=self._limit())
         return await self._begin(stored, account, resume=True)
 

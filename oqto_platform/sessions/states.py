@@ -1,7 +1,8 @@
 """
 The states of a session and the moves between them.
 
-`starting → running → stopping → stopped → settled`, and `starting | running → failed → settled`. A failed
+`starting → running → stopping → stopped → settled`, and `starting | running → failed → settled`; `starting →
+stopped` when the core died during a start and the agent ended by itself before anybody looked. A failed
 start goes through the same settling, so a reservation is never orphaned. Resuming begins again, from `settled`
 only: a settlement that comes late would take the money and the process of the life after it.
 """
@@ -12,7 +13,7 @@ from oqto_platform.errors import Conflict
 from oqto_platform.types import SessionState
 
 MOVES: dict[SessionState, frozenset[SessionState]] = {
-    "starting": frozenset({"running", "stopping", "failed"}),
+    "starting": frozenset({"running", "stopping", "stopped", "failed"}),
     "running": frozenset({"stopping", "stopped", "failed"}),
     "stopping": frozenset({"stopped", "failed"}),
     "stopped": frozenset({"settled"}),

@@ -22,6 +22,10 @@ def test_a_wrong_key_stays_in_its_field_until_it_is_mended(open_signed_in, provi
     key.fill("right")
     page.get_by_role("button", name="Check and save").click()
     page.get_by_text("The provider does not accept this key").wait_for(state="hidden")
+    page.get_by_text("is not known").wait_for()  # a model without a price is never billed by guess
+    page.get_by_label("Its models cost nothing").check()
+    page.get_by_role("button", name="Check and save").click()
+    page.get_by_role("main").get_by_role("listitem").nth(1).wait_for()
 
 
 def test_an_address_where_nobody_is_says_so(open_signed_in):

@@ -56,8 +56,9 @@ async def test_the_core_dies_and_the_agent_works_on(echo_stack):
             "".join(e["delta"] for e in events if e["event"] == "stream.text_delta")
             == final["message"]["parts"][0]["text"]
         )
+        since = len(mux.events)
         await mux.command(session["id"], "prompt", message="and again", client_id="2")
-        await mux.until(lambda event: event["event"] == "agent.idle", since=len(mux.events))
+        await mux.until(lambda event: event["event"] == "agent.idle", since=since)
     assert view(stack, session)["state"] == "running"
 
 

@@ -69,4 +69,5 @@ export interface NewProvider {
   base_url: string;
   api_key: string;
   models: string[];
+  allow_unpriced?: boolean;
 }

@@ -63,6 +63,7 @@ export const en = {
   "source.keyMissing": "Paste a key first.",
   "source.models": "Models",
   "source.modelsHint": "Names separated by commas. Leave empty to ask the server which it has.",
+  "source.free": "Its models cost nothing: a server of my own",
   "source.check": "Check and save",
   "source.checking": "Checking with a real call…",
   "source.checkHint": "One tiny request is made to see that it works.",

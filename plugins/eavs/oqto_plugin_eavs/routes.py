@@ -26,7 +26,10 @@ By = Literal["session", "account", "model", "provider", "day"]
 
 
 class NewProvider(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A provider to add. An empty `models` takes what it offers and has a price."""
+    """A provider to add. An empty `models` takes what it offers and has a price.
+
+    `allow_unpriced` takes models without a known price, too, and bills them at nothing: a server of one's own.
+    """
 
     name: str
     kind: str
@@ -34,6 +37,7 @@ class NewProvider(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     api_key: str = ""
     title: str = ""
     models: list[str] = []
+    allow_unpriced: bool = False
 
 
 class NewLimit(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -134,6 +138,7 @@ def _checked(data: NewProvider) -> Provider:
         api_key=data.api_key.strip(),
         title=data.title,
         models=tuple(data.models),
+        allow_unpriced=data.allow_unpriced,
     ).checked()
 
 

@@ -99,6 +99,7 @@ function KeyForm(props: { choice: Choice; onAdded(): Promise<void> }): JSX.Eleme
   const [key, setKey] = createSignal("");
   const [url, setUrl] = createSignal("");
   const [models, setModels] = createSignal("");
+  const [isFree, setFree] = createSignal(false);
   const [missing, setMissing] = createSignal(false);
 
   const action = createAction(async () => {
@@ -110,6 +111,7 @@ function KeyForm(props: { choice: Choice; onAdded(): Promise<void> }): JSX.Eleme
       models: models()
         .split(/[\s,]+/)
         .filter(Boolean),
+      allow_unpriced: isAddress() && isFree(),
     });
     await props.onAdded();
   });
@@ -156,6 +158,15 @@ function KeyForm(props: { choice: Choice; onAdded(): Promise<void> }): JSX.Eleme
           value={models()}
           onText={setModels}
         />
+        <label class="row small">
+          <input
+            type="checkbox"
+            class="check"
+            checked={isFree()}
+            onChange={(e) => setFree(e.currentTarget.checked)}
+          />
+          {t("source.free")}
+        </label>
       </Show>
       <Given value={action.problem()}>
         {(problem) => (
