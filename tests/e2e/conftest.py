@@ -43,8 +43,9 @@ def tools_on_path() -> Iterator[None]:
         yield
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def chromium(tools_on_path: None):
+    # Of the module, not of the session: while it lives, no event loop can run in this process.
     if not (binary := shutil.which("chromium")):
         pytest.skip("chromium is not installed")
     if not shutil.which("bwrap") or not shutil.which("pi"):

@@ -17,7 +17,8 @@ def classes(root=OqtoError):
 
 
 def test_every_code_stands_for_one_class():
-    ours = [kind for kind in classes() if kind.__module__.startswith("oqto_platform")]
+    # HookError is a plugin-failed of its own making: it inherits the code.
+    ours = [k for k in classes() if k.__module__.startswith("oqto_platform") and "code" in vars(k)]
     codes = [kind.code for kind in ours]
     assert len(codes) == len(set(codes)), sorted(code for code in codes if codes.count(code) > 1)
     for kind in ours:
