@@ -127,9 +127,8 @@ class Connection:
     async def _command(self, head: frames.Head, command: Command) -> Any:
         if isinstance(command, OVERTAKE):
             return await self._pass_on(head, command)
-        async with self._order[
-            head.session_id
-        ]:  # before anything else is awaited: that is what keeps the order
+        # Before anything else is awaited: that is what keeps the order.
+        async with self._order[head.session_id]:
             return await self._pass_on(head, command)
 
     async def _pass_on(self, head: frames.Head, command: Command) -> Any:
