@@ -21,6 +21,7 @@ if TYPE_CHECKING:
         Settlement,
         SpawnPlan,
         Template,
+        ToolCall,
         Usage,
         Workspace,
         WorkspaceRequest,
@@ -68,6 +69,12 @@ class Calls:
 
     async def session_stopping(self, session: Session, reason: str) -> None:
         await self._run("session_stopping", session=session, reason=reason)
+
+    async def tool_ended(self, session: Session, call: ToolCall) -> None:
+        await self._run("tool_ended", session=session, call=call)
+
+    async def agent_gone(self, session: Session, outcome: Outcome) -> None:
+        await self._run("agent_gone", session=session, outcome=outcome)
 
     async def session_stopped(self, session: Session, outcome: Outcome) -> None:
         await self._run("session_stopped", session=session, outcome=outcome)

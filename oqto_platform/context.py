@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Any
 import structlog
 
 if TYPE_CHECKING:
+    from oqto_platform.canon import Event
     from oqto_platform.children import Child
     from oqto_platform.db import Database
     from oqto_platform.house import House
+    from oqto_platform.types import SessionId
 
 
 class CoreContext:
@@ -45,6 +47,9 @@ class CoreContext:
 
     def audit(self, event: str, **fields: Any) -> None:
         self._house.audit(f"{self._name}.{event}", **fields)
+
+    def tell(self, session_id: SessionId, event: Event) -> bool:
+        return False  # the logs are the runners'
 
     def leads(self) -> bool:
         return self._house.leadership.leads()

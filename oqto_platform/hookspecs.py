@@ -31,6 +31,7 @@ from oqto_platform.types import (
     SpawnPlan,
     Tables,
     Template,
+    ToolCall,
     Usage,
     Workspace,
     WorkspaceRequest,
@@ -165,6 +166,20 @@ def session_started(session: Session) -> None:
 @hookspec(Mode.NOTIFY, sides=RUNNER)
 def session_stopping(session: Session, reason: str) -> None:
     """The agent is about to be ended and still runs: flush, close what it opened."""
+
+
+@hookspec(Mode.NOTIFY, sides=RUNNER)
+def tool_ended(session: Session, call: ToolCall) -> None:
+    """A tool of the agent has ended and its `tool.end` is logged. One call after the other, in order."""
+
+
+@hookspec(Mode.NOTIFY, sides=RUNNER)
+def agent_gone(session: Session, outcome: Outcome) -> None:
+    """
+    The agent's process is gone and `session.closed` comes next: the last chance to `tell` the log something.
+
+    Not called when the agent never answered, nor by a runner that finds a crashed session.
+    """
 
 
 @hookspec(Mode.NOTIFY, sides=BOTH, timeout_s=10)

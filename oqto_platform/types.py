@@ -10,9 +10,12 @@ from __future__ import annotations
 import secrets
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
-from typing import Any, Literal, NewType, Protocol
+from typing import TYPE_CHECKING, Any, Literal, NewType, Protocol
 
 import msgspec
+
+if TYPE_CHECKING:
+    from oqto_platform.canon import Event
 
 AccountId = NewType("AccountId", str)
 SessionId = NewType("SessionId", str)
@@ -208,6 +211,16 @@ class ConfinedPlan(msgspec.Struct, frozen=True, kw_only=True):
     summary: str = ""
 
 
+class ToolCall(msgspec.Struct, frozen=True, kw_only=True):
+    """A tool of an agent that has ended. `input` and `output` are JSON-able and as the harness has them."""
+
+    id: str
+    name: str
+    input: Any = None
+    output: Any = None
+    is_error: bool = False
+
+
 class Check(msgspec.Struct, frozen=True, kw_only=True):
     """One line of a health report. A failing one says what repairs it."""
 
@@ -312,3 +325,11 @@ class Context(Protocol):
 
     async def supervise(self, child: Any) -> None:
         """Keep an `oqto_platform.children.Child` running for as long as the server does."""
+    def tell(self, session_id: SessionId, event: Event) -> bool:
+        """
+        Add a canonical event to the log of a session; everybody who follows it sees it.
+
+        On the event loop's thread. `False` when the session has no living agent here, as always in the core.
+        Until its `agent_gone` returns a session takes events.
+        """
+

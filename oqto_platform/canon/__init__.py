@@ -42,6 +42,7 @@ from oqto_platform.canon.command import (
 )
 from oqto_platform.canon.event import (
     PASSING,
+    AccessDenied,
     AgentError,
     AgentIdle,
     AgentWorking,
@@ -98,6 +99,7 @@ __all__ = [
     "PASSING",
     "Abort",
     "AbortRetry",
+    "AccessDenied",
     "AgentError",
     "AgentIdle",
     "AgentWorking",

@@ -247,6 +247,23 @@ class ConversationChanged(_Event, tag="session.conversation_changed"):
     messages: tuple[Message, ...] = ()
 
 
+class AccessDenied(_Event, tag="access.denied"):
+    """
+    Confinement kept the agent from something, or ended something. `sentence` tells people all of it.
+
+    `target` is a path, a `host:port`, a limit or the names of processes. `rule` is the entry of the policy that
+    decided, `key` its key there, `stated` the `file:line` places or the profile that state it.
+    """
+
+    kind: Literal["path", "network", "limit", "process"]
+    target: str
+    sentence: str
+    rule: str = ""
+    key: str = ""
+    stated: str = ""
+    tool_call_id: str = ""
+
+
 class Notify(_Event, tag="notify"):
     level: Literal["info", "warning", "error"] = "info"
     message: str = ""
@@ -293,6 +310,7 @@ Event = (
     | ModelChanged
     | ThinkingLevelChanged
     | ConversationChanged
+    | AccessDenied
     | Notify
     | Status
     | ResyncRequired

@@ -34,6 +34,7 @@ from oqto_runner.activity import Activity
 from oqto_runner.eventlog import EventLog
 from oqto_runner.harness import Conversation, Step
 from oqto_runner.process import Process, describe_exit
+from oqto_runner.witness import Witness
 
 TICK_S = 0.25
 ABORT_GRACE_S = 0.5
@@ -61,7 +62,12 @@ class Agent:
     """The running agent of `session`. `created` is logged when it answers for the first time."""
 
     def __init__(
-        self, session: Session, conversation: Conversation, events: EventLog, created: SessionCreated
+        self,
+        session: Session,
+        conversation: Conversation,
+        events: EventLog,
+        created: SessionCreated,
+        witness: Witness,
     ) -> None:
         self.session = session
         self.created = created
@@ -70,6 +76,7 @@ class Agent:
         self.process: Process
         self._conversation = conversation
         self._log = events
+        self._witness = witness
         self._activity = Activity()
         self._ready = asyncio.Event()
         self._idle = asyncio.Event()
@@ -114,6 +121,11 @@ class Agent:
         """The agent wrote a line longer than any message may be."""
         self._too_long += 1
         self._wake.set()
+
+    def tell(self, event: Event) -> bool:
+        """An event that is not the agent's own; `False` when the log takes none any more."""
+        self._wake.set()
+        return self._witness.take(event)
 
     def run(self, process: Process) -> None:
         """Begin the conversation with the process that was just started."""
@@ -231,6 +243,8 @@ class Agent:
         if self._commands:
             token, command = self._commands.popleft()
             return self._commanded(token, command)
+        if self._witness.told and self._ready.is_set():
+            return Step(events=(self._witness.told.popleft(),))
         if self._too_long:
             self._too_long -= 1
             return Step(events=(AgentError(error="the agent wrote a line over 64 MiB; it was dropped"),))
@@ -285,6 +299,7 @@ class Agent:
             return
         if events:
             self._log.append(*events)
+        self._witness.see(events)
         for event in events:
             self._activity.note_event(event)
             if isinstance(event, TitleChanged):
@@ -332,12 +347,19 @@ class Agent:
         with contextlib.suppress(DiskFull):
             self._append(closing.events)
         self._give(closing, None)
+        await self._take_last_words(outcome)
         if self._log.last > self._begin:
             self._close_log(outcome)
         await self._log.synced()
         for waiting in self._waiting.values():
             if not waiting.done():
                 waiting.set_exception(AgentFailed(f"the agent ended before it answered: {outcome.detail}"))
+
+    async def _take_last_words(self, outcome: Outcome) -> None:
+        if self._ready.is_set():
+            await self._witness.close(outcome)
+            with contextlib.suppress(DiskFull):
+                self._append(tuple(self._witness.told))
 
     def _close_log(self, outcome: Outcome) -> None:
         closed = SessionClosed(

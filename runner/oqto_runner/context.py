@@ -12,8 +12,10 @@ import msgspec
 import structlog
 
 from oqto_platform import clock
+from oqto_platform.canon import Event
 from oqto_platform.children import Child
 from oqto_platform.settings import Section, Settings
+from oqto_platform.types import SessionId
 
 
 @dataclass(frozen=True)
@@ -24,6 +26,7 @@ class PluginContext:
     root: Path
     snapshot: Settings
     keep_running: Callable[[Child], Awaitable[None]]
+    tell_session: Callable[[SessionId, Event], bool]
     db: None = None
 
     @property
@@ -53,6 +56,10 @@ class PluginContext:
             os.write(fd, msgspec.json.encode(record) + b"\n")
         finally:
             os.close(fd)
+
+    def tell(self, session_id: SessionId, event: Event) -> bool:
+        """Add an event to the log of a session that lives here."""
+        return self.tell_session(session_id, event)
 
     def leads(self) -> bool:
         return True

@@ -154,7 +154,7 @@ class Daemon:
         self._sessions.observe()
 
     def _context(self, plugin: str) -> PluginContext:
-        return PluginContext(plugin, self._state_dir, self._settings, self._supervise)
+        return PluginContext(plugin, self._state_dir, self._settings, self._supervise, self._sessions.tell)
 
     async def _supervise(self, child: Child) -> None:
         await self._children.supervise(child)

@@ -16,6 +16,7 @@ from oqto_runner.agent import Agent
 from oqto_runner.eventlog import EventLog
 from oqto_runner.harness import Harness
 from oqto_runner.store import SessionFolder
+from oqto_runner.witness import Witness
 
 
 class Launcher:
@@ -42,7 +43,13 @@ class Launcher:
         folder.keep(session)
         # From here to the exec nothing may fail: the confined plan holds descriptors.
         confined = await self._confined(session, plan)
-        agent = Agent(session, conversation, events, _created(session, launch, confined, capabilities))
+        agent = Agent(
+            session,
+            conversation,
+            events,
+            _created(session, launch, confined, capabilities),
+            Witness(self._hooks, session),
+        )
         started = await process.start(confined, session.id, agent.take_lines, agent.take_too_long)
         agent.run(started)
         try:

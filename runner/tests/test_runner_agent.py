@@ -10,9 +10,11 @@ from oqto_runner import process
 from oqto_runner.agent import Agent
 from oqto_runner.eventlog import EventLog
 from oqto_runner.harness import Answer, Step
+from oqto_runner.witness import Witness
 
 from oqto_platform import canon
 from oqto_platform.errors import AgentFailed
+from oqto_platform.hooks import Hooks
 from oqto_platform.types import ConfinedPlan, Session, new_id
 
 
@@ -54,7 +56,8 @@ async def launch(tmp_path):
     async def start(script, conversation):
         log = EventLog(tmp_path / "log", "ses_x", "r")
         session = Session(id=new_id("ses"), account_id="acc_1", workspace=str(tmp_path))
-        agent = Agent(session, conversation, log, canon.SessionCreated(harness="scripted"))
+        created = canon.SessionCreated(harness="scripted")
+        agent = Agent(session, conversation, log, created, Witness(Hooks("runner").checked(), session))
         plan = ConfinedPlan(argv=("/bin/sh", "-c", script), cwd=str(tmp_path), confined_by="nothing")
         agent.run(await process.start(plan, session.id, agent.take_lines, agent.take_too_long))
         started.append((agent, log))

@@ -3,7 +3,7 @@
 export type StopCause = "aborted" | "error" | "length" | "stop" | "tool_use";
 export type ToolStatus = "error" | "pending" | "running" | "success";
 export type Phase = "compacting" | "generating" | "initializing" | "retrying" | "thinking" | "tool_running";
-export type Event = SessionCreated | SessionClosed | TitleChanged | AgentWorking | AgentIdle | AgentError | InputNeeded | InputResolved | MessageStart | TextDelta | ThinkingDelta | ToolCallStart | ToolCallDelta | ToolCallEnd | MessageEnd | ToolStart | ToolProgress | ToolEnd | RetryStart | RetryEnd | CompactStart | CompactEnd | QueueChanged | ModelChanged | ThinkingLevelChanged | ConversationChanged | Notify | Status | ResyncRequired;
+export type Event = SessionCreated | SessionClosed | TitleChanged | AgentWorking | AgentIdle | AgentError | InputNeeded | InputResolved | MessageStart | TextDelta | ThinkingDelta | ToolCallStart | ToolCallDelta | ToolCallEnd | MessageEnd | ToolStart | ToolProgress | ToolEnd | RetryStart | RetryEnd | CompactStart | CompactEnd | QueueChanged | ModelChanged | ThinkingLevelChanged | ConversationChanged | AccessDenied | Notify | Status | ResyncRequired;
 export type Command = Prompt | Steer | FollowUp | Abort | AbortRetry | InputResponse | GetState | GetMessages | GetStats | GetModels | GetCommands | GetForkPoints | SetModel | CycleModel | SetThinkingLevel | CycleThinkingLevel | SetAutoCompaction | SetAutoRetry | Compact | SetSessionName | NewSession | SwitchSession | Fork;
 export type Part = TextPart | ThinkingPart | ToolCallPart | ToolResultPart | ImagePart | ExtensionPart;
 export type InputRequest = SelectRequest | ConfirmRequest | TextRequest | EditorRequest;
@@ -14,6 +14,21 @@ export interface Abort {
 
 export interface AbortRetry {
   cmd: "abort_retry";
+}
+
+export interface AccessDenied {
+  event: "access.denied";
+  kind: "limit" | "network" | "path" | "process";
+  target: string;
+  sentence: string;
+  rule?: string;
+  key?: string;
+  stated?: string;
+  tool_call_id?: string;
+  session_id?: string;
+  runner_id?: string;
+  seq?: number;
+  ts?: number;
 }
 
 export interface Account {

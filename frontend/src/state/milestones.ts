@@ -18,6 +18,8 @@ export function milestone(event: Event): Milestone | null {
       return { text: t("say.question", { title: event.request.title }), isUrgent: true };
     case "agent.error":
       return { text: t("say.error", { error: event.error }), isUrgent: true };
+    case "access.denied":
+      return { text: event.sentence, isUrgent: false };
     case "session.closed":
       return { text: t("say.closed", { detail: event.detail ?? "" }), isUrgent: true };
     case "retry.start":

@@ -239,6 +239,28 @@ describe("single events", () => {
     expect(view.items.map((item) => (item as NoticeItem).notice)).toEqual(["closed", "resumed"]);
   });
 
+  it("denials that follow each other share a card", () => {
+    const denied = (target: string, seq: number): Event => ({
+      event: "access.denied",
+      kind: "path",
+      target,
+      sentence: `${target} is hidden.`,
+      rule: "deny_read: ~/.ssh",
+      seq,
+    });
+    const view = fold([
+      denied("~/.ssh/id_rsa", 1),
+      denied("~/.ssh/config", 2),
+      { event: "stream.message_end", message: userMessage("u1", "c1"), seq: 3 },
+      denied("~/.aws", 4),
+    ]);
+    const cards = view.items.filter((item): item is NoticeItem => item.type === "notice");
+    expect(cards.map((card) => card.denials.map((one) => one.target))).toEqual([
+      ["~/.ssh/id_rsa", "~/.ssh/config"],
+      ["~/.aws"],
+    ]);
+  });
+
   it("another conversation replaces what is shown", () => {
     const view = fold([
       { event: "stream.message_end", message: userMessage("u1", "c1") },

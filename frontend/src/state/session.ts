@@ -31,6 +31,7 @@ function notice(view: SessionView, event: Event, kind: NoticeKind, fields: Parti
     untilMs: null,
     attempt: 0,
     maxAttempts: 0,
+    denials: [],
     ...fields,
   });
 }
@@ -210,6 +211,12 @@ const handlers: Handlers = {
   },
   "config.thinking_level_changed": (view, event) => {
     view.thinkingLevel = event.level;
+  },
+  "access.denied": (view, event) => {
+    // An agent that tries three doors makes one card, not three.
+    const last = view.items.at(-1);
+    if (last?.type === "notice" && last.notice === "denied") last.denials.push(event);
+    else notice(view, event, "denied", { denials: [event] });
   },
   notify: (view, event) => {
     notice(view, event, event.level ?? "info", { text: event.message ?? "" });

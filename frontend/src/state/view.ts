@@ -1,5 +1,5 @@
 // What the screen shows of a session, and nothing about how it came.
-import type { Capabilities, InputRequest, Phase, StopCause } from "../api/types.gen";
+import type { AccessDenied, Capabilities, InputRequest, Phase, StopCause } from "../api/types.gen";
 
 export type ToolState = "preparing" | "running" | "success" | "error" | "stopped";
 
@@ -43,7 +43,10 @@ export type NoticeKind =
   | "warning"
   | "resumed"
   | "changed"
-  | "closed";
+  | "closed"
+  | "denied";
+
+export type Denial = Pick<AccessDenied, "kind" | "target" | "sentence" | "rule" | "stated">;
 
 export interface NoticeItem {
   type: "notice";
@@ -57,6 +60,7 @@ export interface NoticeItem {
   untilMs: number | null;
   attempt: number;
   maxAttempts: number;
+  denials: Denial[];
 }
 
 export type Item = MessageItem | NoticeItem;

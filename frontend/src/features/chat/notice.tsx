@@ -1,4 +1,4 @@
-import { type JSX, Match, Show, Switch } from "solid-js";
+import { For, type JSX, Match, Show, Switch } from "solid-js";
 import { t } from "../../i18n";
 import type { NoticeItem } from "../../state/view";
 import { createClock } from "../../ui/clock";
@@ -18,6 +18,9 @@ export function Notice(props: NoticeProps): JSX.Element {
       </Match>
       <Match when={props.notice.notice === "error"}>
         <Failure notice={props.notice} />
+      </Match>
+      <Match when={props.notice.notice === "denied"}>
+        <Denied notice={props.notice} />
       </Match>
       <Match when={props.notice.notice === "compaction"}>
         <Compaction notice={props.notice} />
@@ -73,6 +76,30 @@ function Retry(props: NoticeProps): JSX.Element {
         </button>
       </Show>
     </div>
+  );
+}
+
+function Denied(props: { notice: NoticeItem }): JSX.Element {
+  return (
+    <section class="callout callout-denied" aria-label={t("denied.title")}>
+      <Icon name="shield" />
+      <div class="stack-tight grow">
+        <strong>{t("denied.title")}</strong>
+        <For each={props.notice.denials}>
+          {(denial) => (
+            <div>
+              <p>{denial.sentence}</p>
+              <Show when={denial.rule}>
+                <p class="small muted">
+                  {t("denied.rule")} <code>{denial.rule}</code>
+                  <Show when={denial.stated}> · {denial.stated}</Show>
+                </p>
+              </Show>
+            </div>
+          )}
+        </For>
+      </div>
+    </section>
   );
 }
 

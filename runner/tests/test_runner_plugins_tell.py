@@ -1,0 +1,30 @@
+"""A plugin of the runner hears of tools and adds events of its own to a session's log."""
+
+from __future__ import annotations
+
+
+async def test_what_a_plugin_tells_is_in_the_log_after_its_cause_and_before_the_end(new_runner):
+    runner = await new_runner.start(env={"GOSSIP": "1"})
+    session = await runner.begin()
+    async with runner.follow(session) as follower:
+        await runner.prompt(session, "tool 0.1")
+        heard = await follower.until("notify")
+        assert heard["message"] == "wait {'seconds': 0.1} gave done"
+        assert follower.kinds.index("tool.end") < follower.kinds.index("notify")
+        await runner.stop(session)
+        assert (await follower.until("notify"))["message"] == "gone: it was stopped on request"
+    events = runner.logged(session)
+    assert [event["seq"] for event in events] == list(range(1, len(events) + 1))
+    assert [event["event"] for event in events[-2:]] == ["notify", "session.closed"]
+    assert "too late" not in str(events)
+
+
+async def test_a_resumed_session_is_told_again_and_ends_each_time(new_runner):
+    runner = await new_runner.start(env={"GOSSIP": "1"})
+    session = await runner.begin()
+    await runner.stop(session)
+    await runner.begin(session, resume=True)
+    await runner.turn(session, "crash 3")
+    kinds = [event["event"] for event in runner.logged(session)]
+    assert kinds.count("notify") == kinds.count("session.closed") == 2
+    assert kinds[-1] == "session.closed"
