@@ -1,0 +1,50 @@
+"""The fixtures of the test kit, used as a plugin's author would."""
+
+from __future__ import annotations
+
+import pytest
+
+pytestmark = pytest.mark.real
+
+
+@pytest.fixture(scope="module")
+def oqto_plugins():
+    return ("sandbox",)
+
+
+@pytest.fixture(scope="module")
+def oqto_settings():
+    return {"sessions.auto_attach": "resume"}
+
+
+def test_the_client_is_signed_in_as_admin(oqto, client):
+    assert client.get("/api/admin/hooks").status_code == 200
+
+
+def test_the_module_chooses_plugins_and_settings(client):
+    features = client.get("/api/features").json()
+    assert features["auto_attach"] == "resume"
+    assert features["plugins"] == ["builtin"]  # of the core; the sandbox has no core side
+
+
+def test_a_session_answers(session):
+    turn = session.prompt("hello there")
+    assert turn.text == "hello there "
+    assert turn.kinds[-1] == "agent.idle"
+    assert session.prompt("again").text == "again "
+
+
+def test_a_stopped_session_is_settled(oqto):
+    with oqto.session() as session:
+        assert session.state() == "running"
+    assert session.wait_for("settled") == "settled"
+
+
+@pytest.mark.parametrize("kind", ["crashing", "killed"])
+def test_an_agent_that_dies_ends_its_session(misbehaving, kind):
+    session = misbehaving.session(kind)
+    assert session.prompt("hello").kinds[-1] in ("agent.idle", "session.closed")
+
+
+def test_an_agent_that_does_not_start_says_why(misbehaving):
+    assert "I do not start, as asked" in misbehaving.refused().detail
