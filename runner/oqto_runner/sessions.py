@@ -16,6 +16,7 @@ from oqto_platform import canon
 from oqto_platform.canon import (
     Command,
     Compact,
+    Event,
     FollowUp,
     NewSession,
     Prompt,
