@@ -11,15 +11,12 @@ import asyncio
 import os
 import signal
 import socket
-from contextlib import AsyncExitStack, suppress
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import structlog
-from granian.constants import HTTPModes, Interfaces
-from granian.server.embed import Server
 
 from oqto_platform.errors import Internal, Invalid, OqtoError
 
@@ -29,14 +26,13 @@ from .keys import Keys
 from .ledger import Ledger
 from .providers import Registry
 from .proxy import Limits, Proxy
+from .server import Server
 from .store import Store
 from .upstream import Pool
 from .vault import Vault
 
 log = structlog.get_logger("oqto.eavs")
 
-STOP_S = 0.5
-BACKLOG = 1024
 PATH_LIMIT = 107
 REQUEST_S = 30.0
 
@@ -100,9 +96,12 @@ async def _build(place: Place, stack: AsyncExitStack) -> None:
         listens=f"http://{place.host}:{place.port}",
     )
     await desk.load()
-    await _listen(stack, proxy, address=place.host, port=place.port)
-    await _listen(stack, proxy, uds=place.llm_socket)
+    server = Server(proxy.handle)
+    stack.callback(server.close)
+    await server.listen(place.host, place.port)
+    await server.listen_unix(place.llm_socket)
     place.llm_socket.chmod(place.llm_mode)
+    stack.callback(place.llm_socket.unlink, missing_ok=True)
     stack.push_async_callback(proxy.close)
     stack.callback(place.control_socket.unlink, missing_ok=True)
     # Last, because whoever started us takes this socket's answer for readiness.
@@ -134,44 +133,6 @@ def _is_served(path: Path) -> bool:
         except OSError:
             return False
     return True
-
-
-async def _listen(stack: AsyncExitStack, proxy: Proxy, **where: Any) -> None:
-    server = Server(
-        proxy,
-        interface=Interfaces.ASGINL,
-        http=HTTPModes.http1,
-        backlog=BACKLOG,
-        websockets=True,
-        log_enabled=False,
-        **where,
-    )
-    server.workers_kill_timeout = 1
-    running = asyncio.get_running_loop().create_task(server.serve(), name=f"granian {where}")
-
-    async def stop() -> None:
-        server.stop()  # type: ignore[no-untyped-call]
-        with suppress(TimeoutError):
-            await asyncio.wait_for(running, STOP_S)
-
-    stack.push_async_callback(stop)
-    await _until_listening(where, running)
-
-
-async def _until_listening(where: dict[str, Any], running: asyncio.Task[None]) -> None:
-    async with asyncio.timeout(5):
-        while not running.done():
-            try:
-                if "uds" in where:
-                    _, writer = await asyncio.open_unix_connection(where["uds"])
-                else:
-                    _, writer = await asyncio.open_connection(where["address"], where["port"])
-            except OSError:
-                await asyncio.sleep(0.005)
-            else:
-                writer.close()
-                return
-    running.result()
 
 
 async def _open_door(path: Path, desk: Desk) -> asyncio.AbstractServer:

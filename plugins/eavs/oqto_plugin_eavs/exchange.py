@@ -16,25 +16,22 @@ import msgspec
 from oqto_platform import clock
 from oqto_platform.errors import BudgetExceeded, Invalid
 
-from . import forwarding, prices, refusals, relay, routing
+from . import forwarding, prices, refusals, routing
 from .ledger import Facts
 from .refusals import Refused
 from .store import StoreFailed
 from .upstream import UpstreamFailed
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
     from .keys import Key
     from .prices import Price
     from .providers import Provider
     from .proxy import Proxy
     from .routing import Route
+    from .server import Request
     from .upstream import Headers
 
-    Receive = Callable[[], Awaitable[dict[str, Any]]]
-    Send = Callable[[dict[str, Any]], Awaitable[None]]
-
+JSON: Headers = [(b"content-type", b"application/json")]
 FORWARDED = re.compile(
     rb"^(accept|content-type|user-agent|anthropic-.*|openai-beta|idempotency-key|x-stainless-.*|x-session-id|session_id"
     rb"|x-client-request-id|traceparent|tracestate|http-referer|x-title|x-goog-api-client)$"
@@ -60,87 +57,68 @@ decode_ask = msgspec.json.Decoder(Ask).decode
 class Exchange:
     """One call."""
 
-    def __init__(
-        self,
-        proxy: Proxy,
-        scope: dict[str, Any],
-        receive: Receive,
-        send: Send,
-        request_id: str,
-        task: asyncio.Task[Any],
-    ) -> None:
-        self._proxy, self._scope, self._receive, self._send = proxy, scope, receive, send
-        self._id, self._task = request_id, task
-        self._headers: dict[bytes, bytes] = {name.lower(): value for name, value in scope["headers"]}
-        self._dialect = routing.dialect_of(scope["path"])
-        self._has_begun = False
-        self._leaving: relay.Leaving | None = None
+    def __init__(self, proxy: Proxy, request: Request, identity: str) -> None:
+        self.proxy, self.request, self.id = proxy, request, identity
+        self._dialect = routing.dialect_of(request.path)
 
     async def serve(self) -> None:
         """Answer, whatever happens."""
         try:
             await self._run()
         except Refused as exc:
-            await self._refuse(exc)
+            self._refuse(exc)
         except BudgetExceeded as exc:
-            await self._refuse(Refused(402, "budget_exceeded", exc.detail))
+            self._refuse(Refused(402, "budget_exceeded", exc.detail))
         except Invalid as exc:
-            await self._refuse(Refused(503, "provider_misconfigured", exc.detail))
+            self._refuse(Refused(503, "provider_misconfigured", exc.detail))
         except StoreFailed as exc:
-            await self._refuse(Refused(503, "ledger_unavailable", exc.detail))
+            self._refuse(Refused(503, "ledger_unavailable", exc.detail))
         except UpstreamFailed as exc:
-            await self._refuse(Refused(504 if exc.is_timeout else 502, "upstream_error", exc.detail))
+            self._refuse(Refused(504 if exc.is_timeout else 502, "upstream_error", exc.detail))
         except asyncio.CancelledError:
-            if self._leaving is None or not self._leaving.has_left:
-                await self._refuse(
-                    Refused(503, "shutting_down", "The proxy is being restarted.", retry_after_s=1)
-                )
-        finally:
-            if self._leaving is not None:
-                self._leaving.stop()
+            if not self.request.has_left:
+                self._refuse(Refused(503, "shutting_down", "The proxy is being restarted.", retry_after_s=1))
 
-    async def _refuse(self, refused: Refused) -> None:
-        if self._has_begun:
-            await self._send({"type": "http.response.body", "body": b"", "more_body": False})
-            return
-        data = refusals.encode(self._dialect, refused, self._id)
-        await answer(self._send, refused.http_status, refusals.headers(refused, self._id), data)
+    def _refuse(self, refused: Refused) -> None:
+        if self.request.has_begun:
+            return  # the server cuts a reply that did not end
+        data = refusals.encode(self._dialect, refused, self.id)
+        self.request.answer(refused.http_status, refusals.headers(refused, self.id), data)
 
     async def _run(self) -> None:
-        if self._proxy.is_closing:
+        if self.proxy.is_closing:
             raise Refused(503, "shutting_down", "The proxy is being restarted.", retry_after_s=1)
         key = self._identify()
-        route = routing.route(self._scope["path"], self._proxy.registry.names())
+        route = routing.route(self.request.path, self.proxy.registry.names())
         self._dialect = route.dialect
         self._check_method(route)
         self._check_rate(key)
         if route.action == "models":
-            await self._list_models(key, route)
+            self._list_models(key, route)
             return
         body = await self._body()
-        self._leaving = relay.Leaving(self._receive, self._task)
         ask = _understand(body)
         provider, model = self._choose(key, route, ask)
         price = self._price(provider, model, route)
         hold = self._hold(price, ask, body)
         facts = Facts(key.account, key.workspace, key.id, provider.name, model, route.dialect)
-        call = await self._proxy.ledger.open_call(self._id, key.wallet, hold, price, facts)
-        call.task = self._task
+        call = await self.proxy.ledger.open_call(self.id, key.wallet, hold, price, facts)
+        call.task = self.request.task
         await forwarding.Forwarding(self, call, provider, route, ask, model, body).run()
 
     def _identify(self) -> Key:
-        secret = routing.secret_of(self._headers, self._scope["query_string"])
+        secret = routing.secret_of(self.request.headers, self.request.query)
         if not secret:
             raise Refused(
                 401, "missing_api_key", "No key came with the request. Oqto gives each session its own."
             )
-        if (key := self._proxy.keys.find(secret)) is None:
+        if (key := self.proxy.keys.find(secret)) is None:
             raise Refused(401, "invalid_api_key", "This key is unknown, revoked or expired.")
         return key
 
     def _check_method(self, route: Route) -> None:
         wanted = "GET" if route.action == "models" else "POST"
-        if self._scope["method"] != wanted:
+        if self.request.method != wanted:
             raise Refused(405, "method_not_allowed", f"Use {wanted} for this path.")
 
     def _check_rate(self, key: Key) -> None:
@@ -150,26 +128,21 @@ class Exchange:
             )
 
     async def _body(self) -> bytes:
-        parts, size, limit = [], 0, self._proxy.limits.max_body
-        more = True
-        while more:
-            message = await self._receive()
-            if message["type"] == "http.disconnect":
-                raise Refused(400, "client_left", "The request was cut off.")
-            parts.append(message.get("body", b""))
-            size += len(parts[-1])
-            more = message.get("more_body", False)
+        parts, size, limit = [], 0, self.proxy.limits.max_body
+        while (part := await self.request.chunk()) is not None:
+            parts.append(part)
+            size += len(part)
             if size > limit:
                 raise Refused(413, "request_too_large", f"The body is larger than {limit // 2**20} MiB.")
         return self._decoded(parts[0] if len(parts) == 1 else b"".join(parts))
 
     def _decoded(self, body: bytes) -> bytes:
-        encoding = self._headers.get(b"content-encoding", b"identity").strip().lower()
+        encoding = self.request.headers.get(b"content-encoding", b"identity").strip().lower()
         if encoding in (b"", b"identity"):
             return body
         if encoding not in (b"gzip", b"deflate"):
             raise Refused(415, "unsupported_encoding", "Send the body as it is, or compressed with gzip.")
-        unpack, limit = zlib.decompressobj(zlib.MAX_WBITS | 32), self._proxy.limits.max_body
+        unpack, limit = zlib.decompressobj(zlib.MAX_WBITS | 32), self.proxy.limits.max_body
         try:
             plain = unpack.decompress(body, limit)
         except zlib.error as exc:
@@ -195,7 +168,7 @@ class Exchange:
         return provider, model
 
     def _provider(self, route: Route, model: str) -> Provider:
-        registry = self._proxy.registry
+        registry = self.proxy.registry
         found = registry.get(route.provider) if route.provider else registry.with_model(model)
         if found is None and route.provider:
             raise Refused(404, "unknown_provider", f"There is no provider {route.provider}.")
@@ -207,7 +180,7 @@ class Exchange:
         if route.is_free:
             return prices.FREE
         found = provider.price(model)
-        if found is None and not self._proxy.limits.allow_unpriced:
+        if found is None and not self.proxy.limits.allow_unpriced:
             text = f"The model {model} has no known price at {provider.name}, so it cannot be billed. Set one under"
             raise Refused(
                 403, "unpriced_model", f"{text} [eavs.providers.{provider.name}.prices], or allow_unpriced."
@@ -221,15 +194,15 @@ class Exchange:
             ask.max_completion_tokens
             or ask.max_output_tokens
             or ask.max_tokens
-            or self._proxy.limits.hold_output
+            or self.proxy.limits.hold_output
         )
         return price.hold_nusd(
             forwarding.prompt_tokens(body),
-            min(max(most, 1), self._proxy.limits.hold_output) * max(ask.n or 1, 1),
+            min(max(most, 1), self.proxy.limits.hold_output) * max(ask.n or 1, 1),
         )
 
-    async def _list_models(self, key: Key, route: Route) -> None:
-        registry = self._proxy.registry
+    def _list_models(self, key: Key, route: Route) -> None:
+        registry = self.proxy.registry
         chosen = [registry.get(route.provider)] if route.provider else list(registry.all())
         names = [
             m for p in chosen if p and key.allows_provider(p.name) for m in p.offered() if key.allows_model(m)
@@ -238,43 +211,17 @@ class Exchange:
             names = [name for name in names if name == route.model]
             if not names:
                 raise Refused(404, "model_not_found", f"There is no model {route.model}.")
-        value = _models(names, self._headers, self._scope["path"], is_one=bool(route.model))
-        await answer(self._send, 200, [(b"content-type", b"application/json")], msgspec.json.encode(value))
-
-    # What `Forwarding` needs of it.
-
-    @property
-    def proxy(self) -> Proxy:
-        """The app."""
-        return self._proxy
-
-    @property
-    def id(self) -> str:
-        """The request id, as the client sees it."""
-        return self._id
-
-    @property
-    def has_left(self) -> bool:
-        """Whether the client has gone."""
-        return self._leaving is not None and self._leaving.has_left
-
-    async def begin(self, status: int, headers: Headers) -> None:
-        """Send the head of the reply."""
-        self._has_begun = True
-        await self._send({"type": "http.response.start", "status": status, "headers": headers})
-
-    async def put(self, message: dict[str, Any]) -> None:
-        """Send a piece of the reply."""
-        await self._send(message)
+        value = _models(names, self.request.headers, self.request.path, is_one=bool(route.model))
+        self.request.answer(200, JSON, msgspec.json.encode(value))
 
     def forwarded_headers(self) -> Headers:
         """The client's headers that a provider may see."""
-        kept = [(name, value) for name, value in self._headers.items() if FORWARDED.match(name)]
+        kept = [(name, value) for name, value in self.request.headers.items() if FORWARDED.match(name)]
         return [*kept, (b"accept-encoding", b"identity")]
 
     def query(self) -> str:
         """The query string without the key."""
-        return routing.without_key(self._scope["query_string"])
+        return routing.without_key(self.request.query)
 
 
 def _understand(body: bytes) -> Ask:
@@ -302,15 +249,3 @@ def _models(names: list[str], headers: dict[bytes, bytes], path: str, *, is_one:
         rows = [{"id": name, "object": "model", "created": 0, "owned_by": "oqto"} for name in names]
         page = {"object": "list", "data": rows}
     return rows[0] if is_one else page
-
-
-async def answer(send: Send, status: int, headers: Headers, data: bytes) -> None:
-    """Send a reply that is complete."""
-    await send(
-        {
-            "type": "http.response.start",
-            "status": status,
-            "headers": [*headers, (b"content-length", b"%d" % len(data))],
-        }
-    )
-    await send({"type": "http.response.body", "body": data, "more_body": False})

@@ -69,7 +69,7 @@ class Forwarding:
             await self._relay(reply)
         except asyncio.CancelledError:
             self._outcome, self._status = (
-                ("left", LEFT) if self._exchange.has_left else ("shutdown", self._status)
+                ("left", LEFT) if self._exchange.request.has_left else ("shutdown", self._status)
             )
             raise
         except UpstreamFailed as exc:
@@ -115,18 +115,16 @@ class Forwarding:
             self._meter.whole(data)
         self._outcome = "done" if reply.status < ERROR else "refused"
         await self._bill()
-        await self._exchange.begin(reply.status, [*headers, (b"content-length", b"%d" % len(data))])
-        await self._exchange.put({"type": "http.response.body", "body": data, "more_body": False})
+        self._exchange.request.answer(reply.status, headers, data)
 
     async def _stream(self, reply: Reply, headers: Headers) -> None:
-        await self._exchange.begin(reply.status, [*headers, (b"x-accel-buffering", b"no")])
-        stream = relay.Stream(
-            reply, self._meter, self._exchange.put, strips=self._strips, written=self._stretch
-        )
+        request = self._exchange.request
+        request.begin(reply.status, [*headers, (b"x-accel-buffering", b"no")])
+        stream = relay.Stream(reply, self._meter, request, strips=self._strips, written=self._stretch)
         self._outcome = "cut"
         self._outcome = await stream.run(self._route.dialect, self._exchange.id)
         await self._bill()
-        await self._exchange.put({"type": "http.response.body", "body": b"", "more_body": False})
+        request.end()
 
     def _stretch(self) -> None:
         """Set more aside when the reply outgrows the estimate; end it when there is no more."""

@@ -1,4 +1,4 @@
-"""The proxy: an ASGI app that lets a call through when its key, its limits and its money allow."""
+"""The proxy: lets a call through when its key, its limits and its money allow."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ import secrets
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from .exchange import Exchange, answer
+from .exchange import JSON, Exchange
 
 if TYPE_CHECKING:
-    from .exchange import Receive, Send
     from .keys import Keys
     from .ledger import Ledger
     from .providers import Registry
+    from .server import Request
     from .upstream import Pool
 
 
@@ -28,7 +28,7 @@ class Limits:
 
 
 class Proxy:
-    """The ASGI app over one ledger."""
+    """What answers every request over one ledger."""
 
     def __init__(self, *, ledger: Ledger, keys: Keys, registry: Registry, pool: Pool, limits: Limits) -> None:
         self.ledger, self.keys, self.registry, self.pool, self.limits = ledger, keys, registry, pool, limits
@@ -36,20 +36,17 @@ class Proxy:
         self.exchanges: set[asyncio.Task[Any]] = set()
         self._ids = (f"req_{secrets.token_hex(5)}{number:x}" for number in itertools.count(1))
 
-    async def __call__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
-        if scope["type"] == "websocket":
-            await send({"type": "websocket.close", "code": 1008, "reason": "this proxy speaks plain HTTP"})
+    async def handle(self, request: Request) -> None:
+        """Answer one request."""
+        if request.path == "/health":
+            request.answer(200, JSON, b'{"status":"ok"}')
             return
-        if scope["path"] == "/health":
-            await answer(send, 200, [(b"content-type", b"application/json")], b'{"status":"ok"}')
-            return
-        task = asyncio.current_task()
-        assert task is not None
-        self.exchanges.add(task)
+        assert request.task is not None
+        self.exchanges.add(request.task)
         try:
-            await Exchange(self, scope, receive, send, next(self._ids), task).serve()
+            await Exchange(self, request, next(self._ids)).serve()
         finally:
-            self.exchanges.discard(task)
+            self.exchanges.discard(request.task)
 
     async def close(self) -> None:
         """Refuse new calls, end the open ones and bill them."""

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from . import refusals
 from .sse import Events, payload
 from .upstream import UpstreamFailed
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Callable
 
     from .meters import Meter
     from .refusals import Dialect
+    from .server import Request
     from .upstream import Headers, Reply
-
-    Send = Callable[[dict[str, Any]], Awaitable[None]]
 
 QUIET_S = 15.0
 WHOLE_LIMIT = 64 * 2**20
@@ -69,9 +67,9 @@ class Stream:
     """Server-sent events on their way. `written` is told after each piece and may raise `OutOfMoney`."""
 
     def __init__(
-        self, reply: Reply, meter: Meter, send: Send, *, strips: bool, written: Callable[[], None]
+        self, reply: Reply, meter: Meter, request: Request, *, strips: bool, written: Callable[[], None]
     ) -> None:
-        self._reply, self._meter, self._send = reply, meter, send
+        self._reply, self._meter, self._request = reply, meter, request
         self._strips, self._written = strips, written
         self._events = Events()
 
@@ -112,27 +110,4 @@ class Stream:
 
     async def _put(self, data: bytes) -> None:
         if data:
-            await self._send({"type": "http.response.body", "body": data, "more_body": True})
-
-
-class Leaving:
-    """
-    Notices that the client has gone and cancels the task that serves it.
-
-    Under ASGI a send to a client that left succeeds silently, so only `receive` tells.
-    """
-
-    def __init__(self, receive: Callable[[], Awaitable[dict[str, Any]]], serving: asyncio.Task[Any]) -> None:
-        self.has_left = False
-        self._serving = serving
-        self._task = asyncio.get_running_loop().create_task(self._watch(receive))
-
-    async def _watch(self, receive: Callable[[], Awaitable[dict[str, Any]]]) -> None:
-        while (await receive())["type"] != "http.disconnect":
-            pass
-        self.has_left = True
-        self._serving.cancel()
-
-    def stop(self) -> None:
-        """The reply is complete; nobody needs watching."""
-        self._task.cancel()
+            await self._request.write(data)
