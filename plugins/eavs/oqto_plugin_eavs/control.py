@@ -18,8 +18,10 @@ import msgspec
 from oqto_platform.errors import OqtoError, Problem, from_problem
 from oqto_platform.types import Check, ModelSource
 
-from .ledger import Window
+from .keys import Grants
 from .providers import Provider
+from .rates import Rates
+from .wallets import Window
 
 LIMIT = 8 * 2**20
 TIMEOUT_S = 20.0
@@ -46,6 +48,7 @@ class Mint(_Request, frozen=True, kw_only=True, tag="key.mint"):
     account_limit_nusd: int | None = None
     account_window: Window = "total"
     rpm: int = 0
+    rates: Rates = Rates()
 
 
 class Settle(_Request, frozen=True, kw_only=True, tag="session.settle"):
@@ -61,25 +64,76 @@ class AccountUsage(_Request, frozen=True, kw_only=True, tag="account.usage"):
 class Report(_Request, frozen=True, kw_only=True, tag="usage.report"):
     """Sums of the calls since `since`, grouped."""
 
-    by: Literal["session", "account", "model", "provider", "day"] = "day"
+    by: Literal["session", "workspace", "account", "key", "model", "provider", "day"] = "day"
     account_id: str = ""
     since: float = 0.0
 
 
 class Limit(_Request, frozen=True, kw_only=True, tag="wallet.limit"):
-    """What a wallet may spend: `platform`, `account:ID` or `session:ID`. `None`: no limit."""
+    """
+    What a wallet may spend (`None`: no limit) and how often its calls may come (`None`: as before).
+
+    `platform`, `group:NAME`, `account:ID`, `workspace:ACCOUNT:PATH`, `session:ID` or `key:ID`.
+    """
 
     wallet: str
     limit_nusd: int | None = None
     window: Window = "total"
+    rates: Rates | None = None
+
+
+class SetGroup(_Request, frozen=True, kw_only=True, tag="group.set"):
+    """Exactly these accounts are in the group; it is made when missing and goes when empty."""
+
+    name: str
+    accounts: tuple[str, ...]
+
+
+class ListWallets(_Request, frozen=True, kw_only=True, tag="wallet.list"):
+    """The wallets of an account and all above it; without one all but those of sessions."""
+
+    account_id: str = ""
+
+
+class CreateKey(_Request, frozen=True, kw_only=True, tag="key.create"):
+    """
+    A key beside those of sessions, for `owner`: a wallet that exists, or an account or workspace to be made.
+
+    `expires_at` is seconds since the epoch. With `limit_nusd` it has a wallet of its own inside the owner's.
+    """
+
+    owner: str = "platform"
+    name: str = ""
+    expires_at: float | None = None
+    grants: Grants = Grants()
+    limit_nusd: int | None = None
+    window: Window = "total"
+
+
+class RotateKey(_Request, frozen=True, kw_only=True, tag="key.rotate"):
+    """A new secret for the same wallet and rights; the old one works `grace_s` seconds longer."""
+
+    key_id: str
+    grace_s: float = 0.0
 
 
 class ListKeys(_Request, frozen=True, kw_only=True, tag="key.list"):
-    pass
+    account_id: str = ""
 
 
 class Revoke(_Request, frozen=True, kw_only=True, tag="key.revoke"):
+    """End a key. With `account_id` only one of that account's."""
+
     key_id: str
+    account_id: str = ""
+
+
+class Alerts(_Request, frozen=True, kw_only=True, tag="alert.list"):
+    """What people are to be told, after the number `after`; of one account when `account_id` is set."""
+
+    after: int = 0
+    account_id: str = ""
+    most: int = 200
 
 
 class ListProviders(_Request, frozen=True, kw_only=True, tag="provider.list"):
@@ -120,8 +174,8 @@ class HealthCheck(_Request, frozen=True, kw_only=True, tag="health"):
 
 
 Request = (
-    Mint | Settle | AccountUsage | Report | Limit | ListKeys | Revoke | ListProviders | SetProvider | DropProvider
-    | Configure | Sources | HealthCheck
+    Mint | Settle | AccountUsage | Report | Limit | SetGroup | ListWallets | CreateKey | RotateKey | ListKeys | Revoke
+    | Alerts | ListProviders | SetProvider | DropProvider | Configure | Sources | HealthCheck
 )  # fmt: skip
 
 
@@ -165,17 +219,70 @@ class ReportReply(_Reply, frozen=True, kw_only=True, tag="report"):
 
 
 class KeyView(msgspec.Struct, frozen=True, kw_only=True):
-    """A key in force, without its secret."""
+    """A key that is not revoked, without its secret. `rpm` and the other limits are those of the key and its wallet."""
 
     id: str
+    owner: str
     session: str
     account: str
+    workspace: str
     name: str
     rpm: int
     created_at: float
     expires_at: float | None
     spent_nusd: int
     limit_nusd: int | None
+    window: Window = "total"
+    grants: Grants = Grants()
+
+
+class CreatedReply(_Reply, frozen=True, kw_only=True, tag="key.created"):
+    """The only time that a secret is shown."""
+
+    secret: str
+    key: KeyView
+
+
+class WalletView(msgspec.Struct, frozen=True, kw_only=True):
+    """Who may spend what; `held` is set aside for calls that run."""
+
+    id: str
+    kind: str
+    name: str
+    parent: str
+    limit_nusd: int | None
+    window: Window
+    spent_nusd: int
+    held_nusd: int
+    total_nusd: int
+    calls: int
+    open_calls: int
+    is_custom: bool
+    rates: Rates = Rates()
+
+
+class WalletsReply(_Reply, frozen=True, kw_only=True, tag="wallets"):
+    wallets: list[WalletView]
+
+
+class Alert(msgspec.Struct, frozen=True, kw_only=True):
+    """A wallet has reached `percent` of its limit; 100: a call was refused, or nothing is left."""
+
+    number: int
+    at: float
+    wallet: str
+    kind: str
+    name: str
+    account: str
+    session: str
+    percent: int
+    spent_nusd: int
+    limit_nusd: int
+    window: str
+
+
+class AlertsReply(_Reply, frozen=True, kw_only=True, tag="alerts"):
+    alerts: list[Alert]
 
 
 class KeysReply(_Reply, frozen=True, kw_only=True, tag="keys"):
@@ -225,6 +332,9 @@ Reply = (
     | UsageReply
     | ReportReply
     | KeysReply
+    | CreatedReply
+    | WalletsReply
+    | AlertsReply
     | ProvidersReply
     | SourcesReply
     | HealthReply

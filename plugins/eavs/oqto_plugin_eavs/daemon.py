@@ -83,6 +83,7 @@ async def _build(place: Place, stack: AsyncExitStack) -> None:
         log.warning("calls were cut off by a crash and are billed at their estimate", calls=left)
     keys = Keys(store, ledger)
     await keys.load()
+    await ledger.recall(keys.flow_of)
     proxy = Proxy(
         ledger=ledger, keys=keys, registry=registry, pool=Pool(ca_file=place.ca_file), limits=Limits()
     )

@@ -10,13 +10,14 @@ import msgspec
 
 from oqto_platform import clock
 from oqto_platform.errors import Conflict, Invalid, NotFound
-from oqto_platform.types import Check, new_id
+from oqto_platform.types import Check
 
 from . import control
-from .ledger import PLATFORM, Wallet
 from .probe import probe
 from .providers import Provider
 from .proxy import Limits
+from .wallet_desk import WalletDesk
+from .wallets import PLATFORM
 
 if TYPE_CHECKING:
     from .keys import Keys
@@ -25,13 +26,14 @@ if TYPE_CHECKING:
     from .store import Store
     from .vault import Vault
 
-SETTLE_S = 10.0
 SAVE = """INSERT INTO providers (name, source, body, secret, updated_at) VALUES (?, ?, ?, ?, ?)
 ON CONFLICT(name) DO UPDATE SET source = excluded.source, body = excluded.body, secret = excluded.secret,
 updated_at = excluded.updated_at"""
 GROUPS = {
     "session": "wallet",
     "account": "account",
+    "workspace": "workspace",
+    "key": "key_id",
     "model": "provider || '/' || model",
     "provider": "provider",
     "day": "date(started_at, 'unixepoch')",
@@ -44,9 +46,9 @@ class Desk:
     def __init__(
         self, *, store: Store, ledger: Ledger, keys: Keys, proxy: Proxy, vault: Vault, listens: str
     ) -> None:
-        self._store, self._ledger, self._keys, self._proxy = store, ledger, keys, proxy
+        self._store, self._ledger, self._proxy = store, ledger, proxy
+        self._wallets = WalletDesk(store, ledger, keys)
         self._vault, self._listens = vault, listens
-        self._minting: dict[str, asyncio.Lock] = {}
 
     async def load(self) -> None:
         """Bring the stored providers back."""
@@ -60,13 +62,18 @@ class Desk:
     async def answer(self, request: control.Request) -> control.Reply:
         """The reply to a request; raises `OqtoError`."""
         handlers: dict[type, Any] = {
-            control.Mint: self._mint,
-            control.Settle: self._settle,
-            control.AccountUsage: self._usage,
+            control.Mint: self._wallets.mint,
+            control.Settle: self._wallets.settle,
+            control.AccountUsage: self._wallets.usage,
+            control.Limit: self._wallets.limit,
+            control.SetGroup: self._wallets.set_group,
+            control.ListWallets: self._wallets.wallets,
+            control.CreateKey: self._wallets.create_key,
+            control.RotateKey: self._wallets.rotate_key,
+            control.ListKeys: self._wallets.list_keys,
+            control.Revoke: self._wallets.revoke,
+            control.Alerts: self._wallets.alerts,
             control.Report: self._report,
-            control.Limit: self._limit,
-            control.ListKeys: self._list_keys,
-            control.Revoke: self._revoke,
             control.ListProviders: self._list_providers,
             control.SetProvider: self._set_provider,
             control.DropProvider: self._drop_provider,
@@ -76,52 +83,6 @@ class Desk:
         }
         reply: control.Reply = await handlers[type(request)](request)
         return reply
-
-    async def _mint(self, ask: control.Mint) -> control.Minted:
-        wallet = await self._session_wallet(ask)
-        key = await self._keys.mint(wallet, name=ask.name, rpm=ask.rpm)
-        return control.Minted(
-            key=key, reservation_id=wallet.reservation, limit_nusd=wallet.limit_nusd, spent_nusd=wallet.total
-        )
-
-    async def _session_wallet(self, ask: control.Mint) -> Wallet:
-        identity = f"session:{ask.session_id}"
-        lock = self._minting.setdefault(identity, asyncio.Lock())
-        async with lock:
-            if (known := self._ledger.wallets.get(identity)) is not None:
-                return known
-            account = await self._account_wallet(ask)
-            fresh = Wallet(identity, "session", account, ask.workspace, new_id("res"), ask.limit_nusd)
-            return await self._ledger.put_wallet(fresh)
-
-    async def _account_wallet(self, ask: control.Mint) -> Wallet:
-        identity = f"account:{ask.account_id}"
-        if (known := self._ledger.wallets.get(identity)) is not None:
-            return known
-        parent, limit = self._ledger.wallets[PLATFORM], ask.account_limit_nusd
-        fresh = Wallet(identity, "account", parent, ask.account_id, "", limit, ask.account_window)
-        return await self._ledger.put_wallet(fresh)
-
-    async def _settle(self, ask: control.Settle) -> control.Settled:
-        wallet = self._ledger.wallets.get(f"session:{ask.session_id}")
-        if wallet is None:
-            return control.Settled(spent_nusd=0)
-        for key in self._keys.of(wallet):
-            await self._keys.revoke(key)
-        return control.Settled(spent_nusd=await self._ledger.settle(wallet, SETTLE_S))
-
-    async def _usage(self, ask: control.AccountUsage) -> control.UsageReply:
-        wallet = self._ledger.wallets.get(f"account:{ask.account_id}")
-        if wallet is None:
-            return control.UsageReply()
-        wallet.roll(clock.now())
-        members = [w for w in self._ledger.wallets.values() if w.parent is wallet]
-        return control.UsageReply(
-            spent_nusd=wallet.spent,
-            limit_nusd=wallet.limit_nusd,
-            calls=wallet.calls,
-            sessions={w.id.removeprefix("session:"): w.total for w in members},
-        )
 
     async def _report(self, ask: control.Report) -> control.ReportReply:
         group = GROUPS[ask.by]
@@ -133,37 +94,6 @@ class Desk:
         )
         fields = control.Row.__struct_fields__
         return control.ReportReply(rows=[control.Row(**dict(zip(fields, row, strict=True))) for row in rows])
-
-    async def _limit(self, ask: control.Limit) -> control.Done:
-        if ask.wallet not in self._ledger.wallets:
-            raise NotFound(f"there is no wallet {ask.wallet!r}; use platform, account:ID or session:ID")
-        await self._ledger.set_limit(ask.wallet, ask.limit_nusd, ask.window)
-        return control.Done()
-
-    async def _list_keys(self, ask: control.ListKeys) -> control.KeysReply:
-        return control.KeysReply(
-            keys=[
-                control.KeyView(
-                    id=key.id,
-                    session=key.wallet.id.removeprefix("session:"),
-                    account=key.account,
-                    name=key.name,
-                    rpm=key.rpm,
-                    created_at=key.created_at,
-                    expires_at=key.expires_at,
-                    spent_nusd=key.wallet.spent,
-                    limit_nusd=key.wallet.limit_nusd,
-                )
-                for key in self._keys.all()
-            ]
-        )
-
-    async def _revoke(self, ask: control.Revoke) -> control.Done:
-        found = next((key for key in self._keys.all() if key.id == ask.key_id), None)
-        if found is None:
-            raise NotFound(f"there is no key {ask.key_id!r} in force")
-        await self._keys.revoke(found)
-        return control.Done()
 
     async def _list_providers(self, ask: control.ListProviders) -> control.ProvidersReply:
         return control.ProvidersReply(providers=[view(provider) for provider in self._proxy.registry.all()])
@@ -210,7 +140,8 @@ class Desk:
         for provider in wanted.values():
             await self._save(provider)
             self._proxy.registry.put(provider)
-        await self._ledger.set_limit(PLATFORM, ask.platform_limit_nusd, ask.platform_window)
+        if not self._ledger.wallets[PLATFORM].is_custom:
+            await self._ledger.set_limit(PLATFORM, ask.platform_limit_nusd, ask.platform_window)
         self._proxy.limits = Limits(
             max_body=ask.max_body_mb * 2**20,
             hold_output=ask.hold_output_tokens,

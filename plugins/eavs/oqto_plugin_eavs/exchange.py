@@ -9,27 +9,26 @@ from __future__ import annotations
 import asyncio
 import re
 import zlib
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from oqto_platform import clock
-from oqto_platform.errors import BudgetExceeded, Invalid
+from oqto_platform.errors import Invalid
 
-from . import forwarding, prices, refusals, routing
-from .ledger import Facts
+from . import admission, forwarding, refusals, routing
 from .refusals import Refused
 from .store import StoreFailed
 from .upstream import UpstreamFailed
 
 if TYPE_CHECKING:
+    from .admission import Choice
     from .keys import Key
-    from .prices import Price
-    from .providers import Provider
     from .proxy import Proxy
     from .routing import Route
     from .server import Request
     from .upstream import Headers
+    from .wallets import Call
 
 JSON: Headers = [(b"content-type", b"application/json")]
 FORWARDED = re.compile(
@@ -59,7 +58,7 @@ class Exchange:
 
     def __init__(self, proxy: Proxy, request: Request, identity: str) -> None:
         self.proxy, self.request, self.id = proxy, request, identity
-        self._dialect = routing.dialect_of(request.path)
+        self._dialect: refusals.Dialect | None = None
 
     async def serve(self) -> None:
         """Answer, whatever happens."""
@@ -67,8 +66,6 @@ class Exchange:
             await self._run()
         except Refused as exc:
             self._refuse(exc)
-        except BudgetExceeded as exc:
-            self._refuse(Refused(402, "budget_exceeded", exc.detail))
         except Invalid as exc:
             self._refuse(Refused(503, "provider_misconfigured", exc.detail))
         except StoreFailed as exc:
@@ -82,50 +79,45 @@ class Exchange:
     def _refuse(self, refused: Refused) -> None:
         if self.request.has_begun:
             return  # the server cuts a reply that did not end
-        data = refusals.encode(self._dialect, refused, self.id)
+        dialect = self._dialect or routing.dialect_of(self.request.path)
+        data = refusals.encode(dialect, refused, self.id)
         self.request.answer(refused.http_status, refusals.headers(refused, self.id), data)
 
     async def _run(self) -> None:
         if self.proxy.is_closing:
             raise Refused(503, "shutting_down", "The proxy is being restarted.", retry_after_s=1)
-        key = self._identify()
+        key = await self.proxy.till.find(routing.secret_of(self.request.headers, self.request.query))
         route = routing.route(self.request.path, self.proxy.registry.names())
         self._dialect = route.dialect
         self._check_method(route)
-        self._check_rate(key)
+        await self.proxy.till.look(key, takes=route.action == "models")
         if route.action == "models":
             self._list_models(key, route)
             return
         body = await self._body()
         ask = _understand(body)
-        provider, model = self._choose(key, route, ask)
-        price = self._price(provider, model, route)
-        hold = self._hold(price, ask, body)
-        facts = Facts(key.account, key.workspace, key.id, provider.name, model, route.dialect)
-        call = await self.proxy.ledger.open_call(self.id, key.wallet, hold, price, facts)
-        call.task = self.request.task
-        await forwarding.Forwarding(self, call, provider, route, ask, model, body).run()
+        wanted = route.model or ask.model or ""
+        choices = admission.choose(key, route, wanted, self.proxy.registry, self.proxy.limits)
+        await self._try(key, route, ask, body, choices)
 
-    def _identify(self) -> Key:
-        secret = routing.secret_of(self.request.headers, self.request.query)
-        if not secret:
-            raise Refused(
-                401, "missing_api_key", "No key came with the request. Oqto gives each session its own."
-            )
-        if (key := self.proxy.keys.find(secret)) is None:
-            raise Refused(401, "invalid_api_key", "This key is unknown, revoked or expired.")
-        return key
+    async def _try(self, key: Key, route: Route, ask: Ask, body: bytes, choices: list[Choice]) -> None:
+        """One choice after the other, each with money of its own, until one has answered."""
+        tokens, output = forwarding.prompt_tokens(body), admission.output_tokens(ask, self.proxy.limits)
+        call: Call | None = None
+        for number, choice in enumerate(choices, start=1):
+            identity = self.id if number == 1 else f"{self.id}-{number}"
+            hold = 0 if choice.price.is_free else choice.price.hold_nusd(tokens, output)
+            opening = admission.Opening(identity, key, choice, route.dialect, hold, tokens, call)
+            call = await self.proxy.till.open(opening)
+            call.task = self.request.task
+            forward = forwarding.Forwarding(self, call, choice, route, ask, body)
+            if await forward.run(has_next=number < len(choices)):
+                return
 
     def _check_method(self, route: Route) -> None:
         wanted = "GET" if route.action == "models" else "POST"
         if self.request.method != wanted:
             raise Refused(405, "method_not_allowed", f"Use {wanted} for this path.")
-
-    def _check_rate(self, key: Key) -> None:
-        if wait := key.wait_s(clock.monotonic()):
-            raise Refused(
-                429, "rate_limit_exceeded", "Too many calls in a minute for this session.", retry_after_s=wait
-            )
 
     async def _body(self) -> bytes:
         parts, size, limit = [], 0, self.proxy.limits.max_body
@@ -153,59 +145,15 @@ class Exchange:
             raise Refused(413, "request_too_large", f"The body is larger than {limit // 2**20} MiB.")
         return plain
 
-    def _choose(self, key: Key, route: Route, ask: Ask) -> tuple[Provider, str]:
-        wanted = route.model or ask.model
-        if not wanted:
-            raise Refused(400, "missing_model", 'The request names no model. Add "model".')
-        provider = self._provider(route, wanted)
-        model = provider.aliases.get(wanted, wanted)
-        if not key.allows_provider(provider.name):
-            raise Refused(403, "provider_not_allowed", f"This key may not use the provider {provider.name}.")
-        if not key.allows_model(wanted) or not provider.offers(wanted):
-            raise Refused(403, "model_not_allowed", f"The model {wanted} may not be used here.")
-        if route.action not in provider.about.actions:
-            raise Refused(404, "unsupported_path", f"{provider.name} does not answer {route.path}.")
-        return provider, model
-
-    def _provider(self, route: Route, model: str) -> Provider:
-        registry = self.proxy.registry
-        found = registry.get(route.provider) if route.provider else registry.with_model(model)
-        if found is None and route.provider:
-            raise Refused(404, "unknown_provider", f"There is no provider {route.provider}.")
-        if found is None:
-            raise Refused(404, "model_not_found", f"No provider offers the model {model}.")
-        return found
-
-    def _price(self, provider: Provider, model: str, route: Route) -> Price:
-        if route.is_free:
-            return prices.FREE
-        found = provider.price(model)
-        if found is None and not self.proxy.limits.allow_unpriced:
-            text = f"The model {model} has no known price at {provider.name}, so it cannot be billed. Set one under"
-            raise Refused(
-                403, "unpriced_model", f"{text} [eavs.providers.{provider.name}.prices], or allow_unpriced."
-            )
-        return found or prices.FREE
-
-    def _hold(self, price: Price, ask: Ask, body: bytes) -> int:
-        if price.is_free:
-            return 0
-        most = (
-            ask.max_completion_tokens
-            or ask.max_output_tokens
-            or ask.max_tokens
-            or self.proxy.limits.hold_output
-        )
-        return price.hold_nusd(
-            forwarding.prompt_tokens(body),
-            min(max(most, 1), self.proxy.limits.hold_output) * max(ask.n or 1, 1),
-        )
-
     def _list_models(self, key: Key, route: Route) -> None:
         registry = self.proxy.registry
         chosen = [registry.get(route.provider)] if route.provider else list(registry.all())
         names = [
-            m for p in chosen if p and key.allows_provider(p.name) for m in p.offered() if key.allows_model(m)
+            m
+            for p in chosen
+            if p and key.grants.allows_provider(p.name)
+            for m in p.offered()
+            if key.grants.allows_model(m, p.aliases.get(m, m))
         ]
         if route.model:
             names = [name for name in names if name == route.model]
@@ -216,12 +164,17 @@ class Exchange:
 
     def forwarded_headers(self) -> Headers:
         """The client's headers that a provider may see."""
-        kept = [(name, value) for name, value in self.request.headers.items() if FORWARDED.match(name)]
+        kept = [pair for pair in self.request.headers.items() if _is_forwarded(pair[0])]
         return [*kept, (b"accept-encoding", b"identity")]
 
     def query(self) -> str:
         """The query string without the key."""
         return routing.without_key(self.request.query)
+
+
+@lru_cache(maxsize=512)
+def _is_forwarded(name: bytes) -> bool:
+    return FORWARDED.match(name) is not None
 
 
 def _understand(body: bytes) -> Ask:

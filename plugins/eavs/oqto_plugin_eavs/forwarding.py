@@ -15,19 +15,22 @@ from .meters import CHARACTERS_PER_TOKEN, NoMeter
 from .upstream import UpstreamFailed
 
 if TYPE_CHECKING:
+    from .admission import Choice
     from .exchange import Ask, Exchange
-    from .ledger import Call
     from .meters import Meter
     from .prices import Price
-    from .providers import Provider
     from .routing import Route
     from .upstream import Headers, Reply
+    from .wallets import Call
 
 IMAGE = re.compile(rb"[A-Za-z0-9+/]{2048,}")
 IMAGE_TOKENS = 2_000
 LEFT = 499
 """Status in the row of a call whose client left; never sent."""
 
+
+ELSEWHERE = frozenset({401, 402, 403, 408, 429, 500, 502, 503, 504, 529})
+"""What a provider answers without having worked, and another one may do better."""
 
 ERROR = 400
 """The first status that is an error."""
@@ -40,14 +43,14 @@ class Forwarding:
         self,
         exchange: Exchange,
         call: Call,
-        provider: Provider,
+        choice: Choice,
         route: Route,
         ask: Ask,
-        model: str,
         body: bytes,
     ) -> None:
-        self._exchange, self._call, self._provider, self._route = exchange, call, provider, route
-        self._ask, self._model, self._body = ask, model, body
+        self._exchange, self._call, self._route = exchange, call, route
+        self._provider, self._model, self._price = choice.provider, choice.model, choice.price
+        self._ask, self._body = ask, body
         self._strips = (
             route.action == "chat"
             and bool(ask.stream)
@@ -59,13 +62,21 @@ class Forwarding:
         self._status = 0
         self._was_sent = False
         self._outcome = "lost"
+        self._keeps_place = False
 
-    async def run(self) -> None:
-        """Send and relay; the bill is written before the reply ends."""
+    async def run(self, *, has_next: bool = False) -> bool:
+        """
+        Send and relay; the bill is written before the reply ends. Answers whether the client has its reply.
+
+        With `has_next` it has none when the provider refused or could not be reached: another may be asked.
+        """
         reply: Reply | None = None
         try:
             reply = await self._ask_provider()
             self._status = reply.status
+            if has_next and reply.status in ELSEWHERE:
+                self._outcome, self._keeps_place = "refused", True
+                return False
             await self._relay(reply)
         except asyncio.CancelledError:
             self._outcome, self._status = (
@@ -74,11 +85,16 @@ class Forwarding:
             raise
         except UpstreamFailed as exc:
             self._was_sent = exc.was_sent
-            raise
+            # What may have reached a model is not sent again: it would be paid for twice.
+            if not has_next or exc.was_sent:
+                raise
+            self._keeps_place = True
+            return False
         finally:
             if reply is not None:
                 reply.close()
             self._bill()
+        return True
 
     async def _ask_provider(self) -> Reply:
         body = self._rewritten()
@@ -107,6 +123,7 @@ class Forwarding:
 
     async def _relay(self, reply: Reply) -> None:
         headers = relay.passed_on(reply.headers, self._exchange.id.encode())
+        headers.append((b"x-eavs-provider", self._provider.name.encode()))
         if relay.is_event_stream(reply) and reply.status < ERROR:
             await self._stream(reply, headers)
             return
@@ -129,9 +146,9 @@ class Forwarding:
     def _stretch(self) -> None:
         """Set more aside when the reply outgrows the estimate; end it when there is no more."""
         written = round(self._meter.text_bytes / CHARACTERS_PER_TOKEN)
-        if self._call.price.is_free or (needed := self._call.price.hold_nusd(0, written)) <= self._call.hold:
+        if self._price.is_free or (needed := self._price.hold_nusd(0, written)) <= self._call.hold:
             return
-        if not self._exchange.proxy.ledger.stretch(self._call, 2 * needed):
+        if not self._exchange.proxy.till.stretch(self._call, 2 * needed):
             raise relay.OutOfMoney("The money set aside for this session is used up, so the reply ends here.")
 
     def _bill(self) -> asyncio.Future[None]:
@@ -140,7 +157,7 @@ class Forwarding:
         tokens, is_estimated = self._counts()
         price = self._final_price()
         bill = Bill(tokens, price.cost_nusd(tokens), self._outcome, self._status, is_estimated)
-        return self._exchange.proxy.ledger.close_call(self._call, bill)
+        return self._exchange.proxy.till.close(self._call, bill, keeps_place=self._keeps_place)
 
     def _counts(self) -> tuple[prices.Tokens, bool]:
         refused = self._status >= ERROR and self._status != LEFT
@@ -150,10 +167,10 @@ class Forwarding:
         return tokens, is_estimated and not (self._outcome == "done" and self._meter.tokens is not None)
 
     def _final_price(self) -> Price:
-        if self._route.is_free or self._call.price.is_free:
-            return self._call.price
+        if self._route.is_free or self._price.is_free:
+            return self._price
         answered = self._meter.model or self._model
-        return self._provider.price(answered, self._meter.tier, self._call.started_at) or self._call.price
+        return self._provider.price(answered, self._meter.tier, self._call.started_at) or self._price
 
 
 def prompt_tokens(body: bytes) -> int:

@@ -1,75 +1,96 @@
-"""Virtual keys: minted once, kept as a hash, checked with one look-up; and how often each may call."""
+"""Virtual keys: minted once, kept as a hash, checked with one look-up; and what each may be used for."""
 
 from __future__ import annotations
 
 import hashlib
 import secrets
 import string
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from oqto_platform import clock
-from oqto_platform.types import new_id
+from oqto_platform.errors import Invalid
+
+from .names import new_name
+from .rates import Flow, Rates
+from .wallets import account_of, workspace_of
 
 if TYPE_CHECKING:
-    from .ledger import Ledger, Wallet
+    from .ledger import Ledger
     from .store import Store
+    from .wallets import Wallet
 
 PREFIX = "eavs-"
 ALPHABET = string.ascii_letters + string.digits
 LENGTH = 32
-KEPT_PER_WALLET = 8
-EARLY_S = 1e-9
-INSERT = """INSERT INTO keys (hash, id, wallet, name, created_at, expires_at, rpm, models, providers)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"""
+KEPT_PER_SESSION = 8
+INSERT = """INSERT INTO keys (hash, id, wallet, name, created_at, expires_at, rpm, models, providers, grants)
+VALUES (?, ?, ?, ?, ?, ?, 0, '[]', '[]', ?)"""
+EXPIRE = "UPDATE keys SET expires_at = ? WHERE hash = ?"
+REVOKE = "UPDATE keys SET revoked_at = ? WHERE hash = ?"
+
+
+class Grants(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
+    """What a key may be used for: glob patterns, where blocking wins and no list means any; and how often."""
+
+    models: tuple[str, ...] = ()
+    blocked_models: tuple[str, ...] = ()
+    providers: tuple[str, ...] = ()
+    rates: Rates = Rates()
+
+    def allows_model(self, wanted: str, model: str) -> bool:
+        """Whether `wanted` may be called, which is an alias of `model` or the same."""
+        if _is_in(wanted, self.blocked_models) or _is_in(model, self.blocked_models):
+            return False
+        return not self.models or _is_in(wanted, self.models) or _is_in(model, self.models)
+
+    def allows_provider(self, provider: str) -> bool:
+        """Whether `provider` may be called."""
+        return not self.providers or _is_in(provider, self.providers)
+
+
+NO_LIMITS = Grants()
+
+
+def _is_in(name: str, patterns: tuple[str, ...]) -> bool:
+    return any(fnmatchcase(name, pattern) for pattern in patterns)
 
 
 @dataclass(slots=True, eq=False)
 class Key:
-    """A virtual key without its secret. `rpm=0` means no limit."""
+    """A virtual key without its secret. `flow` counts its own limits, when it has any."""
 
     id: str
     hash: bytes
     wallet: Wallet
     name: str = ""
-    rpm: int = 0
     created_at: float = 0.0
     expires_at: float | None = None
-    models: tuple[str, ...] = ()
-    providers: tuple[str, ...] = ()
-    account: str = ""
-    workspace: str = ""
-    arrives_at: float = field(default=0.0)
+    grants: Grants = NO_LIMITS
+    flow: Flow | None = None
 
-    def wait_s(self, now: float) -> float:
-        """
-        Seconds until the next call may come; 0 takes a place. A burst of one minute's worth is fine.
+    @property
+    def account(self) -> str:
+        """The account that it belongs to; empty for a key of the platform or of a group."""
+        return account_of(self.wallet)
 
-        Generic cell rate algorithm: `arrives_at` is when an even flow would have used up what was taken.
-        """
-        if not self.rpm:
-            return 0.0
-        arrives = max(self.arrives_at, now)
-        if (early := arrives + 60.0 / self.rpm - now - 60.0) > EARLY_S:
-            return early
-        self.arrives_at = arrives + 60.0 / self.rpm
-        return 0.0
+    @property
+    def workspace(self) -> str:
+        """The folder that it belongs to; empty without one."""
+        return workspace_of(self.wallet)
 
-    def allows_model(self, model: str) -> bool:
-        """Whether this key may call `model`; no list means any."""
-        return not self.models or any(fnmatchcase(model, pattern) for pattern in self.models)
-
-    def allows_provider(self, provider: str) -> bool:
-        """Whether this key may call `provider`; no list means any."""
-        return not self.providers or provider in self.providers
+    @property
+    def is_expired(self) -> bool:
+        """Whether its time is over."""
+        return self.expires_at is not None and self.expires_at <= clock.now()
 
 
 def digest(secret: str) -> bytes:
     """What is stored of a key. Its 190 random bits need no slow hash."""
-    return hashlib.sha256(secret.encode()).digest()
+    return hashlib.sha256(secret.encode(errors="replace")).digest()
 
 
 class Keys:
@@ -78,72 +99,92 @@ class Keys:
     def __init__(self, store: Store, ledger: Ledger) -> None:
         self._store, self._ledger = store, ledger
         self._by_hash: dict[bytes, Key] = {}
+        self._names: set[str] = set()
 
     async def load(self) -> None:
         """Read the keys that are in force."""
         rows = await self._store.read(
-            "SELECT hash, id, wallet, name, rpm, created_at, expires_at, models, providers FROM keys WHERE revoked_at IS NULL"
+            "SELECT hash, id, wallet, name, created_at, expires_at, rpm, models, grants FROM keys WHERE revoked_at IS NULL"
         )
-        for key_hash, identity, wallet, name, rpm, created, expires, models, providers in rows:
-            owner = self._ledger.wallets[wallet]
-            lists = (tuple(msgspec.json.decode(models)), tuple(msgspec.json.decode(providers)))
-            self._by_hash[key_hash] = _named(
-                Key(identity, key_hash, owner, name, rpm or 0, created, expires, *lists)
-            )
+        for key_hash, identity, wallet, name, created, expires, rpm, models, grants in rows:
+            owner, granted = self._ledger.wallets[wallet], msgspec.json.decode(grants, type=Grants)
+            if rpm or models != "[]":  # a row of the first version of the file
+                granted = Grants(models=tuple(msgspec.json.decode(models)), rates=Rates(rpm=rpm or 0))
+            self._put(Key(identity, key_hash, owner, name, created, expires, granted))
+        self._names = {row[0] for row in await self._store.read("SELECT id FROM keys")}
+
+    def _put(self, key: Key) -> None:
+        key.flow = None if key.grants.rates.is_open else Flow(key.grants.rates)
+        self._by_hash[key.hash] = key
+
+    def flow_of(self, key_id: str) -> Flow | None:
+        """The limits of a key, by its id."""
+        found = self.named(key_id)
+        return found.flow if found else None
 
     def find(self, secret: str) -> Key | None:
         """The key of a secret, unless it is unknown, revoked or expired."""
-        key = self._by_hash.get(digest(secret))
-        if key is None or (key.expires_at is not None and key.expires_at <= clock.now()):
-            return None
-        return key
+        return self.by_hash(digest(secret))
+
+    def by_hash(self, key_hash: bytes) -> Key | None:
+        """The key of a hash, unless it is unknown, revoked or expired."""
+        key = self._by_hash.get(key_hash)
+        return None if key is None or key.is_expired else key
+
+    def named(self, key_id: str) -> Key | None:
+        """The key with that id, in force or expired."""
+        return next((key for key in self._by_hash.values() if key.id == key_id), None)
 
     def of(self, wallet: Wallet) -> list[Key]:
         """The keys of a wallet, oldest first."""
         return sorted((k for k in self._by_hash.values() if k.wallet is wallet), key=lambda k: k.created_at)
 
     def all(self) -> list[Key]:
-        """Every key in force."""
+        """Every key that is not revoked."""
         return list(self._by_hash.values())
+
+    def new_id(self) -> str:
+        """A fresh id, taken from now on."""
+        name = new_name(self._names)
+        self._names.add(name)
+        return name
 
     async def mint(
         self,
         wallet: Wallet,
         *,
         name: str,
-        rpm: int,
-        models: tuple[str, ...] = (),
+        identity: str = "",
+        grants: Grants = NO_LIMITS,
         expires_at: float | None = None,
-    ) -> str:
-        """A new key, shown this once. The oldest of a wallet go when it has many."""
+    ) -> tuple[Key, str]:
+        """A new key and its secret, shown this once. The oldest of a session go when it has many."""
+        if expires_at is not None and expires_at <= clock.now():
+            raise Invalid("expires_at: this time is over", field="expires_at")
         secret = PREFIX + "".join(secrets.choice(ALPHABET) for _ in range(LENGTH))
-        key = _named(Key(new_id("key"), digest(secret), wallet, name, rpm, clock.now(), expires_at, models))
-        row = (
-            key.hash,
-            key.id,
-            wallet.id,
-            name,
-            key.created_at,
-            expires_at,
-            rpm,
-            msgspec.json.encode(models).decode(),
-            "[]",
-        )
+        key = Key(identity or self.new_id(), digest(secret), wallet, name, clock.now(), expires_at, grants)
+        granted = msgspec.json.encode(grants).decode()
+        row = (key.hash, key.id, wallet.id, name, key.created_at, expires_at, granted)
         await self._store.write((INSERT, row))
-        self._by_hash[key.hash] = key
-        for old in self.of(wallet)[:-KEPT_PER_WALLET]:
+        self._put(key)
+        for old in self.of(wallet)[:-KEPT_PER_SESSION] if wallet.kind == "session" else ():
             await self.revoke(old)
-        return secret
+        return key, secret
+
+    async def rotate(self, key: Key, grace_s: float) -> tuple[Key, str]:
+        """A new key in the place of `key`, with the same wallet and grants; the old one works `grace_s` longer."""
+        expires_at = key.expires_at
+        fresh, secret = await self.mint(key.wallet, name=key.name, grants=key.grants, expires_at=expires_at)
+        fresh.flow = key.flow  # one limit for both
+        if grace_s <= 0:
+            await self.revoke(key)
+            return fresh, secret
+        end = clock.now() + grace_s
+        key.expires_at = end if expires_at is None else min(end, expires_at)
+        await self._store.write((EXPIRE, (key.expires_at, key.hash)))
+        return fresh, secret
 
     async def revoke(self, key: Key) -> None:
         """End a key at once; calls in flight go on."""
         self._by_hash.pop(key.hash, None)
-        await self._store.write(("UPDATE keys SET revoked_at = ? WHERE hash = ?", (clock.now(), key.hash)))
-
-
-def _named(key: Key) -> Key:
-    for wallet in key.wallet.chain():
-        if wallet.kind == "account":
-            key.account = wallet.id.removeprefix("account:")
-    key.workspace = key.wallet.name
-    return key
+        await self._store.write((REVOKE, (clock.now(), key.hash)))

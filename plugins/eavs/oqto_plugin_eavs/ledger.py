@@ -1,7 +1,5 @@
 """
-Who may spend what: wallets in a hierarchy, money set aside before each call, the bill after it.
-
-    session ⊂ account ⊂ platform
+The ledger: money set aside before each call, the bill after it, and who is told when it runs low.
 
 One process owns the numbers. `open_call` puts the estimate aside in every wallet of the chain or in none,
 and answers once the pending row is on disk; `close_call` replaces the estimate by the bill. Rows are the
@@ -12,86 +10,26 @@ reply may have been delivered.
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import lru_cache
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
+
+import msgspec
 
 from oqto_platform import clock
 from oqto_platform.errors import BudgetExceeded
 
 from .prices import Tokens
+from .rates import Flow, Rates, Wait
+from .wallets import ALL, PLATFORM, WORDS, Call, Facts, Wallet, account_of, session_of, window_key
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable
 
-    from .prices import Price
-    from .store import Store
+    from .store import Statement, Store
+    from .wallets import Window
 
-Window = Literal["total", "day", "week", "month"]
-PLATFORM = "platform"
-DAY_S = 86_400
-
-
-@dataclass(slots=True, eq=False)
-class Wallet:
-    """Money of a session, an account or the platform. `spent` counts the current window only."""
-
-    id: str
-    kind: str
-    parent: Wallet | None
-    name: str = ""
-    reservation: str = ""
-    limit_nusd: int | None = None
-    window: Window = "total"
-    window_key: str = ""
-    spent: int = 0
-    total: int = 0
-    held: int = 0
-    calls: int = 0
-    open_calls: set[Call] = field(default_factory=set)
-
-    def chain(self) -> Iterator[Wallet]:
-        """The wallet itself and all above it."""
-        wallet: Wallet | None = self
-        while wallet is not None:
-            yield wallet
-            wallet = wallet.parent
-
-    def roll(self, at: float) -> None:
-        """Begin a new window when the clock says so. A clock set back reopens nothing."""
-        key = window_key(self.window, at)
-        if key > self.window_key:
-            self.window_key, self.spent = key, 0
-
-    def has_room(self, amount: int) -> bool:
-        """Whether `amount` more may be set aside."""
-        return self.limit_nusd is None or self.spent + self.held + amount <= self.limit_nusd
-
-
-@dataclass(slots=True, eq=False)
-class Call:
-    """A call in flight: its wallet and what is set aside for it. `cancel` ends it from outside."""
-
-    id: str
-    wallet: Wallet
-    hold: int
-    price: Price
-    started_at: float
-    task: asyncio.Task[None] | None = None
-    billed: asyncio.Future[None] | None = None
-
-
-@dataclass(slots=True, frozen=True)
-class Facts:
-    """What a row says about a call beside money."""
-
-    account: str
-    workspace: str
-    key_id: str
-    provider: str
-    model: str
-    dialect: str
+__all__ = ["PLATFORM", "Bill", "Call", "Facts", "Ledger", "TooFast", "Wallet", "window_key"]
 
 
 @dataclass(slots=True, frozen=True)
@@ -105,24 +43,27 @@ class Bill:
     is_estimated: bool = False
 
 
-def window_key(window: Window, at: float) -> str:
-    """The name of the window that `at` falls in, UTC; names of later windows sort later."""
-    return "" if window == "total" else _window_key(window, int(at // DAY_S))
+class TooFast(Exception):
+    """A limit beside money stands against a call; `whose` says of which wallet or key."""
 
-
-@lru_cache(maxsize=256)
-def _window_key(window: Window, day_number: int) -> str:
-    day = datetime.fromtimestamp(day_number * DAY_S, UTC)
-    year, week, _ = day.isocalendar()
-    return {"total": "", "day": f"{day:%Y-%m-%d}", "week": f"{year}-W{week:02}", "month": f"{day:%Y-%m}"}[
-        window
-    ]
+    def __init__(self, wait: Wait, whose: str) -> None:
+        super().__init__(wait.reason)
+        self.wait, self.whose = wait, whose
 
 
 RECOVER = """UPDATE calls SET state = 'settled', outcome = 'crash', cost_nusd = hold_nusd, is_estimated = 1, ended_at = started_at
 WHERE state = 'pending'"""
-WALLET = """INSERT INTO wallets (id, kind, parent, name, reservation, limit_nusd, window, created_at)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT(id) DO UPDATE SET limit_nusd = excluded.limit_nusd, window = excluded.window"""
+WALLET = """INSERT INTO wallets (id, kind, parent, name, reservation, limit_nusd, window, is_custom, told, rates, created_at)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT(id) DO UPDATE SET parent = excluded.parent,
+limit_nusd = excluded.limit_nusd, window = excluded.window, is_custom = excluded.is_custom, told = excluded.told,
+rates = excluded.rates"""
+ALERT = """INSERT INTO alerts (at, wallet, kind, name, account, session, percent, spent_nusd, limit_nusd, window)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
+BY_DAY = """SELECT wallet, date(started_at, 'unixepoch'), sum(CASE state WHEN 'pending' THEN 0 ELSE cost_nusd END),
+sum(state != 'pending') FROM calls {where} GROUP BY 1, 2"""
+RECENT = """SELECT wallet, key_id, started_at, input + cache_read + cache_write + cache_write_1h + output FROM calls
+WHERE started_at >= ? ORDER BY started_at"""
+DAY_S = 86_400
 
 
 class Ledger:
@@ -131,32 +72,37 @@ class Ledger:
     def __init__(self, store: Store) -> None:
         self._store = store
         self.wallets: dict[str, Wallet] = {}
+        self.on_bill: list[Callable[[Call, Bill], None]] = []
 
     async def load(self) -> int:
         """Settle what a crash left and read the sums; returns how many calls were left over."""
         (left,) = (await self._store.read("SELECT count(*) FROM calls WHERE state = 'pending'"))[0]
         await self._store.write((RECOVER, ()))
-        rows = await self._store.read(
-            "SELECT id, kind, parent, name, reservation, limit_nusd, window FROM wallets"
-        )
-        parents = {row[0]: row[2] for row in rows}
-        for identity, kind, _, name, reservation, limit, window in rows:
-            self.wallets[identity] = Wallet(identity, kind, None, name, reservation, limit, window)
-        for identity, parent in parents.items():
-            self.wallets[identity].parent = self.wallets.get(parent) if parent else None
+        await self._load_wallets()
         await self._add_up()
         if PLATFORM not in self.wallets:
             await self.put_wallet(Wallet(PLATFORM, "platform", None))
         return int(left)
 
+    async def _load_wallets(self) -> None:
+        query = "SELECT id, kind, name, reservation, limit_nusd, window, is_custom, told, rates, parent FROM wallets"
+        rows = await self._store.read(query)
+        told: dict[str, str] = {}
+        for identity, kind, name, reservation, limit, window, custom, last, rates, _ in rows:
+            wallet = Wallet(identity, kind, None, name, reservation, limit, window, bool(custom))
+            wallet.window_key = window_key(window, clock.now())
+            told[identity] = last
+            limits = msgspec.json.decode(rates, type=Rates)
+            wallet.flow = None if limits.is_open else Flow(limits)
+            self.wallets[identity] = wallet
+        for row in rows:
+            wallet = self.wallets[row[0]]
+            wallet.parent = self.wallets.get(row[-1]) if row[-1] else None
+            key, _, percent = told[wallet.id].rpartition("|")
+            wallet.told = int(percent) if percent and key == wallet.window_key else 0
+
     async def _add_up(self) -> None:
-        now = clock.now()
-        for wallet in self.wallets.values():
-            wallet.window_key = window_key(wallet.window, now)
-        days = (
-            "SELECT wallet, date(started_at, 'unixepoch'), sum(cost_nusd), count(*) FROM calls GROUP BY 1, 2"
-        )
-        for identity, day, cost, count in await self._store.read(days):
+        for identity, day, cost, count in await self._store.read(BY_DAY.format(where="")):
             at = datetime.fromisoformat(day).replace(tzinfo=UTC).timestamp()
             if (owner := self.wallets.get(identity)) is None:
                 continue
@@ -165,68 +111,163 @@ class Ledger:
                 wallet.calls += count
                 wallet.spent += cost if window_key(wallet.window, at) == wallet.window_key else 0
 
+    async def recall(self, flow_of: Callable[[str], Flow | None]) -> None:
+        """Count the calls of before a restart against the limits per minute and day; `flow_of` a key's id."""
+        now, wall = clock.monotonic(), clock.now()
+        for identity, key_id, at, tokens in await self._store.read(RECENT, (wall - wall % DAY_S,)):
+            owner = self.wallets.get(identity)
+            flows = [wallet.flow for wallet in owner.chain()] if owner else []
+            for flow in filter(None, [*flows, flow_of(key_id)]):
+                flow.recall(max(wall - at, 0.0), now, wall, tokens)
+
     async def put_wallet(self, wallet: Wallet) -> Wallet:
         """Add a wallet, durable."""
         wallet.window_key = window_key(wallet.window, clock.now())
-        await self._save(wallet)
+        await self._store.write(_row(wallet))
         return self.wallets.setdefault(wallet.id, wallet)
 
-    async def set_limit(self, identity: str, limit_nusd: int | None, window: Window) -> None:
-        """Change what a wallet may spend; counts at once."""
+    async def set_limit(
+        self, identity: str, limit_nusd: int | None, window: Window, *, is_custom: bool = False
+    ) -> None:
+        """Change what a wallet may spend; counts at once. `is_custom`: the configuration no longer changes it."""
         wallet = self.wallets[identity]
         if window != wallet.window:
             wallet.window, wallet.window_key = window, window_key(window, clock.now())
             wallet.spent = await self._spent_since(wallet)
-        wallet.limit_nusd = limit_nusd
-        await self._save(wallet)
+        wallet.limit_nusd, wallet.is_custom = limit_nusd, is_custom or wallet.is_custom
+        wallet.told = min(wallet.told, wallet.reached())
+        await self._store.write(_row(wallet))
+
+    async def set_rates(self, identity: str, rates: Rates) -> None:
+        """Change how often a wallet's calls may come; calls that run are counted in."""
+        wallet = self.wallets[identity]
+        if wallet.flow is not None:
+            wallet.flow.rates = rates
+        elif not rates.is_open:
+            wallet.flow = Flow(rates)
+            for call in self._open_below(wallet):
+                wallet.flow.running += 1
+                call.flows = (*call.flows, wallet.flow)
+        await self._store.write(_row(wallet))
+
+    async def move(self, wallet: Wallet, parent: Wallet) -> None:
+        """
+        Put a wallet under another one, with everything it spent and holds.
+
+        The sums of both chains change in one step, and are those that a restart would find.
+        """
+        if wallet.parent is parent:
+            return
+        await self._store.flush(1.0)
+        days = [(d, cost) for _, d, cost, _ in await self._store.read(*self._days_below(wallet))]
+        days.append(
+            (f"{datetime.fromtimestamp(clock.now(), UTC):%Y-%m-%d}", wallet.total - sum(c for _, c in days))
+        )
+        self._shift(wallet, days, -1)
+        wallet.parent = parent
+        self._shift(wallet, days, +1)
+        await self._store.write(_row(wallet))
+
+    def _shift(self, moved: Wallet, days: list[tuple[str, int]], sign: int) -> None:
+        for owner in moved.parent.chain() if moved.parent else ():
+            owner.roll(clock.now())
+            owner.total += sign * moved.total
+            owner.held += sign * moved.held
+            owner.calls += sign * moved.calls
+            for day, cost in days:
+                at = datetime.fromisoformat(day).replace(tzinfo=UTC).timestamp()
+                owner.spent += sign * cost if window_key(owner.window, at) == owner.window_key else 0
+
+    def _days_below(self, wallet: Wallet) -> tuple[str, tuple[str, ...]]:
+        members = tuple(w.id for w in self.wallets.values() if wallet in w.chain())
+        return BY_DAY.format(where=f"WHERE wallet IN ({','.join('?' * len(members))})"), members
+
+    def _open_below(self, wallet: Wallet) -> list[Call]:
+        return [call for w in self.wallets.values() if wallet in w.chain() for call in w.open_calls]
 
     async def _spent_since(self, wallet: Wallet) -> int:
-        members = [w.id for w in self.wallets.values() if wallet in w.chain()]
-        marks = ",".join("?" * len(members))
-        rows = await self._store.read(
-            f"SELECT started_at, cost_nusd FROM calls WHERE wallet IN ({marks})",  # noqa: S608 only question marks
-            tuple(members),
-        )
-        return sum(cost for at, cost in rows if window_key(wallet.window, at) == wallet.window_key)
+        rows = await self._store.read(*self._days_below(wallet))
+        days = [
+            (datetime.fromisoformat(day).replace(tzinfo=UTC).timestamp(), cost) for _, day, cost, _ in rows
+        ]
+        return sum(cost for at, cost in days if window_key(wallet.window, at) == wallet.window_key)
 
-    async def _save(self, wallet: Wallet) -> None:
-        parent = wallet.parent.id if wallet.parent else None
-        row = (
-            wallet.id,
-            wallet.kind,
-            parent,
-            wallet.name,
-            wallet.reservation,
-            wallet.limit_nusd,
-            wallet.window,
-        )
-        await self._store.write((WALLET, (*row, clock.now())))
+    async def open_call(
+        self,
+        identity: str,
+        wallet: Wallet,
+        hold: int,
+        facts: Facts,
+        *,
+        tokens: int = 0,
+        flow: Flow | None = None,
+        after: Call | None = None,
+    ) -> Call:
+        """
+        Set `hold` aside, durably, and take a place of every limit. `flow` is the key's own.
 
-    async def open_call(self, identity: str, wallet: Wallet, hold: int, price: Price, facts: Facts) -> Call:
-        """Set `hold` aside, durably. Raises `BudgetExceeded` (naming the wallet) or `StoreFailed`."""
+        `after` is an attempt of the same call that failed and kept its place. Raises `TooFast`,
+        `BudgetExceeded` (naming the wallet) or `StoreFailed`; nothing is taken then.
+        """
+        flows = self._look(wallet, flow, tokens) if after is None else after.flows
+        for taken in flows if after is None else ():
+            taken.take(clock.monotonic(), clock.now(), tokens)
+        call = Call(identity, wallet, hold, clock.now(), facts, tokens, flows)
+        try:
+            self._afford(wallet, hold)
+        except BudgetExceeded:
+            self._free(call, 0)
+            raise
+        self._hold(call, hold)
+        row = (call.id, wallet.id, facts.account, facts.workspace, facts.key_id, facts.provider, facts.model)
+        try:
+            await self._store.open_row((*row, facts.dialect, facts.priced_as, hold, call.started_at))
+        except BaseException:
+            # A cancelled waiter may leave a pending row behind: settle it at nothing, nothing was sent.
+            self.close_call(call, Bill(Tokens(), 0, "refused"))
+            raise
+        return call
+
+    def _afford(self, wallet: Wallet, hold: int) -> None:
         now = clock.now()
         for owner in wallet.chain():
             owner.roll(now)
             if not owner.has_room(hold):
+                self._tell(owner, wallet, ALL)
                 raise BudgetExceeded(_broke(owner), wallet=owner.kind)
-        call = Call(identity, wallet, hold, price, now)
-        self._hold(call, hold)
-        row = (call.id, wallet.id, facts.account, facts.workspace, facts.key_id, facts.provider, facts.model)
-        try:
-            await self._store.open_row((*row, facts.dialect, price.matched, hold, now))
-        except BaseException:
-            self._drop(call)
-            raise
-        return call
+
+    def _free(self, call: Call, tokens: int) -> None:
+        for flow in call.flows:
+            flow.end()
+            flow.take_tokens(clock.monotonic(), tokens - call.tokens)
+
+    def _look(self, wallet: Wallet, flow: Flow | None, tokens: int) -> tuple[Flow, ...]:
+        flows = [
+            (owner.flow, WORDS.get(owner.kind, owner.kind))
+            for owner in wallet.chain()
+            if owner.flow is not None
+        ]
+        if flow is not None:
+            flows.append((flow, WORDS["key"]))
+        if not flows:
+            return ()
+        now, wall = clock.monotonic(), clock.now()
+        for found, whose in flows:
+            if (wait := found.wait(now, wall, tokens)) is not None:
+                raise TooFast(wait, whose)
+        return tuple(found for found, _ in flows)
+
+    def look(self, wallet: Wallet, flow: Flow | None, *, takes: bool = False) -> None:
+        """Raise `TooFast` when a call would be; with `takes`, take the place of one that costs nothing and is over."""
+        flows = self._look(wallet, flow, 0)
+        for found in flows if takes else ():
+            found.take(clock.monotonic(), clock.now(), 0)
+            found.end()
 
     def _hold(self, call: Call, amount: int) -> None:
         call.wallet.open_calls.add(call)
         for owner in call.wallet.chain():
             owner.held += amount
-
-    def _drop(self, call: Call) -> None:
-        # A cancelled waiter may leave a pending row behind: settle it at nothing, nothing was sent.
-        self.close_call(call, Bill(Tokens(), 0, "refused"))
 
     def stretch(self, call: Call, hold: int) -> bool:
         """Set more aside for a call that outgrew its estimate; whether there was more."""
@@ -237,8 +278,12 @@ class Ledger:
         self._hold(call, more)
         return True
 
-    def close_call(self, call: Call, bill: Bill) -> asyncio.Future[None]:
-        """Replace the estimate by the bill; the sums change at once, the future is done when it is on disk."""
+    def close_call(self, call: Call, bill: Bill, *, keeps_place: bool = False) -> asyncio.Future[None]:
+        """
+        Replace the estimate by the bill; the sums change at once, the future is done when it is on disk.
+
+        `keeps_place`: another attempt follows, see `open_call`.
+        """
         if call.billed is not None:
             return call.billed
         call.wallet.open_calls.discard(call)
@@ -247,7 +292,13 @@ class Ledger:
             owner.spent += bill.cost
             owner.total += bill.cost
             owner.calls += 1
+            if owner.limit_nusd is not None and bill.cost:
+                self._tell(owner, call.wallet, owner.reached())
+        for listener in self.on_bill:
+            listener(call, bill)
         t = bill.tokens
+        if not keeps_place:
+            self._free(call, t.prompt + t.output)
         counts = (
             t.input,
             t.cache_read,
@@ -260,6 +311,18 @@ class Ledger:
         head = (bill.outcome, bill.status, bill.cost, int(bill.is_estimated))
         call.billed = self._store.close_row((call.id, *head, *counts, clock.now()))
         return call.billed
+
+    def _tell(self, owner: Wallet, leaf: Wallet, percent: int) -> None:
+        """Note for people that a wallet runs low: once for each threshold of a window."""
+        if percent <= owner.told or not owner.limit_nusd:
+            return
+        owner.told = percent
+        facts = (owner.id, owner.kind, owner.name, account_of(leaf), session_of(leaf), percent)
+        alert = (clock.now(), *facts, owner.spent, owner.limit_nusd, owner.window_key)
+        done = self._store.write((ALERT, alert), _row(owner))
+        done.add_done_callback(
+            lambda ended: ended.cancelled() or ended.exception()
+        )  # the disk's failure is told elsewhere
 
     async def settle(self, wallet: Wallet, timeout_s: float) -> int:
         """End the calls of a wallet and answer what it spent in all."""
@@ -276,6 +339,13 @@ class Ledger:
         await self._store.flush(1.0)
 
 
+def _row(wallet: Wallet) -> Statement:
+    parent = wallet.parent.id if wallet.parent else None
+    rates = msgspec.json.encode(wallet.flow.rates if wallet.flow else Rates()).decode()
+    head = (wallet.id, wallet.kind, parent, wallet.name, wallet.reservation, wallet.limit_nusd, wallet.window)
+    return WALLET, (*head, int(wallet.is_custom), f"{wallet.window_key}|{wallet.told}", rates, clock.now())
+
+
 def _broke(wallet: Wallet) -> str:
-    whose = {"session": "this session", "account": "this account"}.get(wallet.kind, "the whole platform")
+    whose = WORDS.get(wallet.kind, "the whole platform")
     return f"The money set aside for {whose} does not cover this call. An admin can raise the limit."

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 from urllib.parse import urlsplit
@@ -21,6 +22,8 @@ from . import prices as price_list
 from .upstream import Url
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from .routing import Route
     from .upstream import Headers
 
@@ -105,6 +108,9 @@ class Provider(msgspec.Struct, frozen=True, kw_only=True):
     prices: dict[str, ModelCost] = {}
     headers: dict[str, str] = {}
     allow_unpriced: bool = False
+    allow: tuple[str, ...] = ()
+    deny: tuple[str, ...] = ()
+    fallback: tuple[str, ...] = ()
     source: Literal["config", "admin", "built in"] = "admin"
 
     @property
@@ -129,6 +135,8 @@ class Provider(msgspec.Struct, frozen=True, kw_only=True):
             )
         if self.kind not in KINDS:
             raise Invalid(f"provider kind {self.kind!r} is unknown; known: {', '.join(KINDS)}", field="kind")
+        if any(entry.partition("/")[0] == self.name for entry in self.fallback):
+            raise Invalid(f"provider {self.name}: fallback names itself", field="fallback")
         if not self.is_demo:
             _check_url(self.base_url or self.about.base_url, self.name)
         return self
@@ -169,13 +177,29 @@ class Provider(msgspec.Struct, frozen=True, kw_only=True):
         if self.is_demo:
             return ("demo",)
         if self.models:
-            return (*self.models, *(name for name in self.aliases if name not in self.models))
+            named = (*self.models, *(name for name in self.aliases if name not in self.models))
+            return tuple(filter(self._is_let, named))
         known = price_list.table().providers.get(self.about.prices)
-        return tuple(m.id for m in known.models if {"input", "output"} <= set(m.prices[-1])) if known else ()
+        priced = (
+            tuple(m.id for m in known.models if {"input", "output"} <= set(m.prices[-1])) if known else ()
+        )
+        return tuple(filter(self._is_let, (*self.aliases, *priced)))
 
     def offers(self, model: str) -> bool:
-        """Whether `model` may be called: a list allows what it names, no list allows all."""
-        return not self.models or model in self.models or model in self.aliases
+        """Whether `model` may be called: a list allows what it names, no list allows all; `deny` has the last word."""
+        return (not self.models or model in self.models or model in self.aliases) and self._is_let(model)
+
+    def _is_let(self, model: str) -> bool:
+        names = (model, self.aliases.get(model, model))
+        if any(fnmatchcase(name, pattern) for name in names for pattern in self.deny):
+            return False
+        return not self.allow or any(fnmatchcase(name, pattern) for name in names for pattern in self.allow)
+
+    def fallbacks(self) -> Iterator[tuple[str, str]]:
+        """Who answers in its place, as (provider, model); an empty model is the one that was asked for."""
+        for entry in self.fallback:
+            name, _, model = entry.partition("/")
+            yield name, model
 
     def info(self, model: str) -> ModelInfo:
         """A model as an agent should know it."""

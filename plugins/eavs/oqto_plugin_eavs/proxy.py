@@ -8,6 +8,7 @@ import secrets
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from .admission import Till
 from .exchange import JSON, Exchange
 
 if TYPE_CHECKING:
@@ -31,7 +32,8 @@ class Proxy:
     """What answers every request over one ledger."""
 
     def __init__(self, *, ledger: Ledger, keys: Keys, registry: Registry, pool: Pool, limits: Limits) -> None:
-        self.ledger, self.keys, self.registry, self.pool, self.limits = ledger, keys, registry, pool, limits
+        self.ledger, self.registry, self.pool, self.limits = ledger, registry, pool, limits
+        self.till = Till(keys, ledger)
         self.is_closing = False
         self.exchanges: set[asyncio.Task[Any]] = set()
         self._ids = (f"req_{secrets.token_hex(5)}{number:x}" for number in itertools.count(1))

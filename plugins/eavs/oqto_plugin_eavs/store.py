@@ -94,6 +94,18 @@ SCHEMA = (
         name TEXT PRIMARY KEY, source TEXT NOT NULL, body BLOB NOT NULL, secret BLOB NOT NULL, updated_at REAL NOT NULL
     );
     """,
+    """
+    ALTER TABLE wallets ADD COLUMN is_custom INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE wallets ADD COLUMN told TEXT NOT NULL DEFAULT '';
+    ALTER TABLE wallets ADD COLUMN rates TEXT NOT NULL DEFAULT '{}';
+    ALTER TABLE keys ADD COLUMN grants TEXT NOT NULL DEFAULT '{}';
+    CREATE INDEX calls_by_time ON calls(started_at);
+    CREATE TABLE alerts (
+        number INTEGER PRIMARY KEY AUTOINCREMENT, at REAL NOT NULL, wallet TEXT NOT NULL, kind TEXT NOT NULL,
+        name TEXT NOT NULL, account TEXT NOT NULL, session TEXT NOT NULL, percent INTEGER NOT NULL,
+        spent_nusd INTEGER NOT NULL, limit_nusd INTEGER NOT NULL, window TEXT NOT NULL
+    );
+    """,
 )
 """One script per version of the file; `PRAGMA user_version` counts how many ran."""
 

@@ -112,7 +112,7 @@ class Driver:
         )
         try:
             call = await self.ledger.open_call(
-                next(self.ids), self.wallet, hold, prices.FREE, Facts("a", "", "k", "p", "m", "chat")
+                next(self.ids), self.wallet, hold, Facts("a", "", "k", "p", "m", "chat")
             )
         except BudgetExceeded:
             assert not fits

@@ -1,0 +1,159 @@
+"""
+What stands between a request and a provider: which key, which providers, at what price, how much aside.
+
+Nothing here waits for a provider. The first choice is the one that was asked for; the others are its fallbacks,
+tried in order while nothing has reached the client.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from oqto_platform.errors import BudgetExceeded
+
+from . import prices
+from .ledger import Facts, TooFast
+from .refusals import Refused
+
+if TYPE_CHECKING:
+    import asyncio
+
+    from .exchange import Ask
+    from .keys import Key, Keys
+    from .ledger import Bill, Call, Ledger
+    from .prices import Price
+    from .providers import Provider, Registry
+    from .proxy import Limits
+    from .routing import Route
+
+NO_KEY = "No key came with the request. Oqto gives each session its own."
+BAD_KEY = "This key is unknown, revoked or expired."
+
+
+@dataclass(slots=True, frozen=True)
+class Choice:
+    """A provider that may answer a call: its own name of the model, and what that costs."""
+
+    provider: Provider
+    model: str
+    price: Price
+
+
+@dataclass(slots=True, frozen=True)
+class Opening:
+    """An attempt that wants money: `hold` nano-dollars, about `tokens` of prompt. `after`: the attempt before it."""
+
+    id: str
+    key: Key
+    choice: Choice
+    dialect: str
+    hold: int
+    tokens: int
+    after: Call | None = None
+
+
+def choose(key: Key, route: Route, wanted: str, registry: Registry, limits: Limits) -> list[Choice]:
+    """Who may answer, the asked one first. Raises `Refused` when that one may not."""
+    if not wanted:
+        raise Refused(400, "missing_model", 'The request names no model. Add "model".')
+    first = _provider(route, wanted, registry)
+    chosen = [_choice(key, route, wanted, first, limits)]
+    for name, model in first.fallbacks():
+        if (other := registry.get(name)) is None:
+            continue
+        try:
+            chosen.append(_choice(key, route, model or wanted, other, limits))
+        except Refused:
+            continue  # what this key may not use is no fallback for it
+    return chosen
+
+
+def _choice(key: Key, route: Route, wanted: str, provider: Provider, limits: Limits) -> Choice:
+    model = provider.aliases.get(wanted, wanted)
+    if not key.grants.allows_provider(provider.name):
+        raise Refused(403, "provider_not_allowed", f"This key may not use the provider {provider.name}.")
+    if not key.grants.allows_model(wanted, model) or not provider.offers(wanted):
+        raise Refused(403, "model_not_allowed", f"The model {wanted} may not be used here.")
+    if route.action not in provider.about.actions:
+        raise Refused(404, "unsupported_path", f"{provider.name} does not answer {route.path}.")
+    return Choice(provider, model, _price(provider, model, route, limits))
+
+
+def _provider(route: Route, model: str, registry: Registry) -> Provider:
+    found = registry.get(route.provider) if route.provider else registry.with_model(model)
+    if found is None and route.provider:
+        raise Refused(404, "unknown_provider", f"There is no provider {route.provider}.")
+    if found is None:
+        raise Refused(404, "model_not_found", f"No provider offers the model {model}.")
+    return found
+
+
+def _price(provider: Provider, model: str, route: Route, limits: Limits) -> Price:
+    if route.is_free:
+        return prices.FREE
+    found = provider.price(model)
+    if found is None and not limits.allow_unpriced:
+        text = (
+            f"The model {model} has no known price at {provider.name}, so it cannot be billed. Set one under"
+        )
+        raise Refused(
+            403, "unpriced_model", f"{text} [eavs.providers.{provider.name}.prices], or allow_unpriced."
+        )
+    return found or prices.FREE
+
+
+def output_tokens(ask: Ask, limits: Limits) -> int:
+    """For how many tokens of reply money is set aside."""
+    most = ask.max_completion_tokens or ask.max_output_tokens or ask.max_tokens or limits.hold_output
+    return min(max(most, 1), limits.hold_output) * max(ask.n or 1, 1)
+
+
+def too_fast(exc: TooFast) -> Refused:
+    """The refusal for a limit beside money."""
+    text = f"{exc.wait.reason} for {exc.whose}."
+    return Refused(429, "rate_limit_exceeded", text, retry_after_s=exc.wait.seconds)
+
+
+class Till:
+    """The counter of this process: finds keys, sets money aside, takes bills."""
+
+    def __init__(self, keys: Keys, ledger: Ledger) -> None:
+        self._keys, self._ledger = keys, ledger
+
+    async def find(self, secret: str) -> Key:
+        """The key of a secret; raises `Refused` for none and for one that is not in force."""
+        if not secret:
+            raise Refused(401, "missing_api_key", NO_KEY)
+        if (key := self._keys.find(secret)) is None:
+            raise Refused(401, "invalid_api_key", BAD_KEY)
+        return key
+
+    async def look(self, key: Key, *, takes: bool = False) -> None:
+        """Raise `Refused` when the key has to wait; `takes`: count a call that opens none."""
+        try:
+            self._ledger.look(key.wallet, key.flow, takes=takes)
+        except TooFast as exc:
+            raise too_fast(exc) from exc
+
+    async def open(self, asked: Opening) -> Call:
+        """Take a place and set money aside, on disk; raises `Refused` or `StoreFailed`."""
+        key, choice = asked.key, asked.choice
+        provider, matched = choice.provider.name, choice.price.matched
+        facts = Facts(key.account, key.workspace, key.id, provider, choice.model, asked.dialect, matched)
+        try:
+            return await self._ledger.open_call(
+                asked.id, key.wallet, asked.hold, facts, tokens=asked.tokens, flow=key.flow, after=asked.after
+            )
+        except TooFast as exc:
+            raise too_fast(exc) from exc
+        except BudgetExceeded as exc:
+            raise Refused(402, "budget_exceeded", exc.detail) from exc
+
+    def stretch(self, call: Call, hold: int) -> bool:
+        """Set more aside; whether there was more."""
+        return self._ledger.stretch(call, hold)
+
+    def close(self, call: Call, bill: Bill, *, keeps_place: bool) -> asyncio.Future[None]:
+        """Take the bill; done when it is on disk. `keeps_place`: another attempt follows."""
+        return self._ledger.close_call(call, bill, keeps_place=keeps_place)
