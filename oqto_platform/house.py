@@ -27,11 +27,11 @@ from oqto_platform.auth.tokens import Epoch, Tokens, signing_secret
 from oqto_platform.background import Leadership, run_while_leading
 from oqto_platform.children import PROBE_S, Children
 from oqto_platform.config.live import Live
-from oqto_platform.config.sections import CORE, Auth, Backend, Local, Logging, Paths, Plugins, Runtime
+from oqto_platform.config.sections import CORE, Auth, Local, Logging, Paths, Plugins, Runtime
 from oqto_platform.context import CoreContext, private_dir
 from oqto_platform.db import Database, migrate, models
-from oqto_platform.errors import ConfigError
 from oqto_platform.hooks import Hooks, PerPlugin
+from oqto_platform.reloading import Reloading
 from oqto_platform.runners.client import RunnerClient
 from oqto_platform.runners.registry import Registry
 from oqto_platform.services import Services
@@ -62,14 +62,14 @@ class House:
 
     def __init__(self, env: Mapping[str, str] = os.environ) -> None:
         self.env = env
-        path = config.locate(env, env.get("OQTO_CONFIG_FLAG", ""))
+        path = self.config_path = config.locate(env, env.get("OQTO_CONFIG_FLAG", ""))
         chosen = config.peek(path, env, "plugins", Plugins)
         only = tuple(name for name in env.get("OQTO_PLUGINS", "").split(",") if name) or chosen.only
         builtins = {"builtin": PasswordSignIn(lambda: self.services.accounts)}
         self.hooks = Hooks.load("core", builtins=builtins, disabled=chosen.disabled, only=only)
-        kinds = CORE | self.hooks.register_all("register_config")
-        self.live = Live(config.load(path, env, kinds=kinds))
-        _refuse_containers(self.settings)
+        self.kinds = CORE | self.hooks.register_all("register_config")
+        self.live = Live(self.load_config(1), self.load_config)
+        self.reloading = Reloading(self)
         paths = self.settings.section("paths", Paths)
         self.data_dir, self.state_dir = Path(paths.data_dir), Path(paths.state_dir)
         logging = self.settings.section("logging", Logging)
@@ -79,6 +79,14 @@ class House:
     @property
     def settings(self) -> Settings:
         return self.live.current
+
+    def load_config(self, generation: int, text: str | None = None) -> Settings:
+        """What the files say now, or would say with `text` in the first of them. Raises `ConfigError`."""
+        named = self.env.get("OQTO_CONFIG_FLAG", "")
+        path = self.config_path = config.relocate(self.env, named, self.config_path)
+        return config.load(
+            path, self.env, kinds=self.kinds, generation=generation, text=text, owner=os.geteuid()
+        )
 
     @property
     def is_personal(self) -> bool:
@@ -139,6 +147,7 @@ class House:
             workspaces=Workspaces(self.db, access, self.live, self.runner_of),
             reconciler=reconciler,
             registry=self.registry,
+            reloading=self.reloading,
             runner=self.runner_of("admin-socket"),
             state_dir=self.state_dir,
             version=installed_version("oqto-platform"),
@@ -185,7 +194,7 @@ class House:
         if self.settings.section("local", Local).cleanup_on_startup and self.leadership.leads():
             await self.services.sessions.stop_all("shutdown")
         tasks = [asyncio.create_task(run_while_leading(self.leadership, job)) for job in jobs]
-        tasks.append(asyncio.create_task(serve_door(self)))
+        tasks += [asyncio.create_task(serve_door(self)), asyncio.create_task(self.reloading.watch())]
         try:
             yield
         finally:
@@ -195,11 +204,3 @@ class House:
 
     def _plugin_jobs(self) -> list[list[Job]]:
         return list(self.hooks.register_all("register_jobs", context=PerPlugin(self.context)).values())
-
-
-def _refuse_containers(settings: Settings) -> None:
-    if settings.section("backend", Backend).mode == "container":
-        raise ConfigError(
-            f"{settings.source}: [backend] mode: this version has no support for container sessions yet; "
-            "use 'local' or 'auto'"
-        )

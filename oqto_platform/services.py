@@ -13,6 +13,7 @@ from oqto_platform.auth.tokens import Tokens
 from oqto_platform.config.live import Live
 from oqto_platform.db import Database
 from oqto_platform.hooks import Hooks
+from oqto_platform.reloading import Reloading
 from oqto_platform.runners.client import RunnerClient
 from oqto_platform.runners.registry import Registry
 from oqto_platform.sessions.reconcile import Reconciler
@@ -36,6 +37,7 @@ class Services:
     workspaces: Workspaces
     reconciler: Reconciler
     registry: Registry
+    reloading: Reloading
     runner: RunnerClient
     state_dir: Path
     version: str

@@ -19,12 +19,16 @@ class ExpansionError(ValueError):
     """A variable or file that the value names is not there; the message names it."""
 
 
-def expand(text: str, env: Mapping[str, str]) -> str:
-    """Replace what `text` refers to. Raises `ExpansionError` with the name that is missing."""
+def expand(text: str, env: Mapping[str, str], used: set[Path] | None = None) -> str:
+    """
+    Replace what `text` refers to. Raises `ExpansionError` with the name that is missing.
+
+    `used` collects the files that were read.
+    """
     if text.startswith("env:"):
         return _variable(text[4:], env, "env:")
     if text.startswith("file:"):
-        return _file(expand(text[5:], env))
+        return _file(expand(text[5:], env), used)
     replaced = _VARIABLE.sub(lambda match: _variable(match[1] or match[2], env, "$"), text)
     if replaced == "~" or replaced.startswith("~/"):
         return _home(env) + replaced[1:]
@@ -45,7 +49,16 @@ def _variable(name: str, env: Mapping[str, str], mark: str) -> str:
     raise ExpansionError(f"the environment variable {name} is not set ({mark}{name})")
 
 
-def _file(path: str) -> str:
+def fill(text: str, **values: object) -> str:
+    """Put values where `text` has their names in braces: `{user_id}`, `{user}`, `{uid}`. Others stay."""
+    for name, value in values.items():
+        text = text.replace(f"{{{name}}}", str(value))
+    return text
+
+
+def _file(path: str, used: set[Path] | None) -> str:
+    if used is not None:
+        used.add(Path(path))
     try:
         return Path(path).read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError) as exc:

@@ -8,18 +8,19 @@ import msgspec
 
 from oqto_platform.settings import Secret, Section, key
 
-Port = Annotated[int, key("TCP port.", ge=1024, le=65535)]
+MIN_SECRET = 32
+SAMPLE_SECRETS = ("your-secret-32-chars+", "your-secret-key-change-me-in-production-32-chars")
 
 
 class Logging(Section, frozen=True):
     level: Annotated[
         Literal["error", "warn", "info", "debug", "trace"],
-        key("Log level. OQTO_LOG and RUST_LOG win over it.", restart=True),
+        key("Log level. OQTO_LOG and RUST_LOG win over it."),
     ] = "info"
-    file: Annotated[str, key("Also write the log to this file.", restart=True, expand=True)] = ""
+    file: Annotated[str, key("Also write the log to this file.", path="file")] = ""
     audit_enabled: Annotated[bool, key("Keep the audit log.", restart=True)] = True
     audit_file: Annotated[
-        str, key("Audit log path; empty: audit.log.jsonl in paths.state_dir.", restart=True, expand=True)
+        str, key("Audit log path; empty: audit.log.jsonl in paths.state_dir.", restart=True, path="file")
     ] = ""
 
 
@@ -27,10 +28,23 @@ class Server(Section, frozen=True):
     listen: Annotated[
         str, key("host:port that `oqto serve` listens on; --host and --port win.", restart=True)
     ] = "127.0.0.1:8080"
-    max_upload_size_mb: Annotated[int, key("Largest request body in MiB.", restart=True, ge=1, le=4096)] = 100
+    max_upload_size_mb: Annotated[
+        int, key("Largest request body, file or message in MiB.", ge=1, le=4096)
+    ] = 100
     admin_socket_path: Annotated[
-        str, key("Unix socket for oqtoctl. Empty: none.", restart=True, expand=True)
+        str, key("Unix socket for oqtoctl. Empty: none.", restart=True, path="socket")
     ] = "/run/oqto/oqtoctl.sock"
+
+    def check(self) -> None:
+        address(self.listen)
+
+
+def address(listen: str) -> tuple[str, int]:
+    """Host and port of `server.listen`; `ValueError` for what is none."""
+    host, colon, port = listen.rpartition(":")
+    if not (colon and host and port.isdecimal()) or not 0 < int(port) < 65536:  # noqa: PLR2004
+        raise ValueError(f"listen: {listen!r} is not host:port, such as 127.0.0.1:8080")
+    return host.strip("[]"), int(port)
 
 
 class Runtime(Section, frozen=True):
@@ -46,10 +60,10 @@ class Runtime(Section, frozen=True):
 
 class Paths(Section, frozen=True):
     data_dir: Annotated[
-        str, key("Persistent data: the database, the LLM proxy's ledger.", restart=True, expand=True)
+        str, key("Persistent data: the database, the LLM proxy's ledger.", restart=True, path="folder")
     ] = "$XDG_DATA_HOME/oqto"
     state_dir: Annotated[
-        str, key("State of this machine: logs, sockets, event logs.", restart=True, expand=True)
+        str, key("State of this machine: logs, sockets, event logs.", restart=True, path="folder")
     ] = "$XDG_STATE_HOME/oqto"
 
 
@@ -59,20 +73,28 @@ class Backend(Section, frozen=True):
         key("Where agents run: on this machine, in containers, or whichever is there.", restart=True),
     ] = "auto"
 
+    def check(self) -> None:
+        if self.mode == "container":
+            raise ValueError(
+                "mode: this version has no support for container sessions yet; use 'local' or 'auto'"
+            )
+
 
 class Container(Section, frozen=True):
     runtime: Annotated[
         Literal["docker", "podman"] | None,
         key("Container runtime; unset: detected.", needs="container sessions"),
     ] = None
-    binary: Annotated[str, key("Path of the container runtime.", needs="container sessions")] = ""
+    binary: Annotated[
+        str, key("Path of the container runtime.", needs="container sessions", path="program")
+    ] = ""
     default_image: Annotated[str, key("Container image for sessions.", needs="container sessions")] = (
         "oqto-dev:latest"
     )
     base_port: Annotated[
         int, key("First port for session services.", needs="container sessions", ge=1024, le=65535)
     ] = 41820
-    skel_path: Annotated[str, key("Skeleton of new homes.", needs="container sessions")] = ""
+    skel_path: Annotated[str, key("Skeleton of new homes.", needs="container sessions", path="folder")] = ""
 
 
 class LinuxUsers(Section, frozen=True):
@@ -89,10 +111,17 @@ class LinuxUsers(Section, frozen=True):
 
 class Local(Section, frozen=True):
     enabled: Annotated[bool, key("Run agents on this machine (backend.mode = auto).", restart=True)] = False
-    fileserver_binary: Annotated[str, key("Path of oqto-files.", needs="the file server")] = "fileserver"
-    ttyd_binary: Annotated[str, key("Path of ttyd.", needs="terminals")] = "ttyd"
+    fileserver_binary: Annotated[str, key("Path of oqto-files.", needs="the file server", path="program")] = (
+        "fileserver"
+    )
+    ttyd_binary: Annotated[str, key("Path of ttyd.", needs="terminals", path="program")] = "ttyd"
     workspace_dir: Annotated[
-        str, key("Where workspaces are offered first; `{user_id}` is the account.", expand=True)
+        str,
+        key(
+            "Where workspaces are offered first; `{user_id}` is the account.",
+            path="folder",
+            placeholders=("user_id",),
+        ),
     ] = "$HOME/oqto/{user_id}"
     single_user: Annotated[bool, key("Personal mode: one account, one runner.", restart=True)] = False
     runner_socket_pattern: Annotated[
@@ -101,14 +130,16 @@ class Local(Section, frozen=True):
             "Socket of an account's runner; `{user}` and `{uid}` are the Linux user's. "
             "Empty or single_user: the server starts a runner of its own.",
             restart=True,
-            expand=True,
+            path="socket",
+            placeholders=("user", "uid"),
         ),
     ] = ""
     socket_dir: Annotated[
         str,
         key(
             "Older spelling of runner_socket_pattern: the folder above `{user}/oqto-runner.sock`.",
-            expand=True,
+            restart=True,
+            path="folder",
         ),
     ] = ""
     cleanup_on_startup: Annotated[bool, key("Stop all sessions when the server starts.")] = False
@@ -121,18 +152,22 @@ class Local(Section, frozen=True):
 class Runner(Section, frozen=True):
     """Read by the runner; the core only checks it."""
 
-    runner_id: Annotated[str, key("Name of the runner; empty: OQTO_RUNNER_ID, else the host name.")] = ""
+    runner_id: Annotated[
+        str, key("Name of the runner; empty: OQTO_RUNNER_ID, else the host name.", restart=True)
+    ] = ""
     pi_sessions_dir: Annotated[
-        str, key("Pi session files to import.", needs="the import of older conversations", expand=True)
+        str, key("Pi session files to import.", needs="the import of older conversations", path="folder")
     ] = "~/.local/share/pi/sessions"
-    memories_dir: Annotated[str, key("Memories database directory.", needs="memories", expand=True)] = (
+    memories_dir: Annotated[str, key("Memories database directory.", needs="memories", path="folder")] = (
         "~/.local/share/mmry"
     )
 
 
 class AgentBrowser(Section, frozen=True):
     enabled: Annotated[bool, key("A browser for each session.", needs="the agent browser")] = False
-    binary: Annotated[str, key("Browser daemon.", needs="the agent browser")] = "oqto-browserd"
+    binary: Annotated[str, key("Browser daemon.", needs="the agent browser", path="program")] = (
+        "oqto-browserd"
+    )
     headed: Annotated[bool, key("Show the browser's window.", needs="the agent browser")] = False
     stream_port_base: Annotated[
         int, key("First screencast port.", needs="the agent browser", ge=1024, le=65535)
@@ -140,16 +175,21 @@ class AgentBrowser(Section, frozen=True):
     stream_port_range: Annotated[int, key("Number of screencast ports.", needs="the agent browser", ge=1)] = (
         10000
     )
-    executable_path: Annotated[str, key("Chromium to use.", needs="the agent browser")] = ""
+    executable_path: Annotated[str, key("Chromium to use.", needs="the agent browser", path="program")] = ""
     extensions: Annotated[tuple[str, ...], key("Browser extensions.", needs="the agent browser")] = ()
+
+    def check(self) -> None:
+        last = self.stream_port_base + self.stream_port_range - 1
+        if last > 65535:  # noqa: PLR2004 (the highest port there is)
+            raise ValueError(f"stream_port_range: the last port would be {last}; there are none above 65535")
 
 
 class DevUser(Section, frozen=True):
-    id: str
-    name: str
-    email: str
-    password_hash: str
-    role: Literal["user", "admin"] = "user"
+    id: Annotated[str, key("Id of the account.")]
+    name: Annotated[str, key("Name to sign in with.")]
+    email: Annotated[str, key("Address.")]
+    password_hash: Annotated[Secret, key("bcrypt or argon2 hash of the password.")]
+    role: Annotated[Literal["user", "admin"], key("What the account may do.")] = "user"
 
 
 class Auth(Section, frozen=True):
@@ -171,6 +211,19 @@ class Auth(Section, frozen=True):
     ] = ()
     session_hours: Annotated[int, key("Hours until a sign-in ends by itself.", ge=1, le=8760)] = 24 * 30
 
+    def check(self) -> None:
+        length = len(self.jwt_secret.reveal())
+        if self.dev_mode and length == 0:
+            return
+        if length == 0:
+            raise ValueError("jwt_secret: needed when dev_mode = false; set it, e.g. to env:AUTH_JWT_SECRET")
+        if length < MIN_SECRET:
+            raise ValueError(f"jwt_secret: has {length} characters; use at least {MIN_SECRET}")
+        if self.jwt_secret.reveal() in SAMPLE_SECRETS:
+            raise ValueError(
+                "jwt_secret: is the one of an example, which everybody knows; make one: openssl rand -base64 48"
+            )
+
 
 class Sessions(Section, frozen=True):
     auto_attach: Annotated[
@@ -188,7 +241,9 @@ class Templates(Section, frozen=True):
     type: Annotated[Literal["remote", "local"], key("Where templates come from.", needs="templates")] = (
         "remote"
     )
-    repo_path: Annotated[str, key("Folder of the templates repository.", needs="templates")] = ""
+    repo_path: Annotated[
+        str, key("Folder of the templates repository.", needs="templates", path="folder")
+    ] = ""
     sync_on_list: Annotated[bool, key("Update before listing.", needs="templates")] = True
     sync_interval_seconds: Annotated[int, key("Seconds between updates.", needs="templates", ge=1)] = 120
 
@@ -207,7 +262,7 @@ class Feedback(Section, frozen=True):
 
 
 class Scaffold(Section, frozen=True):
-    binary: Annotated[str, key("Scaffolding tool.", needs="scaffolding")] = "byt"
+    binary: Annotated[str, key("Scaffolding tool.", needs="scaffolding", path="program")] = "byt"
     subcommand: Annotated[str, key("Subcommand.", needs="scaffolding")] = "new"
     template_arg: Annotated[str, key("Template argument.", needs="scaffolding")] = "--template"
     output_arg: Annotated[str, key("Output argument.", needs="scaffolding")] = "--output"
@@ -220,6 +275,12 @@ class Plugins(Section, frozen=True):
     disabled: Annotated[tuple[str, ...], key("Installed plugins that are not loaded.", restart=True)] = ()
     only: Annotated[
         tuple[str, ...], key("When set, no other plugin is loaded. OQTO_PLUGINS=a,b wins.", restart=True)
+    ] = ()
+    trusted_panels: Annotated[
+        tuple[str, ...],
+        key(
+            "Plugins whose panels live in the page itself, with the rights of whoever looks; others get a sandboxed frame."
+        ),
     ] = ()
 
 

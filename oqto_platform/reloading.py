@@ -1,0 +1,84 @@
+"""A changed configuration in a running worker: read, told to everybody, noted for people."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import structlog
+
+from oqto_platform import logs
+from oqto_platform.config import files
+from oqto_platform.config.sections import Logging
+from oqto_platform.errors import ConfigError
+
+if TYPE_CHECKING:
+    from oqto_platform.config.live import Change
+    from oqto_platform.house import House
+
+log = structlog.get_logger("oqto.config")
+
+START_DELAY_S = 1.0
+"""The first page does not wait for the watcher's library."""
+
+
+class Reloading:
+    """Keeps the snapshot of one worker at what the files say."""
+
+    def __init__(self, house: House) -> None:
+        self._house = house
+        self._one = asyncio.Lock()
+
+    async def watch(self) -> None:
+        """Reload on every change, until cancelled."""
+        await asyncio.sleep(START_DELAY_S)
+        from oqto_platform.config.watch import changes
+
+        live = self._house.live
+        async for _ in changes(self._paths, lambda: bool(live.error)):
+            try:
+                await self.reload("the file changed")
+            except ConfigError:
+                continue  # told already; the snapshot before holds
+
+    async def reload(self, reason: str, actor: str = "") -> Change | None:
+        """Take what the files say now. Raises `ConfigError` when that is wrong; then nothing changes."""
+        async with self._one:
+            before = self._house.live.error
+            try:
+                change = self._house.live.reload()
+            except ConfigError as exc:
+                if exc.detail != before:
+                    self._refused(exc)
+                raise
+            if change is not None:
+                await self._tell(change, reason, actor)
+            elif before:
+                log.info("the configuration is right again", source=self._house.settings.source)
+            return change
+
+    def _paths(self) -> Iterable[Path]:
+        house = self._house
+        named = [house.config_path] if house.config_path else files.usual_places(house.env)
+        return {*(path for name in named for path in files.related(name)), *house.live.wanted.files}
+
+    def _refused(self, exc: ConfigError) -> None:
+        log.error("configuration refused; the one before holds", reason=exc.detail)
+        if self._house.leadership.leads():
+            self._house.audit("config.refused", outcome="refused", reason=exc.detail)
+
+    async def _tell(self, change: Change, reason: str, actor: str) -> None:
+        house, pending = self._house, self._house.live.pending
+        _set_up_logs(house, change)
+        log.info("configuration changed", keys=change.keys, waiting_for_restart=pending, reason=reason)
+        if house.leadership.leads() or actor:
+            house.audit("config.changed", actor=actor, keys=change.keys, reason=reason)
+        await house.hooks.call.config_changed(change.old, change.new)
+
+
+def _set_up_logs(house: House, change: Change) -> None:
+    old, new = (settings.section("logging", Logging) for settings in (change.old, change.new))
+    if (old.level, old.file) != (new.level, new.file):
+        logs.set_up(new.level, file=new.file, env=house.env)
