@@ -229,16 +229,16 @@ class Sessions:
 
         return await life.deliveries.once(command.client_id, deliver)
 
-    async def follow(self, session_id: SessionId, after: int) -> AsyncGenerator[Following | bytes, None]:
-        """The events of a session, whether it runs or not. Raises `NotFound`."""
-        if not SessionFolder(self._root, session_id).exists():
-            raise NotFound(f"session {session_id} has no events here")
-        events = self._logs.take(session_id)
     def tell(self, session_id: SessionId, event: Event) -> bool:
         """Let a plugin add `event` to the log of a living agent; `False` when there is none."""
         life = self._lives.get(session_id)
         return life is not None and life.agent.tell(event)
 
+    async def follow(self, session_id: SessionId, after: int) -> AsyncGenerator[Following | bytes, None]:
+        """The events of a session, whether it runs or not. Raises `NotFound`."""
+        if not SessionFolder(self._root, session_id).exists():
+            raise NotFound(f"session {session_id} has no events here")
+        events = self._logs.take(session_id)
         try:
             async for chunk in events.follow(after):
                 yield chunk
