@@ -73,9 +73,7 @@ class Price(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def is_free(self) -> bool:
         """Whether nothing of it costs anything."""
-        return not any(
-            rate != (0, ()) for rate in (self.input, self.output, self.cache_read, self.cache_write)
-        )
+        return self.input == self.output == self.cache_read == self.cache_write == (0, ())
 
 
 def _at(rate: Rate, prompt: int) -> int:
@@ -95,6 +93,7 @@ FREE = Price(
 )
 
 
+@lru_cache(maxsize=4096)
 def flat_price(
     matched: str,
     input_usd: float,

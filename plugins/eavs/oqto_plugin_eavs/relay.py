@@ -47,9 +47,10 @@ def passed_on(headers: Headers, request_id: bytes) -> Headers:
 
 def is_event_stream(reply: Reply) -> bool:
     """Whether the reply is server-sent events."""
-    return any(
-        name == b"content-type" and value.startswith(b"text/event-stream") for name, value in reply.headers
-    )
+    for name, value in reply.headers:
+        if name == b"content-type":
+            return value.startswith(b"text/event-stream")
+    return False
 
 
 async def whole(reply: Reply) -> bytes:

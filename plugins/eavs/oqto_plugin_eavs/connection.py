@@ -1,0 +1,304 @@
+"""One connection to a provider, on httptools, and the reply that arrives on it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING, Protocol
+from urllib.parse import urlsplit
+
+import httptools
+
+from oqto_platform.errors import OqtoError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+Headers = list[tuple[bytes, bytes]]
+HIGH_WATER = 256 * 1024
+HEAD_LIMIT = 256 * 1024
+IDLE_S = 60.0
+SWEEP_S = 1.0
+
+
+@dataclass(frozen=True)
+class Timeouts:
+    """Seconds: to connect, to the reply's first byte, between bytes, and for the whole exchange."""
+
+    connect_s: float = 10.0
+    first_byte_s: float = 600.0
+    silence_s: float = 600.0
+    total_s: float = 3600.0
+
+    @property
+    def sweep_s(self) -> float:
+        """How often deadlines are looked at: one timer for all connections costs less than one for each."""
+        return min(SWEEP_S, self.first_byte_s / 10, self.silence_s / 10, self.total_s / 10)
+
+
+class UpstreamFailed(OqtoError):
+    """The provider could not be reached, or broke off. `was_sent`: the request may have reached it."""
+
+    code, status, title = "upstream-failed", 502, "Provider unreachable"
+
+    def __init__(self, detail: str, *, was_sent: bool, is_timeout: bool = False) -> None:
+        super().__init__(detail)
+        self.was_sent, self.is_timeout = was_sent, is_timeout
+
+
+class Reply(Protocol):
+    """A reply being received, from a provider or from inside."""
+
+    status: int
+    headers: Headers
+
+    async def chunk(self, quiet_s: float = 0.0) -> bytes | None:
+        """What arrived next; `None` at the end, `b""` after `quiet_s` seconds of silence (0: never)."""
+
+    def close(self) -> None:
+        """Give the connection back, or cut it when the reply is not at its end."""
+
+
+@dataclass(frozen=True)
+class Url:
+    """Where to, split once."""
+
+    scheme: str
+    host: str
+    port: int
+    path: str
+
+    @classmethod
+    @lru_cache(maxsize=1024)
+    def of(cls, url: str) -> Url:
+        """Split `http(s)://host[:port]/path`."""
+        parts = urlsplit(url)
+        port = parts.port or (443 if parts.scheme == "https" else 80)
+        query = f"?{parts.query}" if parts.query else ""
+        return cls(parts.scheme, parts.hostname or "", port, (parts.path or "/") + query)
+
+    @property
+    def origin(self) -> tuple[str, str, int]:
+        """What one connection can serve."""
+        return self.scheme, self.host, self.port
+
+    @property
+    def authority(self) -> str:
+        """The `Host` header."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return host if self.port == (443 if self.scheme == "https" else 80) else f"{host}:{self.port}"
+
+
+class Connection(asyncio.Protocol):
+    """One connection and the reply on it."""
+
+    def __init__(self, give_back: Callable[[Connection], None], lost: Callable[[Connection], None]) -> None:
+        self._give_back, self._lost = give_back, lost
+        self._loop = asyncio.get_running_loop()
+        self.transport: asyncio.Transport | None = None
+        self.is_reused = False
+        self.is_idle = False
+        self._begin()
+
+    def _begin(self) -> None:
+        self._parser = httptools.HttpResponseParser(self)
+        self.status, self.headers = 0, []  # type: int, Headers
+        self._deadline = self._quiet_at = self._silence_s = 0.0
+        self._heard_at = self._loop.time()
+        self._head: asyncio.Future[None] | None = None
+        self._chunks: deque[bytes] = deque()
+        self._size = self._head_size = 0
+        self._waiter: asyncio.Future[None] | None = None
+        self._error: Exception | None = None
+        self._has_excess = self._is_done = self._is_kept = self._is_paused = self._is_answered = (
+            self._has_length
+        ) = False
+
+    # What the loop tells.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = transport  # type: ignore[assignment]
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.transport = None
+        self._lost(self)
+        if not self.is_idle and not self._is_done:
+            if exc is None and self.status >= 200 and not self._has_length and self._head_is_read:  # noqa: PLR2004 final statuses
+                self._is_done = True  # a reply without a length ends with its connection
+                self._wake()
+            else:
+                self.fail(UpstreamFailed("the provider closed the connection in the middle", was_sent=True))
+
+    def eof_received(self) -> bool:
+        return False
+
+    def data_received(self, data: bytes) -> None:
+        if self.is_idle:
+            self.abort()
+            return
+        self._is_answered = True
+        self._heard_at = self._loop.time()
+        try:
+            self._parser.feed_data(data)
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade) as exc:
+            self._failed_to_parse(exc)
+        if not self._head_is_read:
+            self._head_size += len(data)
+            if self._head_size > HEAD_LIMIT:
+                self._failed_to_parse(ValueError("headers are too long"))
+
+    def _failed_to_parse(self, exc: Exception) -> None:
+        if self._is_done:
+            self._has_excess = True
+            return
+        self.fail(UpstreamFailed(f"the provider does not speak HTTP: {exc}", was_sent=True))
+        self.abort()
+
+    # What the parser tells.
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if self._is_done:
+            return
+        name = name.lower()
+        self.headers.append((name, value))
+        if name == b"content-length" or (name == b"transfer-encoding" and value.lower() == b"chunked"):
+            self._has_length = True
+
+    def on_message_begin(self) -> None:
+        if self._is_done:
+            self._has_excess = True  # a second reply that nobody asked for: the first one counts
+
+    def on_headers_complete(self) -> None:
+        if self._is_done:
+            return
+        self.status = self._parser.get_status_code()
+        if self.status < 200:  # noqa: PLR2004 interim replies
+            self.headers, self._has_length = [], False
+        elif self._head is not None and not self._head.done():
+            self._head.set_result(None)
+
+    def on_body(self, data: bytes) -> None:
+        if self._is_done:
+            return
+        self._chunks.append(data)
+        self._size += len(data)
+        if self._size > HIGH_WATER and not self._is_paused and self.transport is not None:
+            self._is_paused = True
+            self.transport.pause_reading()
+        self._wake()
+
+    def on_message_complete(self) -> None:
+        if self._is_done or self.status < 200:  # noqa: PLR2004 interim replies
+            return
+        self._is_done, self._is_kept = True, self._parser.should_keep_alive()
+        self._wake()
+
+    # What the relay does.
+
+    @property
+    def _head_is_read(self) -> bool:
+        return self._head is not None and self._head.done()
+
+    @property
+    def may_be_stale(self) -> bool:
+        """Whether a failure may only mean that the peer had closed this kept connection."""
+        return self.is_reused and not self._is_answered
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it can carry a request."""
+        return self.transport is not None and not self.transport.is_closing()
+
+    async def exchange(self, head: bytes, body: bytes, timeouts: Timeouts) -> None:
+        """Send a request and wait for the head of the reply."""
+        assert self.transport is not None
+        self.is_idle = False
+        self._head = self._loop.create_future()
+        self._deadline = self._loop.time() + timeouts.first_byte_s
+        if len(body) < HIGH_WATER:
+            self.transport.write(head + body)
+        else:
+            self.transport.writelines([head, body])
+        try:
+            await self._head
+        except BaseException:
+            self.abort()
+            raise
+        self._silence_s = timeouts.silence_s
+        self._deadline = self._loop.time() + timeouts.total_s
+
+    async def chunk(self, quiet_s: float = 0.0) -> bytes | None:
+        while True:
+            if self._chunks:
+                return self._take()
+            if self._is_done:
+                return None
+            if self._error is not None:
+                raise self._error
+            if not await self._arrival(quiet_s):
+                return b""
+
+    async def _arrival(self, quiet_s: float) -> bool:
+        self._waiter = self._loop.create_future()
+        self._quiet_at = self._loop.time() + quiet_s if quiet_s else 0.0
+        try:
+            await self._waiter
+        finally:
+            self._waiter = None
+        return bool(self._chunks or self._is_done or self._error)
+
+    def _take(self) -> bytes:
+        data = self._chunks.popleft() if len(self._chunks) == 1 else b"".join(self._chunks)
+        self._chunks.clear()
+        self._size = 0
+        if self._is_paused and self.transport is not None:
+            self._is_paused = False
+            self.transport.resume_reading()
+        return data
+
+    def close(self) -> None:
+        is_clean = self._is_done and self._is_kept and not self._has_excess and not self._chunks
+        if is_clean and self.is_open:
+            self._begin()
+            self.is_idle = self.is_reused = True
+            self._give_back(self)
+        else:
+            self.abort()
+
+    def abort(self) -> None:
+        """Cut the connection: the provider stops generating."""
+        if self.transport is not None:
+            self.transport.abort()
+
+    def fail(self, error: Exception) -> None:
+        """Tell whoever waits that this exchange is over."""
+        self._error = error
+        if self._head is not None and not self._head.done():
+            self._head.set_exception(error)
+        self._wake()
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    def sweep(self, now: float) -> None:
+        """Look at the clock: end what takes too long, wake who waits for a sign of life."""
+        if self.is_idle:
+            if now - self._heard_at > IDLE_S:
+                self.abort()
+        elif self._is_done or self._error is not None:
+            return
+        elif self._deadline and now >= self._deadline:
+            self._expire(
+                "did not finish in time" if self._head_is_read else "did not begin to answer in time"
+            )
+        elif self._silence_s and not self._is_paused and now - self._heard_at > self._silence_s:
+            self._expire(f"said nothing for {self._silence_s:g} s")
+        elif self._waiter is not None and self._quiet_at and now >= self._quiet_at:
+            self._wake()
+
+    def _expire(self, what: str) -> None:
+        self.fail(UpstreamFailed(f"the provider {what}", was_sent=True, is_timeout=True))
+        self.abort()

@@ -1,0 +1,167 @@
+"""One request of an agent and the way back to it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Protocol
+from urllib.parse import unquote_to_bytes
+
+if TYPE_CHECKING:
+    from .upstream import Headers
+
+HIGH_WATER = 256 * 1024
+CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+REASONS = {status.value: status.phrase.encode() for status in HTTPStatus}
+
+
+class Way(Protocol):
+    """The connection that a request came on."""
+
+    is_full: bool
+
+    def send(self, data: bytes) -> None:
+        """Bytes for the client; forgotten when it has gone."""
+
+    async def drained(self) -> None:
+        """Wait until the client has read on."""
+
+    def pause(self) -> None:
+        """Read no more for now."""
+
+    def resume(self) -> None:
+        """Read again."""
+
+
+class Request:
+    """
+    One request and the way back to its client.
+
+    `headers` are lower-case, values of repeated ones joined by a comma. Once the head is sent, `has_begun`;
+    once the client has gone, `has_left`, and the task that serves it is cancelled.
+    """
+
+    __slots__ = (
+        "_body", "_connection", "_expects", "_is_chunked", "_is_read", "_size", "_waiter", "has_begun",
+        "has_ended", "has_left", "headers", "keeps", "method", "path", "query", "task", "version",
+    )  # fmt: skip
+
+    def __init__(self, connection: Way, method: str, target: bytes, version: str) -> None:
+        path, _, self.query = target.partition(b"?")
+        self.path = (unquote_to_bytes(path) if b"%" in path else path).decode("utf-8", "replace")
+        self.method, self.version = method, version
+        self.headers: dict[bytes, bytes] = {}
+        self.task: asyncio.Task[None] | None = None
+        self.has_begun = self.has_ended = self.has_left = False
+        self.keeps = True
+        self._connection = connection
+        self._body: deque[bytes] = deque()
+        self._size = 0
+        self._is_read = self._expects = self._is_chunked = False
+        self._waiter: asyncio.Future[None] | None = None
+
+    # The body.
+
+    async def chunk(self) -> bytes | None:
+        """The next piece of the body, `None` at its end."""
+        while not self._body:
+            if self._is_read:
+                return None
+            await self._arrival()
+        data = b"".join(self._body) if len(self._body) > 1 else self._body[0]
+        self._body.clear()
+        self._size = 0
+        self._connection.resume()
+        return data
+
+    @property
+    def is_read(self) -> bool:
+        """Whether the whole body has arrived."""
+        return self._is_read
+
+    async def _arrival(self) -> None:
+        if self._expects:
+            self._expects = False
+            self._connection.send(CONTINUE)
+        self._waiter = asyncio.get_running_loop().create_future()
+        try:
+            await self._waiter
+        finally:
+            self._waiter = None
+
+    def feed(self, data: bytes) -> None:
+        """A piece of the body has come."""
+        self._body.append(data)
+        self._size += len(data)
+        if self._size > HIGH_WATER:
+            self._connection.pause()
+        self._wake()
+
+    def complete(self) -> None:
+        """The body is complete."""
+        self._is_read = True
+        self._wake()
+
+    def expect(self) -> None:
+        """The client waits to be asked for the body."""
+        self._expects = True
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    @property
+    def waits_for_body(self) -> bool:
+        """Whether somebody wants a piece of the body that has not come."""
+        return self._waiter is not None
+
+    # The reply.
+
+    def begin(self, status: int, headers: Headers) -> None:
+        """Send the head. Without a content-length the body goes in chunks."""
+        self.has_begun = True
+        has_length = any(name == b"content-length" for name, _ in headers)
+        self._is_chunked = not has_length and self.version == "1.1"
+        self.keeps = self.keeps and self._is_read and (has_length or self._is_chunked)
+        self._connection.send(head_of(status, headers, is_chunked=self._is_chunked, keeps=self.keeps))
+
+    def put(self, data: bytes) -> None:
+        """Send a piece of the body without waiting."""
+        if self.method == "HEAD" or not data:
+            return
+        self._connection.send(b"%x\r\n%b\r\n" % (len(data), data) if self._is_chunked else data)
+
+    async def write(self, data: bytes) -> None:
+        """Send a piece of the body; waits while the client is far behind."""
+        self.put(data)
+        if self._connection.is_full:
+            await self._connection.drained()
+
+    def end(self) -> None:
+        """The reply is complete."""
+        self.has_ended = True
+        if self._is_chunked and self.method != "HEAD":
+            self._connection.send(b"0\r\n\r\n")
+
+    def answer(self, status: int, headers: Headers, data: bytes) -> None:
+        """Send a whole reply."""
+        self.has_begun = self.has_ended = True
+        self.keeps = self.keeps and self._is_read
+        head = head_of(status, [*headers, (b"content-length", b"%d" % len(data))], keeps=self.keeps)
+        self._connection.send(head if self.method == "HEAD" else head + data)
+
+    def leave(self) -> None:
+        """The client has gone."""
+        self.has_left = True
+        if self.task is not None and not self.has_ended:
+            self.task.cancel()
+
+
+def head_of(status: int, headers: Headers, *, keeps: bool, is_chunked: bool = False) -> bytes:
+    lines = [b"HTTP/1.1 %d %b\r\n" % (status, REASONS.get(status, b""))]
+    lines += [b"%b: %b\r\n" % pair for pair in headers]
+    if is_chunked:
+        lines.append(b"transfer-encoding: chunked\r\n")
+    lines.append(b"\r\n" if keeps else b"connection: close\r\n\r\n")
+    return b"".join(lines)
