@@ -46,7 +46,7 @@ class CoreContext:
         return self._house.live.current.any_section(self._name)
 
     def audit(self, event: str, **fields: Any) -> None:
-        self._house.audit(f"{self._name}.{event}", **fields)
+        self._house.audit.of_plugin(self._name, event, fields)
 
     def tell(self, session_id: SessionId, event: Event) -> bool:
         return False  # the logs are the runners'

@@ -147,6 +147,12 @@ class DiskFull(OqtoError):
     code, status, title = "disk-full", 507, "Disk full"
 
 
+class AuditUnwritable(OqtoError):
+    """The audit log cannot be written, and what cannot be recorded is not done."""
+
+    code, status, title = "audit-unwritable", 507, "Audit log cannot be written"
+
+
 class Internal(OqtoError):
     """Anything else. The log has the cause under the same id; nothing leaks."""
 

@@ -22,6 +22,9 @@ from oqto_platform.access import Access
 from oqto_platform.accounts.builtin import PasswordSignIn
 from oqto_platform.accounts.service import Accounts
 from oqto_platform.audit import AuditLog
+from oqto_platform.audit.events import ServerStarted
+from oqto_platform.audit.place import place
+from oqto_platform.audit.trail import Trail
 from oqto_platform.auth.throttle import Throttle
 from oqto_platform.auth.tokens import Epoch, Tokens, signing_secret
 from oqto_platform.background import Leadership, run_while_leading
@@ -65,7 +68,10 @@ class House:
         path = self.config_path = config.locate(env, env.get("OQTO_CONFIG_FLAG", ""))
         chosen = config.peek(path, env, "plugins", Plugins)
         only = tuple(name for name in env.get("OQTO_PLUGINS", "").split(",") if name) or chosen.only
-        builtins = {"builtin": PasswordSignIn(lambda: self.services.accounts)}
+        builtins = {
+            "builtin": PasswordSignIn(lambda: self.services.accounts),
+            "audit": Trail(lambda: self.audit),
+        }
         self.hooks = Hooks.load("core", builtins=builtins, disabled=chosen.disabled, only=only)
         self.kinds = CORE | self.hooks.register_all("register_config")
         self.live = Live(self.load_config(1), self.load_config)
@@ -107,12 +113,14 @@ class House:
             await asyncio.gather(self._start_plugins(stack), self._start_runner())
             await stack.enter_async_context(self._jobs())
             await welcome.show_setup_link(self)
+            self.audit(ServerStarted(version=self.services.version, pid=os.getpid()))
             yield
 
     def _open_files(self, stack: AsyncExitStack) -> None:
         private_dir(self.data_dir)
         private_dir(self.state_dir)
-        self.audit = AuditLog(self._audit_path())
+        settings = self.settings.section("logging", Logging)
+        self.audit = AuditLog(*place(settings, self.state_dir), max_mb=settings.audit_max_mb)
         stack.callback(self.audit.close)
         path = Path(self.env.get("OQTO_DATABASE_PATH") or self.data_dir / "oqto.db")
         self.db = Database(path)
@@ -121,12 +129,6 @@ class House:
         tables: dict[str, Tables] = self.hooks.register_all("register_tables")
         theirs = [migrate.Owner(name, t.migrations, t.models[0].metadata) for name, t in tables.items()]
         migrate.upgrade(self.db.engine, path, [core, *theirs])
-
-    def _audit_path(self) -> Path | None:
-        logging = self.settings.section("logging", Logging)
-        if not logging.audit_enabled:
-            return None
-        return Path(logging.audit_file) if logging.audit_file else self.state_dir / "audit.log.jsonl"
 
     def _make_services(self) -> Services:
         auth = self.settings.section("auth", Auth)

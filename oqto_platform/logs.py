@@ -12,47 +12,61 @@ from typing import Any, TextIO
 
 import structlog
 
-LEVELS = {"error": 40, "warn": 30, "warning": 30, "info": 20, "debug": 10, "trace": 5}
+LEVELS = {"off": 60, "error": 40, "warn": 30, "warning": 30, "info": 20, "debug": 10, "trace": 0}
+METHODS = {"critical": 50, "exception": 40, "error": 40, "warn": 30, "warning": 30, "info": 20, "debug": 10}
 SECRET_FIELD = re.compile(r"(?i)(password|secret|token|cookie|authorization|api_?key|master_?key|_key)$")
-SECRET_TEXT = re.compile(r"(eavs-|sk-|octo_sk_)[A-Za-z0-9_\-]{8,}|eyJ[\w-]{10,}\.[\w-]+\.[\w-]+")
+SECRET_TEXT = re.compile(
+    r"(eavs-|sk-|octo_sk_)[A-Za-z0-9_\-]{8,}|eyJ[\w-]{10,}\.[\w-]+\.[\w-]+|(?<=#/setup/)[\w-]{8,}"
+)
 
 
 def set_up(
     level: str, *, file: str = "", env: Mapping[str, str] = os.environ, out: TextIO = sys.stderr
 ) -> None:
-    """Configure logging of this process. `OQTO_LOG`, then `RUST_LOG`, win over `level`."""
-    chosen = _level(env.get("OQTO_LOG") or env.get("RUST_LOG") or level, level)
-    stream: Any = _Tee(out, Path(file)) if file else out
+    """
+    Configure logging of this process. `OQTO_LOG`, then `RUST_LOG`, win over `level`.
+
+    They hold a level, or several directives such as `info,oqto.mux=debug`: the longest name that fits a logger
+    counts for it. What names no logger of ours is ignored.
+    """
+    chosen = Directives(env.get("OQTO_LOG") or env.get("RUST_LOG") or "", level)
+    stream: Any = _opened.replace(_Tee(out, Path(file))) if file else _opened.replace(out)
+    has_colours = out.isatty() and "NO_COLOR" not in env
     renderer: Any = (
-        structlog.dev.ConsoleRenderer(colors=True) if out.isatty() else structlog.processors.JSONRenderer()
+        structlog.dev.ConsoleRenderer(colors=has_colours)
+        if out.isatty()
+        else structlog.processors.JSONRenderer()
     )
     structlog.configure(
         processors=[
+            *([chosen.drop] if chosen.by_name else []),
             structlog.contextvars.merge_contextvars,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             structlog.processors.StackInfoRenderer(),
             structlog.processors.format_exc_info,
+            _name,
             redact,
             renderer,
         ],
-        wrapper_class=structlog.make_filtering_bound_logger(chosen),
-        logger_factory=structlog.PrintLoggerFactory(stream),
+        wrapper_class=structlog.make_filtering_bound_logger(chosen.lowest),
+        logger_factory=_Factory(stream),
         cache_logger_on_first_use=False,
     )
     logging.basicConfig(
-        level=max(chosen, logging.WARNING), stream=stream, format="%(levelname)s %(name)s %(message)s"
+        level=max(chosen.default, logging.WARNING), stream=stream, format="%(levelname)s %(name)s %(message)s"
     )
 
 
 def redact(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     """Replace values of secret-looking fields and key-shaped texts by `***`, however deep they lie."""
     for name, value in event.items():
-        event[name] = _clean(name, value)
+        event[name] = clean(name, value)
     return event
 
 
-def _clean(name: object, value: Any) -> Any:
+def clean(name: object, value: Any) -> Any:
+    """`value` of the field `name` as it may be shown."""
     if isinstance(name, str) and SECRET_FIELD.search(name):
         return "***"
     if isinstance(value, str):
@@ -60,16 +74,75 @@ def _clean(name: object, value: Any) -> Any:
     if isinstance(value, bytes):
         return SECRET_TEXT.sub("***", repr(value))
     if isinstance(value, Mapping):
-        return {inner: _clean(inner, item) for inner, item in value.items()}
+        return {inner: clean(inner, item) for inner, item in value.items()}
     if isinstance(value, list | tuple | set | frozenset):
-        return [_clean("", item) for item in value]
+        return [clean("", item) for item in value]
     return value
 
 
-def _level(text: str, fallback: str) -> int:
-    # RUST_LOG may hold filters such as `info,oqto=debug`; the first plain level counts.
-    words = [word.strip().lower() for word in text.split(",")]
-    return next((LEVELS[word] for word in words if word in LEVELS), LEVELS.get(fallback, 20))
+class Directives:
+    """What `RUST_LOG` says: a level for all, and levels for loggers by the beginning of their names."""
+
+    def __init__(self, text: str, level: str) -> None:
+        self.default = LEVELS.get(level, 20)
+        self.by_name: dict[str, int] = {}
+        for part in filter(None, (piece.strip().lower() for piece in text.split(","))):
+            name, _, word = part.rpartition("=")
+            if word not in LEVELS:
+                continue
+            if name:
+                self.by_name[name.replace("::", ".")] = LEVELS[word]
+            else:
+                self.default = LEVELS[word]
+        self.lowest = min([self.default, *self.by_name.values()])
+        self.lowest = self.lowest if self.lowest in (0, 10, 20, 30, 40, 50) else 50
+
+    def level(self, logger: str) -> int:
+        """The level of one logger."""
+        fitting = [name for name in self.by_name if logger == name or logger.startswith(f"{name}.")]
+        return self.by_name[max(fitting, key=len)] if fitting else self.default
+
+    def drop(self, logger: Any, method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+        """A structlog processor."""
+        if METHODS.get(method, 20) < self.level(getattr(logger, "name", "")):
+            raise structlog.DropEvent
+        return event
+
+
+class _Factory:
+    """Makes the loggers that write lines; each knows its name."""
+
+    def __init__(self, stream: Any) -> None:
+        self.stream = stream
+
+    def __call__(self, *names: Any) -> _Line:
+        return _Line(self.stream, str(names[0]) if names else "")
+
+
+class _Line(structlog.PrintLogger):
+    def __init__(self, stream: Any, name: str) -> None:
+        super().__init__(stream)
+        self.name = name
+
+
+def _name(logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    if name := getattr(logger, "name", ""):
+        event["logger"] = name
+    return event
+
+
+class _Stream:
+    """What is written to now. Setting up again (the file is another) closes what was opened before."""
+
+    def __init__(self) -> None:
+        self._current: Any = None
+
+    def replace(self, stream: Any) -> Any:
+        """`stream`, from now on."""
+        before, self._current = self._current, stream
+        if isinstance(before, _Tee):
+            before.close()
+        return stream
 
 
 class _Tee:
@@ -78,7 +151,7 @@ class _Tee:
     def __init__(self, out: TextIO, path: Path) -> None:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
-        self._streams = (out, os.fdopen(handle, "a", buffering=1))
+        self._streams: tuple[Any, ...] = (out, os.fdopen(handle, "a", buffering=1))
 
     def write(self, text: str) -> int:
         for stream in self._streams:
@@ -90,4 +163,12 @@ class _Tee:
             stream.flush()
 
     def isatty(self) -> bool:
-        return self._streams[0].isatty()
+        return bool(self._streams[0].isatty())
+
+    def close(self) -> None:
+        """Close the file; what still holds this stream goes on to the terminal."""
+        self._streams, (_, file) = self._streams[:1], self._streams
+        file.close()
+
+
+_opened = _Stream()

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from oqto_platform import logs
+from oqto_platform.audit.events import ConfigChanged, ConfigRefused
 from oqto_platform.config import files
 from oqto_platform.config.sections import Logging
 from oqto_platform.errors import ConfigError
@@ -67,14 +68,14 @@ class Reloading:
     def _refused(self, exc: ConfigError) -> None:
         log.error("configuration refused; the one before holds", reason=exc.detail)
         if self._house.leadership.leads():
-            self._house.audit("config.refused", outcome="refused", reason=exc.detail)
+            self._house.audit(ConfigRefused(outcome="refused", reason=exc.detail))
 
     async def _tell(self, change: Change, reason: str, actor: str) -> None:
         house, pending = self._house, self._house.live.pending
         _set_up_logs(house, change)
         log.info("configuration changed", keys=change.keys, waiting_for_restart=pending, reason=reason)
         if house.leadership.leads() or actor:
-            house.audit("config.changed", actor=actor, keys=change.keys, reason=reason)
+            house.audit(ConfigChanged(actor=actor, keys=change.keys, pending=pending, reason=reason))
         await house.hooks.call.config_changed(change.old, change.new)
 
 

@@ -318,7 +318,13 @@ class Context(Protocol):
         """The plugin's section of the current snapshot. Take it once per operation."""
 
     def audit(self, event: str, **fields: Any) -> None:
-        """Append a record to the audit log."""
+        """
+        Append the record `<plugin>.<event>` to the audit log.
+
+        `actor`, `target`, `session` and `outcome` (ok, refused, failed) among `fields` are columns that admins
+        can filter by; `actor` is who asks when it is left out. Secrets are replaced by stars. Raises
+        `AuditUnwritable`.
+        """
 
     def leads(self) -> bool:
         """Whether this worker runs the jobs. Exactly one of several workers does."""

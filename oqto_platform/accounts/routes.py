@@ -10,9 +10,16 @@ from litestar.di import NamedDependency
 from litestar.params import JSONBody
 
 from oqto_platform.accounts.schemas import AuthState, PasswordChange, SetupRequest, SignIn, UsageView
+from oqto_platform.audit.events import (
+    AccountCreated,
+    PasswordChanged,
+    SignedIn,
+    SignedOut,
+    SignedOutEverywhere,
+)
 from oqto_platform.auth.guards import COOKIE, credential, identify
 from oqto_platform.config.sections import Auth
-from oqto_platform.errors import NotSignedIn
+from oqto_platform.errors import Forbidden, NotSignedIn
 from oqto_platform.services import Services
 from oqto_platform.types import Account, Credentials, Identity
 
@@ -38,9 +45,7 @@ async def set_up(
     services.throttle.take("setup", address)
     account = await services.accounts.create_first(data.token, data.name, data.password)
     services.throttle.succeeded("setup", address)
-    services.audit(
-        "account.created", actor=account.name, target=account.id, how="setup link", address=address
-    )
+    services.audit(AccountCreated(actor=account.name, target=account.id, how="setup link", address=address))
     return await _welcome(request, services, account, status=201)
 
 
@@ -52,10 +57,11 @@ async def log_in(
     services.throttle.take(name, address)
     identity = await services.hooks.call.authenticate(Credentials(name=data.name, password=data.password))
     if identity is None:
-        services.audit("sign-in", actor=data.name, outcome="refused", address=address)
+        known = await services.accounts.name_of(data.name)
+        services.audit(SignedIn(actor=known, outcome="refused", address=address))
         raise NotSignedIn("the name or the password is wrong")
     services.throttle.succeeded(name, address)
-    services.audit("sign-in", actor=identity.name, target=identity.account_id, address=address)
+    services.audit(SignedIn(actor=identity.name, target=identity.account_id, address=address))
     await services.accounts.signed_in(identity.account_id)
     return await _welcome(request, services, await services.accounts.get(identity.account_id), status=200)
 
@@ -63,7 +69,7 @@ async def log_in(
 @post("/api/auth/logout", status_code=204)
 async def log_out(request: Asked, services: NamedDependency[Services]) -> Response[None]:
     await services.tokens.revoke(credential(request))
-    services.audit("sign-out", actor=request.user.name)
+    services.audit(SignedOut())
     return _goodbye()
 
 
@@ -72,7 +78,7 @@ async def log_out_everywhere(
     services: NamedDependency[Services], identity: NamedDependency[Identity]
 ) -> Response[None]:
     await services.tokens.revoke_all(identity.account_id)
-    services.audit("sign-out everywhere", actor=identity.name)
+    services.audit(SignedOutEverywhere())
     return _goodbye()
 
 
@@ -85,10 +91,14 @@ async def change_password(
 ) -> Response[Account]:
     """Every other sign-in of the account ends; this one gets a new cookie."""
     services.throttle.take(f"change:{identity.account_id}", _address(request))
-    await services.accounts.set_password(identity.account_id, data.current, data.new)
+    try:
+        await services.accounts.set_password(identity.account_id, data.current, data.new)
+    except Forbidden:
+        services.audit(PasswordChanged(outcome="refused"))
+        raise
     services.throttle.succeeded(f"change:{identity.account_id}", _address(request))
     await services.tokens.revoke_all(identity.account_id)
-    services.audit("password changed", actor=identity.name)
+    services.audit(PasswordChanged())
     return await _welcome(request, services, await services.accounts.get(identity.account_id), status=200)
 
 

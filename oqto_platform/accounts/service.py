@@ -42,6 +42,11 @@ class Accounts:
         row = await self._db.read(lambda t: _by_name(t, name))
         return (_account(row), row.password_hash, row.token_generation) if row and row.is_active else None
 
+    async def name_of(self, name: str) -> str:
+        """The name of the account that `name` means; empty when there is none."""
+        row = await self._db.read(lambda t: _by_name(t, name))
+        return row.name if row else ""
+
     async def generation(self, account_id: str) -> int:
         """The generation that a new token of the account must carry."""
         row = await self._db.read(lambda t: t.get(AccountRow, account_id))

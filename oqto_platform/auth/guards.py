@@ -17,6 +17,8 @@ import structlog
 from litestar.connection import ASGIConnection
 from litestar.handlers import BaseRouteHandler
 
+from oqto_platform.audit import acting
+from oqto_platform.audit.events import AccessRefused
 from oqto_platform.errors import Forbidden, NotSignedIn, OqtoError
 from oqto_platform.types import AccountId, Identity
 
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
 
     from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
+    from oqto_platform.audit import AuditLog
     from oqto_platform.auth.tokens import Tokens
 
 COOKIE = "oqto"
@@ -106,7 +109,11 @@ async def signed_in(connection: ASGIConnection[Any, Any, Any, Any], handler: Bas
     identity = await identify(connection)
     if identity is None:
         raise NotSignedIn("sign in first")
+    acting.set(identity)
+    structlog.contextvars.bind_contextvars(account=identity.account_id)
     if handler.opt.get("admin") and not identity.is_admin:
+        audit: AuditLog = connection.app.state.services.audit
+        audit(AccessRefused(target=connection.scope["path"], outcome="refused"))
         raise Forbidden("only an admin may do this")
     connection.scope["user"] = identity
 

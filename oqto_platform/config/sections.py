@@ -22,6 +22,10 @@ class Logging(Section, frozen=True):
     audit_file: Annotated[
         str, key("Audit log path; empty: audit.log.jsonl in paths.state_dir.", restart=True, path="file")
     ] = ""
+    audit_max_mb: Annotated[
+        int,
+        key("Size in MiB at which a new audit file is begun; older ones stay.", restart=True, ge=1, le=4096),
+    ] = 64
 
 
 class Server(Section, frozen=True):

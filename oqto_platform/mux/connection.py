@@ -54,16 +54,26 @@ class SlowClient(Exception):
 
 
 class Connection:
-    """Runs until the client leaves or is told `bye`. `holds` raises `NotSignedIn` once the sign-in ended."""
+    """
+    Runs until the client leaves or is told `bye`. `holds` raises `NotSignedIn` once the sign-in ended; `told`
+    hears of every command that a session took.
+    """
 
     def __init__(
-        self, peer: Peer, identity: Identity, find: Find, holds: Callable[[], Awaitable[object]], version: str
+        self,
+        peer: Peer,
+        identity: Identity,
+        find: Find,
+        holds: Callable[[], Awaitable[object]],
+        version: str,
+        told: Callable[[str, Command], None],
     ) -> None:
         self._peer = peer
         self._identity = identity
         self._find = find
         self._holds = holds
         self._version = version
+        self._told = told
         self._sending = asyncio.Lock()
         self._sending_since: float | None = None
         self._order: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
@@ -138,7 +148,9 @@ class Connection:
             else f"session.{head.cmd.removeprefix('session.')}"
         )
         runner = await self._find(self._identity, action, head.session_id)
-        return (await runner.send(SessionId(head.session_id), command)).data
+        sent = await runner.send(SessionId(head.session_id), command)
+        self._told(head.session_id, command)
+        return sent.data
 
     async def _subscribe(self, head: frames.Head) -> None:
         await self._unfollow(head.session_id)

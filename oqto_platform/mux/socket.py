@@ -10,6 +10,8 @@ from litestar.di import NamedDependency
 from litestar.exceptions import WebSocketDisconnect
 
 from oqto_platform.auth.guards import credential
+from oqto_platform.canon import Command
+from oqto_platform.mux.auditing import record_of
 from oqto_platform.mux.connection import Connection
 from oqto_platform.services import Services
 
@@ -21,12 +23,18 @@ async def mux(socket: Socket, services: NamedDependency[Services]) -> None:
     """See `docs/reference/api.md`. The guard has checked the sign-in, the gate the origin."""
     await socket.accept()
     token = credential(socket)
+
+    def told(session_id: str, command: Command) -> None:
+        if (event := record_of(session_id, command)) is not None:
+            services.audit(event)
+
     connection = Connection(
         _Peer(socket),
         socket.user,
         services.sessions.runner,
         lambda: services.tokens.verify(token),
         services.version,
+        told,
     )
     with suppress(ConnectionError, WebSocketDisconnect):
         await connection.run()

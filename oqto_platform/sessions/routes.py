@@ -8,6 +8,15 @@ from litestar import delete, get, patch, post
 from litestar.di import NamedDependency
 from litestar.params import FromPath, JSONBody, Parameter
 
+from oqto_platform.audit.events import (
+    Outcome,
+    SessionDeleted,
+    SessionRenamed,
+    SessionResumed,
+    SessionStarted,
+    SessionStopped,
+)
+from oqto_platform.errors import OqtoError
 from oqto_platform.services import Services
 from oqto_platform.sessions.schemas import NewSession, SessionChange, SessionView
 from oqto_platform.types import Identity
@@ -26,9 +35,26 @@ async def list_sessions(
 async def start_session(
     data: JSONBody[NewSession], services: NamedDependency[Services], identity: NamedDependency[Identity]
 ) -> SessionView:
-    view = await services.sessions.start(identity, data)
+    try:
+        view = await services.sessions.start(identity, data)
+    except OqtoError as exc:
+        services.audit(
+            SessionStarted(
+                outcome=_outcome(exc), workspace=data.workspace, harness=data.harness, reason=exc.detail
+            )
+        )
+        raise
+    services.audit(
+        SessionStarted(
+            session=view.id,
+            workspace=view.workspace,
+            harness=view.harness,
+            provider=view.provider,
+            model=view.model,
+            confined_by=view.confined_by,
+        )
+    )
     await services.workspaces.used(identity.account_id, view.workspace)
-    services.audit("session.started", actor=identity.name, target=view.id, workspace=view.workspace)
     return view
 
 
@@ -46,7 +72,9 @@ async def change_session(
     services: NamedDependency[Services],
     identity: NamedDependency[Identity],
 ) -> SessionView:
-    return await services.sessions.rename(identity, session_id, data.title)
+    view = await services.sessions.rename(identity, session_id, data.title)
+    services.audit(SessionRenamed(session=session_id))
+    return view
 
 
 @post("/api/sessions/{session_id:str}/stop", status_code=200)
@@ -54,7 +82,7 @@ async def stop_session(
     session_id: FromPath[str], services: NamedDependency[Services], identity: NamedDependency[Identity]
 ) -> SessionView:
     view = await services.sessions.stop(identity, session_id)
-    services.audit("session.stopped", actor=identity.name, target=session_id)
+    services.audit(SessionStopped(session=session_id))
     return view
 
 
@@ -62,8 +90,12 @@ async def stop_session(
 async def resume_session(
     session_id: FromPath[str], services: NamedDependency[Services], identity: NamedDependency[Identity]
 ) -> SessionView:
-    view = await services.sessions.resume(identity, session_id)
-    services.audit("session.resumed", actor=identity.name, target=session_id)
+    try:
+        view = await services.sessions.resume(identity, session_id)
+    except OqtoError as exc:
+        services.audit(SessionResumed(session=session_id, outcome=_outcome(exc), reason=exc.detail))
+        raise
+    services.audit(SessionResumed(session=session_id))
     return view
 
 
@@ -72,7 +104,12 @@ async def delete_session(
     session_id: FromPath[str], services: NamedDependency[Services], identity: NamedDependency[Identity]
 ) -> None:
     await services.sessions.delete(identity, session_id)
-    services.audit("session.deleted", actor=identity.name, target=session_id)
+    services.audit(SessionDeleted(session=session_id))
+
+
+def _outcome(exc: OqtoError) -> Outcome:
+    """Somebody said no, or something broke."""
+    return "refused" if exc.status < 500 else "failed"  # noqa: PLR2004
 
 
 HANDLERS = [

@@ -6,6 +6,7 @@ from litestar import get, post
 from litestar.di import NamedDependency
 from litestar.params import FromQuery, JSONBody
 
+from oqto_platform.audit.events import WorkspaceCreated
 from oqto_platform.services import Services
 from oqto_platform.types import Identity
 from oqto_platform.workspaces.schemas import FolderListing, NewWorkspace, OpenedWorkspace, WorkspaceView
@@ -34,7 +35,7 @@ async def open_workspace(
 ) -> OpenedWorkspace:
     workspace = await services.workspaces.open(identity, data)
     if workspace.is_new:
-        services.audit("workspace.created", actor=identity.name, target=workspace.path)
+        services.audit(WorkspaceCreated(target=workspace.path, template=data.template))
     return OpenedWorkspace(path=workspace.path, name=workspace.name, is_new=workspace.is_new)
 
 

@@ -107,9 +107,55 @@ def test_the_log_file_gets_the_same_lines_and_is_private(tmp_path, monkeypatch):
     before = structlog.get_config()
     logs.set_up("info", file=str(path), env={}, out=stream)
     structlog.get_logger().info("started", api_key=CANARY)
-    tee = structlog.get_config()["logger_factory"]._file
+    logs.set_up("info", env={}, out=io.StringIO())  # closes the file
     structlog.configure(**before)
-    tee._streams[1].close()
     assert path.read_text() == stream.getvalue()
     assert CANARY not in path.read_text()
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+@pytest.mark.parametrize(
+    ("directives", "shown"),
+    [
+        ("oqto.mux=debug,warn", ["mux debug", "mux info", "mux error", "other error"]),
+        ("error,oqto=info,oqto.mux=off", ["other info", "other error"]),
+        ("oqto::mux=error", ["mux error", "other info", "other error"]),
+        ("trace", ["mux debug", "mux info", "mux error", "other debug", "other info", "other error"]),
+    ],
+)
+def test_a_logger_has_the_level_of_the_longest_name_that_fits(directives, shown, monkeypatch):
+    monkeypatch.setattr(logs.logging, "basicConfig", lambda **_: None)
+    stream = io.StringIO()
+    before = structlog.get_config()
+    logs.set_up("info", env={"RUST_LOG": directives}, out=stream)
+    for name in ("mux", "other"):
+        for level in ("debug", "info", "error"):
+            getattr(structlog.get_logger(f"oqto.{name}"), level)("x")
+    structlog.configure(**before)
+    lines = [json.loads(line) for line in stream.getvalue().splitlines()]
+    assert [f"{line['logger'].removeprefix('oqto.')} {line['level']}" for line in lines] == shown
+
+
+def test_a_one_time_link_is_stars(written):
+    structlog.get_logger().info("made http://127.0.0.1:8080/#/setup/AbCdEfGhIjKlMnOpQr")
+    assert "#/setup/***" in written()
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+@pytest.mark.parametrize(("env", "has_colours"), [({}, True), ({"NO_COLOR": "1"}, False)])
+def test_people_get_words_and_colours_where_they_want_them(env, has_colours, monkeypatch):
+    monkeypatch.setattr(logs.logging, "basicConfig", lambda **_: None)
+    stream = Terminal()
+    before = structlog.get_config()
+    logs.set_up("info", env=env, out=stream)
+    structlog.get_logger("oqto.x").info("session started", session="ses_1", api_key=CANARY)
+    structlog.configure(**before)
+    text = stream.getvalue()
+    assert "session started" in text
+    assert CANARY not in text
+    assert ("\x1b[" in text) is has_colours
+    assert not text.lstrip().startswith("{")

@@ -1,0 +1,129 @@
+"""
+Appending to the chain: one lock orders all writers, the last line says what the next one carries.
+
+What a killed writer left is mended and told; what looks cut or changed is told and never mended, so that
+`verify` still finds it.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+
+from oqto_platform.audit import files, record
+from oqto_platform.audit.events import AuditBroken, AuditRepaired, AuditUnsealed, Event
+from oqto_platform.audit.files import Seal
+
+Compose = Callable[[Event, int, str], bytes]
+"""The line, without its newline, of an event with its number and the hash that it carries."""
+
+
+class Tail(msgspec.Struct, frozen=True):
+    """How a file ends: its last record as a seal, and which hash that record carries."""
+
+    seal: Seal = Seal()
+    prev: str = ""
+    torn_bytes: int = 0
+
+
+class Chain:
+    """The log at `path`, sealed at `seal`. Errors are `OSError`; a line that cannot be written whole is taken back."""
+
+    def __init__(self, path: Path, seal: Path, *, max_bytes: int, compose: Compose) -> None:
+        self._path = path
+        self._seal = seal
+        self._max_bytes = max_bytes
+        self._compose = compose
+        self._threads = threading.Lock()  # a file lock does not part the threads of one process
+        self._known: tuple[int, int, Seal] | None = None
+        """Inode and size after our own last line, and its seal: then nothing needs to be read."""
+
+    def append(self, event: Event) -> list[Event]:
+        """Write one record. Answers with what had to be told before it: repairs and breaks."""
+        with self._threads:
+            while True:
+                with files.locked(self._path, fcntl.LOCK_EX) as handle:
+                    if self._is_full(handle):
+                        self._path.rename(self._next_name())
+                        continue
+                    return self._append(handle, event)
+
+    def _append(self, handle: int, event: Event) -> list[Event]:
+        base, told = self._base(handle)
+        for one in (*told, event):
+            line = self._compose(one, base.seq + 1, base.digest)
+            _write(handle, line + b"\n")
+            base = Seal(base.seq + 1, record.digest(line))
+        files.write_seal(self._seal, base)
+        status = os.fstat(handle)
+        self._known = (status.st_ino, status.st_size, base)
+        return told
+
+    def _base(self, handle: int) -> tuple[Seal, list[Event]]:
+        status = os.fstat(handle)
+        seal = files.read_seal(self._seal)
+        if self._known is not None and self._known == (status.st_ino, status.st_size, seal):
+            return self._known[2], []
+        tail = self._tail(handle, status.st_size)
+        told: list[Event] = [AuditRepaired(torn_bytes=tail.torn_bytes)] if tail.torn_bytes else []
+        if seal is None:
+            return tail.seal, told + ([AuditUnsealed(outcome="failed")] if tail.seal != Seal() else [])
+        is_next = tail.seal.seq == seal.seq + 1 and tail.prev == seal.digest  # killed before it was sealed
+        if is_next or tail.seal == seal:
+            return tail.seal, told
+        return seal, [*told, AuditBroken(sealed=seal.seq, found=tail.seal.seq, outcome="failed")]
+
+    def _tail(self, handle: int, size: int) -> Tail:
+        """How the log ends; a line without its end is cut off."""
+        whole = files.whole_bytes(handle, size)
+        if whole < size:
+            os.ftruncate(handle, whole)
+        tail = tail_of(handle, whole)
+        if whole == 0 and (full := files.older(self._path)):
+            tail = _tail_of_file(full[-1])
+        return msgspec.structs.replace(tail, torn_bytes=size - whole)
+
+    def _is_full(self, handle: int) -> bool:
+        return os.fstat(handle).st_size >= self._max_bytes
+
+    def _next_name(self) -> Path:
+        full = files.older(self._path)
+        number = int(full[-1].suffix[1:]) + 1 if full else 1
+        return self._path.with_name(f"{self._path.name}.{number}")
+
+
+def tail_of(handle: int, size: int) -> Tail:
+    """How a file of `size` bytes ends. Lines without a number (written before there were seals) are counted."""
+    line = files.last_line(handle, size)
+    if not line:
+        return Tail()
+    found = record.read(line)
+    if found is None:
+        return Tail(Seal(0, record.digest(line)), "?")
+    seq = found.seq or sum(1 for _ in files.lines(handle, size))
+    return Tail(Seal(seq, record.digest(line)), found.prev)
+
+
+def _tail_of_file(path: Path) -> Tail:
+    handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        return tail_of(handle, os.fstat(handle).st_size)
+    finally:
+        os.close(handle)
+
+
+def _write(handle: int, line: bytes) -> None:
+    """All of it or nothing: half a line would be a break that nobody made."""
+    before = os.fstat(handle).st_size
+    rest = memoryview(line)
+    try:
+        while rest:
+            rest = rest[os.write(handle, rest) :]
+    except OSError:
+        os.ftruncate(handle, before)
+        raise

@@ -1,0 +1,210 @@
+"""
+Every action that is audited, as a type: what the line says besides who, when and through which door.
+
+A field that a class adds goes into the record's `fields`. Plugins write records of their own through
+`Context.audit`; theirs are named `<plugin>.<event>`.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Literal
+
+import msgspec
+
+Outcome = Literal["ok", "refused", "failed"]
+
+
+class Event(msgspec.Struct, frozen=True, kw_only=True):
+    """Base. `actor` is filled from the request where it is empty; `session` is the id of a session."""
+
+    name: ClassVar[str] = ""
+
+    actor: str = ""
+    target: str = ""
+    session: str = ""
+    outcome: Outcome = "ok"
+
+
+COLUMNS = Event.__struct_fields__
+
+
+class ServerStarted(Event, frozen=True):
+    """A worker of the server came up."""
+
+    name = "server.started"
+    version: str
+    pid: int
+
+
+class SignedIn(Event, frozen=True):
+    """Somebody signed in, or tried to. The name of an attempt is kept only where there is such an account."""
+
+    name = "sign-in"
+    address: str
+
+
+class SignedOut(Event, frozen=True):
+    """A sign-in was ended by its owner."""
+
+    name = "sign-out"
+
+
+class SignedOutEverywhere(Event, frozen=True):
+    """All sign-ins of an account were ended."""
+
+    name = "sign-out.everywhere"
+
+
+class AccessRefused(Event, frozen=True):
+    """Somebody who is signed in asked for what only an admin may have."""
+
+    name = "access.refused"
+
+
+class AccountCreated(Event, frozen=True):
+    """An account was made; `target` is its id."""
+
+    name = "account.created"
+    how: str
+    address: str = ""
+
+
+class PasswordChanged(Event, frozen=True):
+    """An account got a new password, or somebody who did not know the present one tried to set one."""
+
+    name = "account.password_changed"
+
+
+class WorkspaceCreated(Event, frozen=True):
+    """A folder was made; `target` is its path."""
+
+    name = "workspace.created"
+    template: str = ""
+
+
+class SessionStarted(Event, frozen=True):
+    """An agent was started, or was asked for and did not start (`outcome`, `reason`)."""
+
+    name = "session.started"
+    workspace: str = ""
+    harness: str = ""
+    provider: str = ""
+    model: str = ""
+    confined_by: str = ""
+    reason: str = ""
+
+
+class SessionResumed(Event, frozen=True):
+    """The agent of a session that was over was started again."""
+
+    name = "session.resumed"
+    reason: str = ""
+
+
+class SessionRenamed(Event, frozen=True):
+    """A session got a new title, which is not kept here: it is content."""
+
+    name = "session.renamed"
+
+
+class SessionStopped(Event, frozen=True):
+    """Somebody asked for the end of an agent."""
+
+    name = "session.stopped"
+
+
+class SessionEnded(Event, frozen=True):
+    """An agent is gone, whatever the reason."""
+
+    name = "session.ended"
+    reason: str
+    detail: str = ""
+
+
+class SessionDeleted(Event, frozen=True):
+    """A session was removed with its conversation."""
+
+    name = "session.deleted"
+
+
+class SessionCommanded(Event, frozen=True):
+    """Somebody told an agent something. The words themselves are not kept here."""
+
+    name = "session.commanded"
+    command: str
+
+
+class QuestionAnswered(Event, frozen=True):
+    """A person approved, declined or answered what an agent asked."""
+
+    name = "session.answered"
+    question: str
+    answer: str
+
+
+class ConfigChanged(Event, frozen=True):
+    """Another configuration holds; `keys` are `section.key`, `pending` wait for the next start."""
+
+    name = "config.changed"
+    keys: tuple[str, ...] = ()
+    pending: tuple[str, ...] = ()
+    reason: str = ""
+
+
+class ConfigRefused(Event, frozen=True):
+    """A file was not taken; what held before holds on."""
+
+    name = "config.refused"
+    reason: str
+
+
+class PluginSwitched(Event, frozen=True):
+    """A plugin will not be loaded any more, or will be again, from the next start on; `target` is its name."""
+
+    name = "plugin.switched"
+    state: Literal["on", "off"]
+
+
+class AuditExported(Event, frozen=True):
+    """Somebody took records out of the audit log over HTTP."""
+
+    name = "audit.exported"
+    format: str
+    filter: dict[str, Any] = {}
+
+
+class AuditRepaired(Event, frozen=True):
+    """The end of a line that was never finished (the writer was killed) was cut off."""
+
+    name = "audit.repaired"
+    torn_bytes: int
+
+
+class AuditUnsealed(Event, frozen=True):
+    """The seal was missing or unreadable: whether records before this one are missing cannot be told."""
+
+    name = "audit.unsealed"
+
+
+class AuditBroken(Event, frozen=True):
+    """The file did not end with the last sealed record. The chain goes on from the seal, so the gap stays."""
+
+    name = "audit.broken"
+    sealed: int
+    found: int
+
+
+def kinds() -> dict[str, type[Event]]:
+    """Every action of the core by its name."""
+    return {kind.name: kind for kind in Event.__subclasses__()}
+
+
+def split(event: Event) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The columns of a record, and the fields; what is empty is left out."""
+    values = {
+        key: value for key, value in msgspec.to_builtins(event).items() if value not in ("", [], {}, None)
+    }
+    return (
+        {key: value for key, value in values.items() if key in COLUMNS},
+        {key: value for key, value in values.items() if key not in COLUMNS},
+    )

@@ -1,0 +1,128 @@
+"""The audit log as actions use it: call it with an event."""
+
+from __future__ import annotations
+
+from contextvars import ContextVar
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import structlog
+
+from oqto_platform import logs
+from oqto_platform.audit import record
+from oqto_platform.audit.chain import Chain
+from oqto_platform.audit.events import COLUMNS, Event, split
+from oqto_platform.clock import now_ms
+from oqto_platform.errors import AuditUnwritable, ConfigError
+from oqto_platform.types import Identity
+
+log = structlog.get_logger("oqto.audit")
+
+MAX_MB = 64
+MAX_LINE = 16 * 1024
+REPAIR = "free space or mend the permissions, or set [logging] audit_enabled = false and restart"
+
+acting: ContextVar[Identity | None] = ContextVar("acting", default=None)
+"""Who asks, in the context of a request; the guard sets it."""
+
+
+class AuditLog:
+    """
+    Appends records to one chain (0600). `path=None`: auditing is switched off.
+
+    Raises `ConfigError` when the file cannot be written, and later `AuditUnwritable`: what cannot be recorded
+    is not reported as done. `seal` lies beside the file unless another place is given.
+    """
+
+    def __init__(self, path: Path | None, seal: Path | None = None, *, max_mb: float = MAX_MB) -> None:
+        self.path = path
+        self.seal = seal or (path.with_name(f"{path.name}.seal") if path else None)
+        self._chain: Chain | None = None
+        self.failure = ""
+        if path is None or self.seal is None:
+            return
+        for file in (path, self.seal):
+            _check_writable(file)
+        self._chain = Chain(path, self.seal, max_bytes=int(max_mb * 2**20), compose=_compose)
+
+    def __call__(self, event: Event) -> None:
+        """Append one record; returns when the kernel has it."""
+        if self._chain is None:
+            return
+        try:
+            told = self._chain.append(event)
+        except OSError as exc:
+            self.failure = f"{self.path} cannot be written: {exc.strerror}"
+            raise AuditUnwritable(f"the audit log {self.failure}; {REPAIR}") from exc
+        self.failure = ""
+        for one in told:
+            _, fields = split(one)
+            log.warning("the audit log was not as it was left", told=one.name, path=str(self.path), **fields)
+
+    def of_plugin(self, plugin: str, event: str, fields: dict[str, Any]) -> None:
+        """A record `<plugin>.<event>`; `actor`, `target`, `session` and `outcome` among `fields` are columns."""
+        self(_of_plugin(f"{plugin}.{event}", fields))
+
+    def close(self) -> None:
+        """Nothing is written any more."""
+        self._chain = None
+
+
+class _PluginEvent(msgspec.Struct, frozen=True, kw_only=True):
+    """Stands in for an `Event` whose name and fields only the plugin knows."""
+
+    name: str
+    columns: dict[str, Any]
+    fields: dict[str, Any]
+
+
+def _of_plugin(name: str, fields: dict[str, Any]) -> Any:
+    columns = {key: str(value) for key, value in fields.items() if key in COLUMNS}
+    return _PluginEvent(
+        name=name, columns=columns, fields={key: value for key, value in fields.items() if key not in COLUMNS}
+    )
+
+
+def _compose(event: Any, seq: int, prev: str) -> bytes:
+    columns, fields = (event.columns, event.fields) if isinstance(event, _PluginEvent) else split(event)
+    fields = logs.clean("", fields)
+    made = record.Record(
+        seq=seq,
+        ts=now_ms(),
+        event=event.name,
+        prev=prev,
+        request=structlog.contextvars.get_contextvars().get("request", ""),
+        fields=fields,
+        **(_who() | {key: _short(value) for key, value in columns.items()}),
+    )
+    line = record.encode(made)
+    return line if len(line) <= MAX_LINE else record.encode(_shortened(made))
+
+
+def _who() -> dict[str, str]:
+    identity = acting.get()
+    if identity is None:
+        return {}
+    return {"actor": identity.name, "account": identity.account_id, "door": identity.door}
+
+
+def _short(text: str) -> str:
+    return logs.clean("", text[:1024])  # type: ignore[no-any-return]
+
+
+def _shortened(made: record.Record) -> record.Record:
+    """A line that somebody from outside made huge: the fields are cut, the rest stays."""
+    cut = {key: str(value)[:200] for key, value in list(made.fields.items())[:20]}
+    return msgspec.structs.replace(made, fields=cut | {"is_cut": True})
+
+
+def _check_writable(path: Path) -> None:
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        path.open("ab").close()
+        path.chmod(0o600) if path.stat().st_size == 0 else None
+    except OSError as exc:
+        raise ConfigError(
+            f"[logging] audit_file: cannot write {path}: {exc.strerror}; mend it or set audit_enabled = false"
+        ) from exc
