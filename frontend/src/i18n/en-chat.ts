@@ -94,7 +94,6 @@ export const chat = {
   "failure.over":
     "Your messages are saved. The agent cannot go on in this process; resume the session to continue.",
   "denied.title": "The sandbox said no",
-  "denied.rule": "Rule",
   "compaction.running": "The conversation has become long. The agent shortens its memory of it…",
   "compaction.done": "The agent shortened its memory of what is above.",
   "compaction.failed": "The agent could not shorten its memory.",

@@ -46,7 +46,7 @@ export type NoticeKind =
   | "closed"
   | "denied";
 
-export type Denial = Pick<AccessDenied, "kind" | "target" | "sentence" | "rule" | "stated">;
+export type Denial = Pick<AccessDenied, "kind" | "target" | "sentence">;
 
 export interface NoticeItem {
   type: "notice";

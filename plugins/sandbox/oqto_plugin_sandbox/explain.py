@@ -6,17 +6,19 @@ from __future__ import annotations
 
 import os
 import re
+from typing import TypeAlias
 
 import msgspec
 
 from oqto_platform.types import SpawnPlan
 from oqto_plugin_sandbox import launch
 from oqto_plugin_sandbox.egress.rules import decide
-from oqto_plugin_sandbox.plan.model import is_within
+from oqto_plugin_sandbox.plan.model import Plan, is_within
 from oqto_plugin_sandbox.plan.rules import denied_paths
 from oqto_plugin_sandbox.plan.simulate import show
-from oqto_plugin_sandbox.policy.load import Owner
+from oqto_plugin_sandbox.policy.load import PATH_DENIALS, Owner
 from oqto_plugin_sandbox.policy.model import Policy
+from oqto_plugin_sandbox.policy.schema import KEYS
 
 _WORDS = {
     "absent": "is not there",
@@ -26,6 +28,9 @@ _WORDS = {
     "private": "is a private, empty place that can be written",
     "kernel": "is a private view of the kernel",
 }
+
+
+DenyLists: TypeAlias = dict[str, list[tuple[str, str]]]
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True):
@@ -46,23 +51,30 @@ def explain_path(policy: Policy, workspace: str, target: str, who: Owner) -> Ans
     plan = launch.design(
         policy, workspace, SpawnPlan(argv=("true",), cwd=workspace), who.home, who.uid, reserves=True
     ).plan
+    return judge(policy, plan, path, deny_lists(policy))
+
+
+def deny_lists(policy: Policy) -> DenyLists:
+    """Each deny list as it is on disk now: entries with the paths that they cover."""
+    return {
+        key: [(entry, path) for entry in getattr(policy, key) for path in denied_paths([entry])]
+        for key in PATH_DENIALS
+    }
+
+
+def judge(policy: Policy, plan: Plan, path: str, denied: DenyLists) -> Answer:
+    """What a sandbox with this plan shows at an absolute path, and the rule that decides."""
     sight = show(plan, path)
-    return _answer(
-        policy, path, sight.state, _denial(policy, path, sight.state) or sight.why, _WORDS[sight.state]
-    )
+    rule = _denial(denied, path, sight.state) or sight.why
+    return _answer(policy, path, sight.state, rule, _WORDS[sight.state])
 
 
-def _denial(policy: Policy, path: str, state: str) -> str:
+def _denial(denied: DenyLists, path: str, state: str) -> str:
     """The entry of a deny list that covers `path`: it is the reason even where nothing had to be masked."""
-    for key, states, entries in (
-        ("deny_read", ("absent", "hidden"), policy.deny_read),
-        ("deny_write", ("ro",), policy.deny_write),
-    ):
-        covering = (
-            [entry for entry in denied_paths(entries) if is_within(path, entry)] if state in states else []
-        )
-        if covering:
-            return f"{key}: {covering[0]}"
+    for key, states in (("deny_read", ("absent", "hidden")), ("deny_write", ("ro",))):
+        covering = (entry for entry, place in denied[key] if state in states and is_within(path, place))
+        if entry := next(covering, ""):
+            return f"{key}: {entry}"
     return ""
 
 
@@ -88,8 +100,7 @@ def _absolute(target: str, home: str) -> str:
 
 
 def _answer(policy: Policy, target: str, verdict: str, rule: str, words: str) -> Answer:
-    key = next(iter(re.findall(r"^[a-z_.]+", rule)), "")
-    stated = policy.sources.get(key, "") or (f"profile {policy.profile}" if key in _KNOWN else "")
+    stated = stated_at(policy, rule)
     origin = f" ({stated})" if stated else ""
     return Answer(
         target=target,
@@ -100,4 +111,18 @@ def _answer(policy: Policy, target: str, verdict: str, rule: str, words: str) ->
     )
 
 
-_KNOWN = {*Policy.__struct_fields__, "network.mode", "network.allow_domains", "network.deny_domains"}
+def key_of(rule: str) -> str:
+    """The key of the policy that a rule begins with; empty for the rules of the platform itself."""
+    key = next(iter(re.findall(r"^[a-z_.]+", rule)), "")
+    return key if key in _KNOWN else ""
+
+
+def stated_at(policy: Policy, rule: str) -> str:
+    """Which file, line or profile states the rule."""
+    key, built_in = key_of(rule), f"profile {policy.profile}"
+    if key in PATH_DENIALS:
+        return policy.sources.get(rule.replace(": ", "=", 1), built_in)
+    return policy.sources.get(key, built_in) if key else ""
+
+
+_KNOWN = {*Policy.__struct_fields__, *KEYS}

@@ -58,6 +58,8 @@ class Cage(msgspec.Struct, frozen=True, kw_only=True):
     groups: tuple[str, ...] = ()
     causes: tuple[tuple[str, str], ...] = ()
     rlimits: tuple[tuple[int, int], ...] = ()
+    report: int = -1
+    """The writing end of a pipe for what the init process sees; nobody listens when it is negative."""
 
 
 def design(
@@ -170,9 +172,17 @@ def environment(policy: Policy, wanted: Mapping[str, str], home: str) -> dict[st
     for name, value in passed.items():
         if "\0" in name + value or not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
             raise Invalid(f"the environment variable {name!r} cannot be passed on: bad name or a zero byte")
-    name = "oqto" if os.getuid() == 0 else pwd.getpwuid(os.getuid()).pw_name
+    name = _account_name()
     own = {"HOME": home, "USER": name, "LOGNAME": name}
     return {**ALWAYS, **own, **_host_values(policy, refused), **passed}
+
+
+def _account_name() -> str:
+    """Root's agents have a name of their own; a container may run us as a number that no account has."""
+    try:
+        return "oqto" if os.getuid() == 0 else pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
+        return "oqto"
 
 
 def _host_values(policy: Policy, refused: tuple[str, ...]) -> dict[str, str]:
@@ -255,6 +265,7 @@ def _init_config(cage: Cage, owned: Descriptors) -> dict[str, object]:
             (owned.adopt(os.open(path, os.O_RDONLY | os.O_CLOEXEC)), why) for path, why in cage.causes
         ],
         "wall_s": policy.limits.wall_seconds or 0,
+        "report": owned.adopt(os.dup(cage.report)) if cage.report >= 0 else -1,
     }
 
 

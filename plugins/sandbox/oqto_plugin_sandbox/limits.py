@@ -23,6 +23,10 @@ _V2 = {"memory": "memory.max", "pids": "pids.max"}
 _EVENTS = {"memory.limit_in_bytes": "memory.oom_control", "memory.max": "memory.events"}
 
 
+_KILLS = {"memory.oom_control": "memory", "memory.events": "memory", "pids.events": "pids"}
+_COUNTS = {"memory": "oom_kill", "pids": "max"}
+
+
 class Groups(msgspec.Struct, frozen=True, kw_only=True):
     """The control groups of one sandbox. `entries`: files a process enters by; `causes`: where kills are counted."""
 
@@ -31,6 +35,18 @@ class Groups(msgspec.Struct, frozen=True, kw_only=True):
     causes: tuple[tuple[str, str], ...] = ()
     missing: tuple[str, ...] = ()
     """Limits that no group holds; an rlimit stands in."""
+
+    def met(self) -> dict[str, int]:
+        """How often each controller stopped something so far."""
+        found: dict[str, int] = {}
+        for folder in self.folders:
+            for file, controller in _KILLS.items():
+                words = dict(
+                    line.split(" ", 1) for line in _text(Path(folder) / file).splitlines() if " " in line
+                )
+                if (count := words.get(_COUNTS[controller], "")).isdigit():
+                    found[controller] = int(count)
+        return found
 
     def remove(self) -> None:
         """Give the groups back; one that still has processes stays, and the next start reuses it."""

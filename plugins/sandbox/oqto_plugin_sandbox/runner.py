@@ -10,8 +10,18 @@ from pathlib import Path
 import structlog
 
 from oqto_platform import hookimpl
+from oqto_platform.canon import Event
 from oqto_platform.errors import Unconfined
-from oqto_platform.types import Check, ConfinedPlan, Context, Outcome, Session, SpawnPlan
+from oqto_platform.types import (
+    Check,
+    ConfinedPlan,
+    Context,
+    Outcome,
+    Session,
+    SessionId,
+    SpawnPlan,
+    ToolCall,
+)
 from oqto_plugin_sandbox.checks import all_checks
 from oqto_plugin_sandbox.egress.rules import Decision
 from oqto_plugin_sandbox.policy.load import Owner
@@ -28,7 +38,13 @@ class _State:
 
 def owner() -> Owner:
     """The account that this process runs as; its home from the account database, never `$HOME`."""
-    account = pwd.getpwuid(os.getuid())
+    try:
+        account = pwd.getpwuid(os.getuid())
+    except KeyError:
+        raise Unconfined(
+            f"the number {os.getuid()} is no account of this machine, so there is no home and no policy for it. "
+            "Repair: run as an account, or add one with useradd"
+        ) from None
     return Owner(home=os.path.realpath(account.pw_dir), uid=account.pw_uid)
 
 
@@ -48,8 +64,11 @@ def startup(context: Context) -> None:
         log.warning(event, session=session, detail=detail)
         context.audit(event, session=session, detail=detail)
 
+    def tell(session: str, event: Event) -> None:
+        context.tell(SessionId(session), event)
+
     private = _private_places(context.state_dir)
-    _State.sandboxes = Sandboxes(owner(), context.state_dir, note, private, report)
+    _State.sandboxes = Sandboxes(owner(), context.state_dir, note, private, report, tell)
 
 
 def _private_places(state_dir: Path) -> tuple[str, ...]:
@@ -72,6 +91,24 @@ async def confine(session: Session, plan: SpawnPlan) -> ConfinedPlan:
         network=confined.network,
     )
     return confined
+
+
+@hookimpl
+def session_started(session: Session) -> None:
+    if _State.sandboxes is not None:
+        _State.sandboxes.begun(session.id)
+
+
+@hookimpl
+async def tool_ended(session: Session, call: ToolCall) -> None:
+    if _State.sandboxes is not None:
+        await _State.sandboxes.heard(session.id, call)
+
+
+@hookimpl
+async def agent_gone(session: Session) -> None:
+    if _State.sandboxes is not None:
+        await _State.sandboxes.gone(session.id)
 
 
 @hookimpl

@@ -5,14 +5,18 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 
 import msgspec
 from msgspec.structs import replace
 
+from oqto_platform.canon import Event
 from oqto_platform.errors import Unconfined
-from oqto_platform.types import ConfinedPlan, Relay, SpawnPlan
+from oqto_platform.types import ConfinedPlan, Relay, SpawnPlan, ToolCall
 from oqto_plugin_sandbox import launch, limits, scan, stubs
+from oqto_plugin_sandbox.denials.judging import Held
+from oqto_plugin_sandbox.denials.voice import Voice
 from oqto_plugin_sandbox.egress.proxy import PORT, EgressProxy
 from oqto_plugin_sandbox.egress.rules import Decision
 from oqto_plugin_sandbox.policy.load import Owner, load
@@ -27,11 +31,14 @@ PROXY_ENV = {
 }  # fmt: skip
 
 
-class _Attached(msgspec.Struct, frozen=True, kw_only=True):
+class _Attached(msgspec.Struct, kw_only=True):
     proxy: EgressProxy | None
     groups: limits.Groups
-    before: scan.Before
+    before: scan.Before | None
     held: list[stubs.Held] = msgspec.field(default_factory=list)
+    voice: Voice | None = None
+    waiting: list[str] = msgspec.field(default_factory=list)
+    """Warnings from before the session had a log."""
 
 
 def own_places(env: Mapping[str, str]) -> tuple[str, ...]:
@@ -45,7 +52,8 @@ def own_places(env: Mapping[str, str]) -> tuple[str, ...]:
 class Sandboxes:
     """
     `note(name, decision)` hears of every decision of an egress proxy, `report(name, event, detail)` of what
-    people should know: a denial with a gap, a name left behind. `private` is hidden from every agent.
+    people should know: a denial with a gap, a name left behind. `tell(name, event)` adds to the log of a
+    session. `private` is hidden from every agent.
     """
 
     def __init__(
@@ -55,12 +63,14 @@ class Sandboxes:
         note: Callable[[str, Decision], None],
         private: tuple[str, ...] = (),
         report: Callable[[str, str, str], None] = lambda name, event, detail: None,  # noqa: ARG005
+        tell: Callable[[str, Event], object] = lambda name, event: None,  # noqa: ARG005
     ) -> None:
         self.owner = owner
         self._private = private
         self._state_dir = state_dir
         self._note = note
         self._report = report
+        self._tell = tell
         self._attached: dict[str, _Attached] = {}
 
     async def confine(self, name: str, workspace: str, spawn: SpawnPlan) -> ConfinedPlan:
@@ -90,10 +100,47 @@ class Sandboxes:
         cage = launch.design(policy, workspace, spawn, self.owner.home, self.owner.uid, reserves=True)
         for gap in cage.plan.notes:
             self._report(name, "denial has a gap", gap)
+            attached.waiting.append(gap)
         attached.held.extend(stubs.hold(cage.plan.reserved))
         groups = attached.groups
         rlimits = tuple(limits.stand_ins(policy.limits, groups.missing))
-        return launch.launch(replace(cage, groups=groups.entries, causes=groups.causes, rlimits=rlimits))
+        reading, writing = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        attached.voice = Voice(_held(cage), groups, reading, partial(self._tell, name))
+        try:
+            return launch.launch(
+                replace(cage, groups=groups.entries, causes=groups.causes, rlimits=rlimits, report=writing)
+            )
+        finally:
+            os.close(writing)
+
+    def begun(self, name: str) -> None:
+        """The session has a log now: what had to be said before is said."""
+        if (attached := self._attached.get(name)) is not None and attached.voice is not None:
+            for message in attached.waiting:
+                attached.voice.warn(message)
+            attached.waiting.clear()
+
+    async def heard(self, name: str, call: ToolCall) -> None:
+        """A tool of the agent has ended: explain what the policy kept it from."""
+        if (attached := self._attached.get(name)) is not None and (voice := attached.voice) is not None:
+            voice.say(await asyncio.to_thread(voice.heard, call), call.id)
+
+    async def gone(self, name: str) -> None:
+        """The agent is gone and its log still open: what its sandbox saw last, and what the agent left behind."""
+        if (attached := self._attached.get(name)) is not None and attached.voice is not None:
+            attached.voice.last_words()
+            for path in await self._scanned(name, attached):
+                attached.voice.warn(
+                    f"{path} is new, and other programs obey it without asking. Look at it first."
+                )
+
+    async def _scanned(self, name: str, attached: _Attached) -> list[str]:
+        """What appeared since the start; told to the audit log, once."""
+        before, attached.before = attached.before, None
+        found = await asyncio.to_thread(scan.appeared, before) if before else []
+        for path in found:
+            self._report(name, "protected name appeared", path)
+        return found
 
     async def ended(self, name: str) -> None:
         """Give back what belonged to a sandbox; harmless when asked again or for an unknown name."""
@@ -104,8 +151,9 @@ class Sandboxes:
             await attached.proxy.close()
         attached.groups.remove()
         stubs.give_back(attached.held)
-        for path in scan.appeared(attached.before):
-            self._report(name, "protected name appeared", path)
+        await self._scanned(name, attached)
+        if attached.voice is not None:
+            attached.voice.close()
 
     async def close(self) -> None:
         for name in list(self._attached):
@@ -118,9 +166,14 @@ class Sandboxes:
         if len(os.fsencode(path)) > MAX_SOCKET_PATH:
             raise Unconfined(f"the path {path} is too long for a socket; choose a shorter state directory")
         Path(path).unlink(missing_ok=True)
-        proxy = EgressProxy(policy.network, lambda decision: self._note(name, decision))
+        proxy = EgressProxy(policy.network, partial(self._decided, name))
         await proxy.start(path)
         return proxy
+
+    def _decided(self, name: str, decision: Decision) -> None:
+        self._note(name, decision)
+        if (attached := self._attached.get(name)) is not None and attached.voice is not None:
+            attached.voice.decided(decision)
 
     def _socket(self, name: str) -> str:
         return str(self._state_dir / f"out-{name}.sock")
@@ -130,3 +183,13 @@ class Sandboxes:
             return spawn
         relay = Relay(port=PORT, socket=self._socket(name))
         return replace(spawn, env={**spawn.env, **PROXY_ENV}, relays=(*spawn.relays, relay))
+
+
+def _held(cage: launch.Cage) -> Held:
+    return Held(
+        policy=cage.policy,
+        plan=cage.plan,
+        workspace=cage.request.workspace,
+        home=cage.env["HOME"],
+        relays=tuple(port for port, _ in cage.relays),
+    )

@@ -85,19 +85,7 @@ function Denied(props: { notice: NoticeItem }): JSX.Element {
       <Icon name="shield" />
       <div class="stack-tight grow">
         <strong>{t("denied.title")}</strong>
-        <For each={props.notice.denials}>
-          {(denial) => (
-            <div>
-              <p>{denial.sentence}</p>
-              <Show when={denial.rule}>
-                <p class="small muted">
-                  {t("denied.rule")} <code>{denial.rule}</code>
-                  <Show when={denial.stated}> · {denial.stated}</Show>
-                </p>
-              </Show>
-            </div>
-          )}
-        </For>
+        <For each={props.notice.denials}>{(denial) => <p class="denied-what">{denial.sentence}</p>}</For>
       </div>
     </section>
   );

@@ -7,7 +7,7 @@ import posix
 import select
 import time
 
-from oqto_plugin_sandbox.init.kernel import say
+from oqto_plugin_sandbox.init.kernel import say, text_of
 
 # Annotations are never evaluated, so the module `typing` is not needed while this runs.
 TYPE_CHECKING = False
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 SIGHUP, SIGINT, SIGKILL, SIGTERM, SIGCHLD = 1, 2, 9, 15, 17
 GRACE_S = 5.0
+SETTLE_S = 0.05
 
 
 class Supervisor:
@@ -26,6 +27,7 @@ class Supervisor:
     def __init__(self, config: dict[str, Any], poll: select.epoll, wakeup: int) -> None:
         self._causes: list[tuple[int, str]] = config["causes"]
         self._wall_s: int = config["wall_s"]
+        self._report_fd: int = config["report"]
         self._ends_at = time.monotonic() + self._wall_s if self._wall_s else 0.0
         self._signal_at_end = SIGTERM
         self._poll = poll
@@ -46,6 +48,7 @@ class Supervisor:
     def _time_is_over(self) -> None:
         """SIGTERM first, SIGKILL after the grace period."""
         say("ended: wall clock limit " + str(self._wall_s) + " s")
+        self._report("wall")
         self._tell(self._signal_at_end)
         self._signal_at_end = SIGKILL
         self._ends_at += GRACE_S
@@ -85,7 +88,24 @@ class Supervisor:
         code = posix.waitstatus_to_exitcode(status)
         if code == -SIGKILL:
             self._explain_kill()
+        self._report_rest()
         posix._exit(code if code >= 0 else 128 - code)  # noqa: SLF001
+
+    def _report(self, *words: str) -> None:
+        """To the launcher's side. A pipe that is full or that nobody reads is no reason to wait."""
+        line = "\t".join([word.replace("\t", " ").replace("\n", " ") for word in words]) + "\n"
+        try:
+            posix.write(self._report_fd, line.encode(errors="replace"))
+        except OSError:
+            return
+
+    def _report_rest(self) -> None:
+        """What still runs ends with this process. A moment for those that got the agent's signal, too."""
+        if self._report_fd < 0 or not running():
+            return
+        time.sleep(SETTLE_S)
+        if names := running():
+            self._report("rest", *names)
 
     def _explain_kill(self) -> None:
         for fd, sentence in self._causes:
@@ -94,6 +114,21 @@ class Supervisor:
             if int(counts.get(b"oom_kill", b"0")):
                 say("killed: " + sentence)
                 return
+
+
+def running() -> list[str]:
+    """Names of the other processes that live in here."""
+    names = []
+    for entry in posix.listdir("/proc"):
+        if not entry.isdigit() or entry == "1":
+            continue
+        try:
+            name, _, rest = text_of("/proc/" + entry + "/stat").rpartition(")")
+        except OSError:
+            continue
+        if rest.split()[0] not in ("Z", "X"):
+            names.append(name.partition("(")[2])
+    return names
 
 
 def watch_signals(poll: select.epoll) -> int:

@@ -16,7 +16,7 @@ from oqto_plugin_sandbox.plan.opening import open_beneath, open_plain
 from oqto_plugin_sandbox.policy.document import MAX_BYTES, Place, Role, line_of, parse
 from oqto_plugin_sandbox.policy.merge import Layer, merge
 from oqto_plugin_sandbox.policy.model import Policy
-from oqto_plugin_sandbox.policy.schema import to_policy
+from oqto_plugin_sandbox.policy.schema import KEYS, to_policy
 
 SYSTEM_FILES = ("/etc/oqto/sandbox.toml", "/etc/octo/sandbox.toml")
 USER_FILE = ".config/oqto/sandbox.toml"
@@ -24,6 +24,8 @@ WORKSPACE_FILE = ".oqto/sandbox.toml"
 TEAM_MARK = "/run/oqto/runner-sockets"
 """Exists where one server serves several Linux users; there the base policy is root's."""
 
+OLDER_WORDS = {"network.mode": "isolate_network"}
+PATH_DENIALS = ("deny_read", "deny_write")
 ALWAYS_ON = ("isolate_pid", "drop_all_caps", "disable_userns", "no_new_privs")
 
 
@@ -58,15 +60,24 @@ def load(owner: Owner, workspace: str) -> Policy:
     flat = merge(system or own, restrictions, owner.home)
     digests = tuple(f"{file}@{text.digest}" for file, text in layers.items())
     stated = [(layer, layers[layer.file].text) for layer in (*system, *own, *([found] if found else []))]
-    return checked(to_policy(flat, layers=digests, sources=_sources(stated)))
+    policy = checked(to_policy(flat, layers=digests))
+    rest = dict.fromkeys(KEYS, f"profile {policy.profile}")
+    return msgspec.structs.replace(policy, sources={**rest, **_sources(stated, policy.profiles)})
 
 
-def _sources(stated: list[tuple[Layer, str]]) -> dict[str, str]:
-    """Each key with every `file:line` that states it, for explanations."""
+def _sources(stated: list[tuple[Layer, str]], profiles: tuple[str, ...]) -> dict[str, str]:
+    """Each key, and each entry of a deny list as `key=entry`, with every `file:line` that states it."""
     found: dict[str, list[str]] = {}
     for layer, text in stated:
-        for key in layer.statements.values:
-            found.setdefault(key, []).append(f"{layer.file}:{line_of(text, key)}")
+        own = {name: said for name, said in layer.statements.profiles.items() if name in profiles}
+        parts = [("", layer.statements), *((f"profiles.{name}.", said) for name, said in own.items())]
+        for prefix, statements in parts:
+            for key, value in statements.values.items():
+                line = line_of(text, prefix + key) or line_of(text, prefix + OLDER_WORDS.get(key, key))
+                place = f"{layer.file}:{line}" if line else layer.file
+                entries = [f"{key}={entry}" for entry in value] if key in PATH_DENIALS else []
+                for name in (key, *entries):
+                    found.setdefault(name, []).append(place)
     return {key: ", ".join(places) for key, places in found.items()}
 
 

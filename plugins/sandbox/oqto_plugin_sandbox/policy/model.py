@@ -78,7 +78,7 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     env: Environment = Environment()
     limits: Limits = Limits()
     sources: dict[str, str] = {}
-    """For messages: `key` or `key=item` to the place that stated it, such as `/etc/oqto/sandbox.toml:7`."""
+    """For messages: `key`, and `key=entry` of deny lists, to what states it: `/etc/oqto/sandbox.toml:7`, `profile strict`."""
 
     @property
     def profile(self) -> str:

@@ -161,9 +161,9 @@ def flatten(policy: Policy) -> Flat:
     return {key: tuple(sorted(value)) if isinstance(value, tuple) else value for key, value in flat.items()}
 
 
-def to_policy(flat: Flat, layers: tuple[str, ...] = (), sources: dict[str, str] | None = None) -> Policy:
+def to_policy(flat: Flat, layers: tuple[str, ...] = ()) -> Policy:
     """The inverse of `flatten`."""
-    values: dict[str, Any] = {"profiles": flat["profiles"], "layers": layers, "sources": sources or {}}
+    values: dict[str, Any] = {"profiles": flat["profiles"], "layers": layers}
     for name in Policy.__struct_fields__:
         if name in _NESTED:
             kind, renamed = _NESTED[name]
