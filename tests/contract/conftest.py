@@ -9,8 +9,7 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from oqto_platform import hooks as hooks_module
-from oqto_platform.hooks import Hooks, hookimpl
+from oqto_platform.hooks import Hooks, hookimpl, loading
 
 
 def plugin_of(**functions: Any) -> Any:
@@ -59,7 +58,7 @@ def install(monkeypatch):
 
     def install(**plugins: Any) -> None:
         found: list[EntryPoint] = [Installed(name, plugins[name]) for name in sorted(plugins)]  # type: ignore[misc]
-        monkeypatch.setattr(hooks_module, "installed", lambda _side: found)
+        monkeypatch.setattr(loading, "installed", lambda _side: found)
 
     return install
 

@@ -181,7 +181,9 @@ async def test_money_fails_closed_nobody_behind_a_broken_plugin_is_asked(make_ho
     )
     with pytest.raises(HookError) as failed:
         await hooks.call.budget_reserve(SESSION, ACCOUNT)
-    assert failed.value.detail == "plugin 'a' failed in budget_reserve: OSError: ledger gone"
+    assert failed.value.detail == (
+        "plugin 'a' failed in budget_reserve: OSError: ledger gone. See the log, or: oqtoctl plugins disable a"
+    )
     assert failed.value.extra == {"hook": "budget_reserve", "plugin": "a"}
     assert isinstance(failed.value.__cause__, OSError)
     assert (failed.value.status, failed.value.code) == (503, "plugin-failed")
@@ -336,7 +338,7 @@ async def test_an_implementation_names_only_the_arguments_it_wants(make_hooks, m
     assert seen == [(), ("/w", "Ada"), ("session.start", "default")]
 
 
-async def test_tallies_count_calls_failures_and_time(make_hooks, make_plugin):
+async def test_tallies_count_calls_failures_and_time(make_hooks, make_plugin, logs):
     hooks = make_hooks(
         a=make_plugin(session_started=raiser(ValueError())), b=make_plugin(session_started=lambda: None)
     )

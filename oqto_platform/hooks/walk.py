@@ -1,0 +1,304 @@
+"""
+One call of a hook: through the implementations, in their order, in the way of the hook's mode.
+
+The plugins run in a task of their own, one for the whole walk, so that the caller can go on without a plugin that swallows
+its cancellation. One timer serves the whole walk, too: arming one for each plugin costs more than most hooks do.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import types
+from collections.abc import Coroutine, Generator, Mapping, Sequence
+from time import perf_counter
+from typing import Any
+
+import msgspec
+import structlog
+
+from oqto_platform.errors import Refusal
+from oqto_platform.hooks import answers as _answers
+from oqto_platform.hooks.failures import HookError, is_the_plugins, reason
+from oqto_platform.hooks.implementation import Impl
+from oqto_platform.hooks.spec import Mode, Policy
+
+log = structlog.get_logger("oqto.plugins")
+
+GRACE_S = 1.0
+"""For a cancelled plugin to end in order; the caller does not wait for it."""
+
+_abandoned: set[asyncio.Task[Any]] = set()
+"""Tasks that nobody awaits any more: the loop itself keeps only weak references."""
+
+
+class Walk:
+    """`run` it once. Raises `HookError` and `Refusal` by the mode."""
+
+    def __init__(
+        self,
+        policy: Policy,
+        expected: tuple[_answers.Answer, ...],
+        changeable: Mapping[str, tuple[str, ...]],
+        impls: Sequence[Impl],
+        arguments: dict[str, Any],
+    ) -> None:
+        self._policy = policy
+        self._expected = expected
+        self._changeable = changeable
+        self._impls = impls
+        self._arguments = arguments
+        self._collected: dict[str, Any] = {}
+        self._first: Any = None
+        self._position = 0
+        self._begun = 0.0
+        self._leg = 0
+        self._is_over = False
+
+    async def run(self) -> Any:
+        """The answer by the mode."""
+        if not any(inspect.iscoroutinefunction(impl.function) for impl in self._impls):
+            await self._advance_alone()
+        else:
+            await self._advance_watched()
+        return self._result()
+
+    async def _advance_alone(self) -> None:
+        """Nobody here is known to wait for anything; who does all the same is watched from there on."""
+        while self._position < len(self._impls) and not self._is_over:
+            impl = self._impls[self._position]
+            if not self._is_left_out(impl):
+                answer = self._begin(impl)
+                if hasattr(type(answer), "__await__"):
+                    await self._advance_watched(answer)
+                    return
+                self._take(impl, answer)
+            self._position += 1
+
+    async def _advance_watched(self, begun: Any = None) -> None:
+        loop = asyncio.get_running_loop()
+        while self._position < len(self._impls) and not self._is_over:
+            task = loop.create_task(self._advance(self._leg, begun))
+            begun = None
+            if await self._watch(task):
+                task.result()
+                return
+            self._give_up(task)
+
+    async def _watch(self, task: asyncio.Task[None]) -> bool:
+        """Wait for the end of `task`; false when the plugin that it is with is late."""
+        loop = asyncio.get_running_loop()
+        wake: asyncio.Future[bool] = loop.create_future()
+
+        timer: asyncio.TimerHandle
+
+        def ended(_task: asyncio.Task[None]) -> None:
+            if not wake.done():
+                wake.set_result(True)
+
+        def look() -> None:
+            nonlocal timer
+            left_s = self._begun + self._policy.timeout_s - perf_counter()
+            if left_s > 0:
+                timer = loop.call_later(left_s, look)
+            elif not wake.done():
+                wake.set_result(False)
+
+        self._begun = perf_counter()
+        timer = loop.call_later(self._policy.timeout_s, look)
+        task.add_done_callback(ended)
+        try:
+            return await wake
+        except asyncio.CancelledError:
+            await self._cancel(task)
+            raise
+        finally:
+            timer.cancel()
+
+    async def _cancel(self, task: asyncio.Task[None]) -> None:
+        """Pass our own cancellation on, and wait for its end, but not for ever."""
+        self._leg += 1
+        task.cancel()
+        await asyncio.wait({task}, timeout=GRACE_S)
+        if task.done() and not task.cancelled():
+            task.exception()
+        elif not task.done():
+            _abandon(task)
+
+    def _give_up(self, task: asyncio.Task[None]) -> None:
+        impl = self._impls[self._position]
+        self._leg += 1
+        task.cancel()
+        _abandon(task)
+        self._position += 1
+        self._fail(impl, TimeoutError())
+
+    async def _advance(self, leg: int, begun: Any) -> None:
+        """Go through the rest. Ends at once when the caller has gone on without this task."""
+        while self._position < len(self._impls):
+            impl = self._impls[self._position]
+            if begun is None and self._is_left_out(impl):
+                self._position += 1
+                continue
+            answer, begun = self._begin(impl) if begun is None else begun, None
+            if hasattr(type(answer), "__await__"):
+                try:
+                    answer = await _stepped(answer, impl)
+                except BaseException as exc:  # a plugin may raise anything; the mode decides what that means
+                    if leg != self._leg or not is_the_plugins(exc):
+                        raise
+                    answer = exc
+                if leg != self._leg:
+                    return
+            self._take(impl, answer)
+            self._position += 1
+            if self._is_over:
+                return
+
+    def _is_left_out(self, impl: Impl) -> bool:
+        # Only who is told something: a hook of money or safety that is skipped would be a hole.
+        return self._policy.mode is Mode.NOTIFY and impl.is_resting()
+
+    def _begin(self, impl: Impl) -> Any:
+        """Call it: an answer, something to await, or the exception that it raised."""
+        self._begun = perf_counter()
+        given = self._given()
+        try:
+            answer = impl.function(*impl.values(given))
+        except Exception as exc:  # noqa: BLE001 (a plugin may raise anything; the mode decides what that means)
+            answer = exc
+        except SystemExit as exc:
+            answer = exc
+        impl.note_block(perf_counter() - self._begun)
+        if given is not self._arguments:
+            self._refuse_changes(impl, given)
+        return answer
+
+    def _given(self) -> dict[str, Any]:
+        """The arguments; what a plugin could change in place is a copy of its own."""
+        if not self._changeable:
+            return self._arguments
+        own = {name: _own_copy(self._arguments[name], fields) for name, fields in self._changeable.items()}
+        return self._arguments | own
+
+    def _refuse_changes(self, impl: Impl, given: Mapping[str, Any]) -> None:
+        for name in self._changeable:
+            if given[name] != self._arguments[name]:
+                log.warning("plugin changes its argument; the change is dropped", plugin=impl.plugin,
+                            version=impl.origin.version, hook=impl.hook, argument=name,
+                            repair="answer with msgspec.structs.replace(…)")  # fmt: skip
+
+    def _take(self, impl: Impl, answer: Any) -> None:
+        """What an answer, or the exception in its place, means in this mode."""
+        if isinstance(answer, BaseException):
+            self._fail(impl, answer)
+            return
+        if answer is not None and self._expected:
+            try:
+                _answers.check(impl.hook, impl.plugin, answer, self._expected)
+                _answers.check_size(impl.hook, impl.plugin, answer)
+            except (TypeError, ValueError) as exc:
+                self._fail(impl, exc)
+                return
+        impl.note(perf_counter() - self._begun)
+        if impl.tally.is_off:
+            impl.switch_on()
+        self._keep(impl.plugin, answer)
+
+    def _keep(self, plugin: str, answer: Any) -> None:
+        if answer is None:
+            return
+        if self._policy.mode is Mode.FIRST:
+            self._first, self._is_over = answer, True
+        elif self._policy.value is not None:
+            self._arguments[self._policy.value] = answer
+        else:
+            self._collected[plugin] = answer
+
+    def _fail(self, impl: Impl, exc: BaseException) -> None:
+        if isinstance(exc, Refusal):
+            impl.note(perf_counter() - self._begun)
+            if self._policy.mode is not Mode.NOTIFY:
+                raise exc
+            log.warning("a plugin may not refuse here", plugin=impl.plugin, hook=impl.hook, reason=exc.detail)
+            return
+        why = reason(exc, self._arguments)
+        impl.note(perf_counter() - self._begun, why)
+        if self._policy.mode is Mode.NOTIFY:
+            log.error("plugin failed", plugin=impl.plugin, version=impl.origin.version, hook=impl.hook, reason=why,
+                      repair=f"oqtoctl plugins disable {impl.plugin}", exc_info=exc)  # fmt: skip
+            impl.trip()
+            return
+        failure = HookError(impl.hook, impl.origin, why)
+        if self._policy.failure_is_answer is None:
+            raise failure from exc
+        self._collected[impl.plugin] = self._policy.failure_is_answer(impl.plugin, failure)
+
+    def _result(self) -> Any:
+        match self._policy.mode:
+            case Mode.FIRST:
+                return self._first
+            case Mode.FOLD:
+                return self._arguments[self._policy.value or ""]
+            case Mode.COLLECT:
+                return self._collected
+        return None
+
+
+def _own_copy(value: Any, fields: tuple[str, ...]) -> Any:
+    return msgspec.structs.replace(value, **{field: dict(getattr(value, field)) for field in fields})
+
+
+async def _stepped(awaitable: Any, impl: Impl) -> Any:
+    """Await it; a coroutine is timed at every step, because between two of them it holds the event loop."""
+    return await (_timed(awaitable, impl) if isinstance(awaitable, Coroutine) else awaitable)
+
+
+@types.coroutine
+def _timed(coroutine: Coroutine[Any, Any, Any], impl: Impl) -> Generator[Any, Any, Any]:
+    step: Any = coroutine.send
+    value: Any = None
+    while True:
+        begun = perf_counter()
+        try:
+            awaited = step(value)
+        except StopIteration as end:
+            return end.value
+        finally:
+            impl.note_block(perf_counter() - begun)
+        try:
+            value = yield awaited
+            step = coroutine.send
+        except BaseException as exc:  # noqa: BLE001 (handed on to whom it is for)
+            value, step = exc, coroutine.throw
+
+
+def _abandon(task: asyncio.Task[Any]) -> None:
+    """Nobody waits for it any more. It has `GRACE_S` to end, then it is ended."""
+    _abandoned.add(task)
+    task.add_done_callback(_forget)
+    asyncio.get_running_loop().call_later(GRACE_S, _end, task)
+
+
+def _forget(task: asyncio.Task[Any]) -> None:
+    _abandoned.discard(task)
+    if not task.cancelled():
+        task.exception()  # looked at, so that nobody is told of it at the end of the process
+
+
+def _end(task: asyncio.Task[Any]) -> None:
+    """
+    End a task that swallowed its cancellation.
+
+    Left alone it would keep the process from ending: the loop waits for every task. Its coroutine is closed as the
+    garbage collector would, and the task finds it closed at its next step.
+    """
+    coroutine = task.get_coro()
+    if task.done() or not isinstance(coroutine, Coroutine):
+        return
+    log.error("a plugin does not let itself be cancelled; it is ended", task=task.get_name())
+    try:
+        coroutine.close()
+    except (RuntimeError, ValueError):
+        return  # it swallows that, too, or runs just now
+    task.cancel()
