@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pwd
 from collections.abc import Callable
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -12,6 +13,9 @@ from typing import Any
 import click
 
 from oqto_platform import config as configuration
+from oqto_platform.audit import AuditLog
+from oqto_platform.audit.events import PluginSwitched
+from oqto_platform.audit.place import configured
 from oqto_platform.cli.client import call, is_running
 from oqto_platform.config.edit import edited
 from oqto_platform.config.expand import xdg
@@ -52,6 +56,7 @@ def list_plugins(ctx: click.Context) -> None:
 def disable(ctx: click.Context, name: str) -> None:
     """Do not load the plugin NAME from the next start on."""
     _known(name)
+    _record(ctx, PluginSwitched(actor=_user(), target=name, state="off"))
     _edit(ctx, lambda names: sorted({*names, name}))
     click.echo(f"{name} is off from the next start on")
 
@@ -62,6 +67,7 @@ def disable(ctx: click.Context, name: str) -> None:
 def enable(ctx: click.Context, name: str) -> None:
     """Load the plugin NAME again from the next start on."""
     _known(name)
+    _record(ctx, PluginSwitched(actor=_user(), target=name, state="on"))
     _edit(ctx, lambda names: [other for other in names if other != name])
     click.echo(f"{name} is on from the next start on")
 
@@ -108,6 +114,18 @@ def _known(name: str) -> None:
     names = sorted({entry.name for side in SIDES for entry in entry_points(group=f"oqto.{side}")})
     if name not in names:
         raise NotFound(f"no plugin {name!r} is installed; there are: {', '.join(names)}")
+
+
+def _record(ctx: click.Context, event: PluginSwitched) -> None:
+    """Into the log of this machine's server; where none ever ran there is nothing to write to."""
+    path, seal = configured(os.environ, ctx.obj["config"])
+    if seal.parent.is_dir():
+        AuditLog(path, seal)(event)
+
+
+def _user() -> str:
+    """Who is at the terminal; behind sudo, who typed it."""
+    return os.environ.get("SUDO_USER") or pwd.getpwuid(os.getuid()).pw_name
 
 
 def _edit(ctx: click.Context, change: Callable[[list[str]], list[str]]) -> None:
