@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import pwd
 from collections.abc import Sequence
@@ -125,5 +126,6 @@ async def shutdown() -> None:
 
 
 @hookimpl
-def health() -> Sequence[Check]:
-    return all_checks(owner(), "/")
+async def health() -> Sequence[Check]:
+    # In a thread: the checks start processes.
+    return await asyncio.to_thread(all_checks, owner(), "/")
