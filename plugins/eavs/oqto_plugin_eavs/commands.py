@@ -2,19 +2,41 @@
 
 from __future__ import annotations
 
+import math
 import sys
-from typing import Any
+import time
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 import click
 
 from oqto_platform.cli.client import call
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 BASE = "/api/plugins/eavs"
+BY = ["day", "session", "workspace", "account", "key", "model", "provider"]
+WINDOW = click.Choice(["total", "day", "week", "month"])
+RATES = {
+    "rpm": "Calls per minute; 0: no limit.",
+    "tpm": "Tokens per minute; 0: no limit.",
+    "rpd": "Calls per day (UTC); 0: no limit.",
+    "concurrent": "Calls at the same time; 0: no limit.",
+}
+
+
+def _rate_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    for name, words in reversed(RATES.items()):
+        command = click.option(f"--{name}", type=int, help=words)(command)
+    return command
 
 
 def add_to(group: click.Group) -> None:
     """Add the commands."""
-    for command in (status, keys, usage, providers, limit):
+    for command in (status, keys, wallets, usage, providers, limit, group, alerts):
         group.add_command(command)
 
 
@@ -40,7 +62,54 @@ def keys(ctx: click.Context) -> None:
         return
     for key in call(ctx, "GET", f"{BASE}/keys"):
         limit = "no limit" if key["limit_nusd"] is None else f"of ${key['limit_nusd'] / 1e9:.2f}"
-        click.echo(f"{key['id']}  {key['session']}  {key['name']}  ${key['spent_nusd'] / 1e9:.4f} {limit}")
+        click.echo(
+            f"{key['id']:<24} {key['owner']:<36} {key['name']:<16} ${key['spent_nusd'] / 1e9:.4f} {limit}"
+        )
+
+
+@keys.command()
+@click.argument("owner")
+@click.option("--name", default="", help="What it is for.")
+@click.option("--days", type=float, help="How long it works.")
+@click.option("--usd", type=float, help="A budget of its own inside the owner's.")
+@click.option("--window", type=WINDOW, default="total", help="When that budget opens again.")
+@click.option("--model", "models", multiple=True, help="A pattern of models it may call; may be repeated.")
+@click.option("--block", "blocked", multiple=True, help="A pattern of models it may not call.")
+@click.option("--provider", "providers", multiple=True, help="A provider it may use; may be repeated.")
+@_rate_options
+@click.pass_context
+def create(
+    ctx: click.Context,
+    /,
+    owner: str,
+    days: float | None,
+    usd: float | None,
+    models: tuple[str, ...],
+    blocked: tuple[str, ...],
+    providers: tuple[str, ...],
+    **more: Any,
+) -> None:
+    """Make a key for OWNER: platform, group:NAME, account:ID or workspace:ACCOUNT:PATH. It is shown this once."""
+    rates = _rates(more) or {}
+    grants = {"models": models, "blocked_models": blocked, "providers": providers, "rates": rates}
+    body = {
+        "owner": owner,
+        "name": more["name"],
+        "limit_usd": usd,
+        "window": more["window"],
+        "grants": grants,
+    }
+    body["expires_at"] = None if days is None else time.time() + days * 86_400
+    _show(call(ctx, "POST", f"{BASE}/keys", body))
+
+
+@keys.command()
+@click.argument("key_id")
+@click.option("--grace-hours", type=float, default=0.0, help="How long the old secret still works.")
+@click.pass_context
+def rotate(ctx: click.Context, key_id: str, grace_hours: float) -> None:
+    """Put a new secret in the place of KEY_ID's. It is shown this once."""
+    _show(call(ctx, "POST", f"{BASE}/keys/{key_id}/rotate", {"grace_s": grace_hours * 3_600}))
 
 
 @keys.command()
@@ -52,12 +121,22 @@ def revoke(ctx: click.Context, key_id: str) -> None:
 
 
 @click.command()
-@click.option("--by", type=click.Choice(["day", "session", "account", "model", "provider"]), default="day")
+@click.option("--by", type=click.Choice(BY), default="day")
 @click.option("--account", default="", help="Only this account's id.")
+@click.option("--days", type=float, help="Only the last so many days.")
+@click.option("--csv", "as_csv", is_flag=True, help="As a file for a spreadsheet.")
 @click.pass_context
-def usage(ctx: click.Context, by: str, account: str) -> None:
+def usage(ctx: click.Context, by: str, account: str, days: float | None, *, as_csv: bool) -> None:
     """Add up what was spent."""
-    for row in call(ctx, "GET", f"{BASE}/usage?by={by}&account={account}"):
+    since = 0.0 if days is None else time.time() - days * 86_400
+    rows = call(ctx, "GET", f"{BASE}/usage?by={by}&account={account}&since={since}")
+    if as_csv:
+        from .control import Row
+        from .reports import to_csv
+
+        click.echo(to_csv(by, [Row(**row) for row in rows]), nl=False)
+        return
+    for row in rows:
         tokens = f"{row['input']} in, {row['cache_read']} cached, {row['output']} out"
         click.echo(f"{row['name']:<40} ${row['cost_nusd'] / 1e9:>12.6f}  {row['calls']:>6} calls  {tokens}")
 
@@ -80,16 +159,35 @@ def providers(ctx: click.Context) -> None:
 @click.option("--kind", required=True, help="openai, anthropic, google, openrouter, openai-compatible, …")
 @click.option("--base-url", default="", help="Where its API is; empty: the vendor's own.")
 @click.option("--model", "models", multiple=True, help="A model to offer; may be repeated.")
+@click.option("--alias", "aliases", multiple=True, metavar="ALIAS=MODEL", help="Another name of a model.")
+@click.option("--allow", "allow_models", multiple=True, help="A pattern of models that may be used.")
+@click.option("--deny", "deny_models", multiple=True, help="A pattern of models that may not be used.")
+@click.option("--fallback", multiple=True, metavar="NAME[/MODEL]", help="Who answers when this one cannot.")
+@click.option(
+    "--key-file", type=click.Path(), help="Read the key from this file at each use, and store only its path."
+)
 @click.pass_context
-def add(ctx: click.Context, name: str, kind: str, base_url: str, models: tuple[str, ...]) -> None:
+def add(
+    ctx: click.Context,
+    /,
+    name: str,
+    kind: str,
+    base_url: str,
+    models: tuple[str, ...],
+    aliases: tuple[str, ...],
+    key_file: str | None,
+    **lists: tuple[str, ...],
+) -> None:
     """Add the provider NAME. The key is asked for, or read from standard input; it is tried first."""
-    secret = click.prompt("API key", hide_input=True, default="") if sys.stdin.isatty() else sys.stdin.read()
+    secret = f"file:{Path(key_file).absolute()}" if key_file else _secret()
     body: dict[str, Any] = {
         "name": name,
         "kind": kind,
         "base_url": base_url,
         "api_key": secret.strip(),
         "models": list(models),
+        "aliases": dict(alias.partition("=")[::2] for alias in aliases),
+        **{field: list(values) for field, values in lists.items()},
     }
     added = call(ctx, "POST", f"{BASE}/providers", body)
     click.echo(f"{added['name']} works and offers {len(added['models'])} models")
@@ -106,8 +204,62 @@ def remove(ctx: click.Context, name: str) -> None:
 @click.command()
 @click.argument("wallet")
 @click.argument("usd", type=float)
-@click.option("--window", type=click.Choice(["total", "day", "week", "month"]), default="total")
+@click.option("--window", type=WINDOW, default="total")
+@_rate_options
 @click.pass_context
-def limit(ctx: click.Context, wallet: str, usd: float, window: str) -> None:
-    """Let WALLET (platform, account:ID or session:ID) spend USD per window; counts at once."""
-    call(ctx, "PUT", f"{BASE}/limits/{wallet}", {"limit_usd": usd, "window": window})
+def limit(ctx: click.Context, /, wallet: str, usd: float, window: str, **rates: Any) -> None:
+    """
+    Let WALLET spend USD per window (inf: without limit); counts at once.
+
+    WALLET is platform, group:NAME, account:ID, workspace:ACCOUNT:PATH, session:ID or key:ID.
+    """
+    body = {"limit_usd": None if math.isinf(usd) else usd, "window": window, "rates": _rates(rates)}
+    call(ctx, "PUT", f"{BASE}/limits/{quote(wallet, safe='')}", body)
+
+
+@click.command()
+@click.argument("name")
+@click.argument("accounts", nargs=-1)
+@click.pass_context
+def group(ctx: click.Context, name: str, accounts: tuple[str, ...]) -> None:
+    """Put exactly ACCOUNTS (ids, or names) into the group NAME; limit it with: limit group:NAME."""
+    for wallet in call(ctx, "PUT", f"{BASE}/groups/{name}", {"accounts": list(accounts)}):
+        click.echo(f"{wallet['id']}  {wallet['name']}")
+
+
+@click.command()
+@click.option("--account", default="", help="Those of this account's id, its sessions included.")
+@click.pass_context
+def wallets(ctx: click.Context, account: str) -> None:
+    """List who may spend what."""
+    for wallet in call(ctx, "GET", f"{BASE}/wallets?account={account}"):
+        limit = "no limit" if wallet["limit_nusd"] is None else f"${wallet['limit_nusd'] / 1e9:.2f}"
+        spent = f"${wallet['spent_nusd'] / 1e9:.4f} of {limit} ({wallet['window']})"
+        rates = ", ".join(f"{name} {value}" for name, value in wallet["rates"].items() if value)
+        click.echo(f"{wallet['id']:<44} {spent:<36} {rates}".rstrip())
+
+
+@click.command()
+@click.option("--account", default="", help="Only this account's id.")
+@click.pass_context
+def alerts(ctx: click.Context, account: str) -> None:
+    """List which wallets have run low."""
+    for alert in call(ctx, "GET", f"{BASE}/alerts?account={account}"):
+        when = datetime.fromtimestamp(alert["at"]).astimezone().isoformat(timespec="seconds")
+        click.echo(f"{when}  {alert['percent']:>3} %  {alert['wallet']}  of ${alert['limit_nusd'] / 1e9:.2f}")
+
+
+def _secret() -> str:
+    if not sys.stdin.isatty():
+        return sys.stdin.read()
+    return str(click.prompt("API key", hide_input=True, default=""))
+
+
+def _rates(options: dict[str, Any]) -> dict[str, int] | None:
+    given = {name: options[name] for name in RATES if options.get(name) is not None}
+    return given or None
+
+
+def _show(created: dict[str, Any]) -> None:
+    click.echo(created["secret"])
+    click.echo(f"{created['key']['id']} is this key's name; the line above is shown only now", err=True)

@@ -38,6 +38,16 @@ class ProviderConfig(Section, frozen=True):
     prices: Annotated[dict[str, ModelPrice], key("Prices by model, which override the built-in table.")] = {}  # noqa: RUF012 a struct copies its defaults
     headers: Annotated[dict[str, str], key("Headers to add to every call.")] = {}  # noqa: RUF012 a struct copies its defaults
     allow_unpriced: Annotated[bool, key("Let models without a known price pass, billed at nothing.")] = False
+    allow_models: Annotated[
+        tuple[str, ...], key("Patterns of models that may be used, with `*`; unset: all.")
+    ] = ()
+    deny_models: Annotated[
+        tuple[str, ...], key("Patterns of models that may not be used, whatever allows them.")
+    ] = ()
+    fallback: Annotated[
+        tuple[str, ...],
+        key("Who answers when this one refuses or cannot be reached: NAME, or NAME/MODEL; tried in order."),
+    ] = ()
 
 
 class Eavs(Section, frozen=True):
@@ -59,6 +69,12 @@ class Eavs(Section, frozen=True):
         float, key("What a session may spend in its whole life, in USD; inf for no limit.", ge=0)
     ] = 10.0
     default_session_rpm: Annotated[int, key("Calls per minute of a session; 0 for no limit.", ge=0)] = 60
+    default_session_tpm: Annotated[
+        int, key("Tokens per minute of a session, prompts and replies; 0 for no limit.", ge=0)
+    ] = 0
+    default_session_concurrent_calls: Annotated[
+        int, key("Calls of a session at the same time; 0 for no limit.", ge=0)
+    ] = 0
     account_budget_usd: Annotated[
         float, key("What an account may spend per account_budget_window, in USD.", ge=0)
     ] = float("inf")
@@ -69,6 +85,9 @@ class Eavs(Section, frozen=True):
         float, key("What everybody together may spend per platform_budget_window.", ge=0)
     ] = float("inf")
     platform_budget_window: Annotated[WindowName, key("When the platform's budget opens again.")] = "month"
+    allow_account_keys: Annotated[
+        bool, key("Let people make keys for programs of their own, which spend from their account's budget.")
+    ] = False
     allow_unpriced: Annotated[bool, key("Let models without a known price pass, billed at nothing.")] = False
     hold_output_tokens: Annotated[
         int, key("Output tokens to set money aside for, at most, per call.", ge=1)

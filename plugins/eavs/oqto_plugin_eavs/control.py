@@ -62,11 +62,12 @@ class AccountUsage(_Request, frozen=True, kw_only=True, tag="account.usage"):
 
 
 class Report(_Request, frozen=True, kw_only=True, tag="usage.report"):
-    """Sums of the calls since `since`, grouped."""
+    """Sums of the calls from `since` on and before `until`, grouped."""
 
     by: Literal["session", "workspace", "account", "key", "model", "provider", "day"] = "day"
     account_id: str = ""
     since: float = 0.0
+    until: float = 1e12
 
 
 class Limit(_Request, frozen=True, kw_only=True, tag="wallet.limit"):
@@ -136,6 +137,10 @@ class Alerts(_Request, frozen=True, kw_only=True, tag="alert.list"):
     most: int = 200
 
 
+class ReadMetrics(_Request, frozen=True, kw_only=True, tag="metrics"):
+    """The numbers of this process, as Prometheus reads them."""
+
+
 class ListProviders(_Request, frozen=True, kw_only=True, tag="provider.list"):
     pass
 
@@ -175,7 +180,7 @@ class HealthCheck(_Request, frozen=True, kw_only=True, tag="health"):
 
 Request = (
     Mint | Settle | AccountUsage | Report | Limit | SetGroup | ListWallets | CreateKey | RotateKey | ListKeys | Revoke
-    | Alerts | ListProviders | SetProvider | DropProvider | Configure | Sources | HealthCheck
+    | Alerts | ReadMetrics | ListProviders | SetProvider | DropProvider | Configure | Sources | HealthCheck
 )  # fmt: skip
 
 
@@ -281,6 +286,10 @@ class Alert(msgspec.Struct, frozen=True, kw_only=True):
     window: str
 
 
+class MetricsReply(_Reply, frozen=True, kw_only=True, tag="metrics"):
+    text: str
+
+
 class AlertsReply(_Reply, frozen=True, kw_only=True, tag="alerts"):
     alerts: list[Alert]
 
@@ -335,6 +344,7 @@ Reply = (
     | CreatedReply
     | WalletsReply
     | AlertsReply
+    | MetricsReply
     | ProvidersReply
     | SourcesReply
     | HealthReply

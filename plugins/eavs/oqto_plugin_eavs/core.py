@@ -31,6 +31,7 @@ from oqto_platform.types import (
 from . import control
 from .config import Eavs, ProviderConfig
 from .providers import ModelCost, Provider, resolve
+from .rates import Rates
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -130,7 +131,11 @@ async def budget_reserve(session: Session, account: Account) -> Reservation | No
         limit_nusd=_nusd(settings.default_session_budget_usd),
         account_limit_nusd=_nusd(settings.account_budget_usd),
         account_window=settings.account_budget_window,
-        rpm=settings.default_session_rpm,
+        rates=Rates(
+            rpm=settings.default_session_rpm,
+            tpm=settings.default_session_tpm,
+            concurrent=settings.default_session_concurrent_calls,
+        ),
     )
     minted = _expect(control.Minted, await control.ask(_socket(context), mint, timeout_s=5))
     return Reservation(

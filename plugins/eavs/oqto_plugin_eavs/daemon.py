@@ -24,6 +24,7 @@ from . import control
 from .desk import Desk
 from .keys import Keys
 from .ledger import Ledger
+from .metrics import Metrics
 from .providers import Registry
 from .proxy import Limits, Proxy
 from .server import Server
@@ -85,7 +86,12 @@ async def _build(place: Place, stack: AsyncExitStack) -> None:
     await keys.load()
     await ledger.recall(keys.flow_of)
     proxy = Proxy(
-        ledger=ledger, keys=keys, registry=registry, pool=Pool(ca_file=place.ca_file), limits=Limits()
+        ledger=ledger,
+        keys=keys,
+        registry=registry,
+        pool=Pool(ca_file=place.ca_file),
+        limits=Limits(),
+        metrics=Metrics(ledger, store),
     )
     vault = Vault(place.data / "vault.key")
     desk = Desk(

@@ -74,6 +74,7 @@ class Desk:
             control.Revoke: self._wallets.revoke,
             control.Alerts: self._wallets.alerts,
             control.Report: self._report,
+            control.ReadMetrics: self._read_metrics,
             control.ListProviders: self._list_providers,
             control.SetProvider: self._set_provider,
             control.DropProvider: self._drop_provider,
@@ -88,12 +89,15 @@ class Desk:
         group = GROUPS[ask.by]
         rows = await self._store.read(
             f"SELECT {group}, count(*), sum(cost_nusd), sum(input), sum(cache_read), sum(cache_write + cache_write_1h),"  # noqa: S608 fixed words
-            f" sum(output), sum(is_estimated) FROM calls WHERE state = 'settled' AND started_at >= ? AND (? = '' OR account = ?)"
+            f" sum(output), sum(is_estimated) FROM calls WHERE state = 'settled' AND started_at >= ? AND started_at < ? AND (? = '' OR account = ?)"
             f" GROUP BY 1 ORDER BY 1",
-            (ask.since, ask.account_id, ask.account_id),
+            (ask.since, ask.until, ask.account_id, ask.account_id),
         )
         fields = control.Row.__struct_fields__
         return control.ReportReply(rows=[control.Row(**dict(zip(fields, row, strict=True))) for row in rows])
+
+    async def _read_metrics(self, ask: control.ReadMetrics) -> control.MetricsReply:
+        return control.MetricsReply(text=self._proxy.metrics.text())
 
     async def _list_providers(self, ask: control.ListProviders) -> control.ProvidersReply:
         return control.ProvidersReply(providers=[view(provider) for provider in self._proxy.registry.all()])

@@ -77,6 +77,7 @@ class Exchange:
                 self._refuse(Refused(503, "shutting_down", "The proxy is being restarted.", retry_after_s=1))
 
     def _refuse(self, refused: Refused) -> None:
+        self.proxy.metrics.refused[refused.reason] += 1
         if self.request.has_begun:
             return  # the server cuts a reply that did not end
         dialect = self._dialect or routing.dialect_of(self.request.path)

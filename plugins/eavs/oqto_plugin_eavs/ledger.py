@@ -55,7 +55,7 @@ RECOVER = """UPDATE calls SET state = 'settled', outcome = 'crash', cost_nusd = 
 WHERE state = 'pending'"""
 WALLET = """INSERT INTO wallets (id, kind, parent, name, reservation, limit_nusd, window, is_custom, told, rates, created_at)
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT(id) DO UPDATE SET parent = excluded.parent,
-limit_nusd = excluded.limit_nusd, window = excluded.window, is_custom = excluded.is_custom, told = excluded.told,
+name = excluded.name, limit_nusd = excluded.limit_nusd, window = excluded.window, is_custom = excluded.is_custom, told = excluded.told,
 rates = excluded.rates"""
 ALERT = """INSERT INTO alerts (at, wallet, kind, name, account, session, percent, spent_nusd, limit_nusd, window)
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
@@ -150,6 +150,11 @@ class Ledger:
                 call.flows = (*call.flows, wallet.flow)
         await self._store.write(_row(wallet))
 
+    async def rename(self, wallet: Wallet, name: str) -> None:
+        """Change the name that people see."""
+        wallet.name = name
+        await self._store.write(_row(wallet))
+
     async def move(self, wallet: Wallet, parent: Wallet) -> None:
         """
         Put a wallet under another one, with everything it spent and holds.
@@ -210,14 +215,15 @@ class Ledger:
         `BudgetExceeded` (naming the wallet) or `StoreFailed`; nothing is taken then.
         """
         flows = self._look(wallet, flow, tokens) if after is None else after.flows
-        for taken in flows if after is None else ():
-            taken.take(clock.monotonic(), clock.now(), tokens)
         call = Call(identity, wallet, hold, clock.now(), facts, tokens, flows)
         try:
             self._afford(wallet, hold)
         except BudgetExceeded:
-            self._free(call, 0)
+            if after is not None:
+                self._free(call, 0)
             raise
+        for taken in flows if after is None else ():
+            taken.take(clock.monotonic(), call.started_at, tokens)
         self._hold(call, hold)
         row = (call.id, wallet.id, facts.account, facts.workspace, facts.key_id, facts.provider, facts.model)
         try:

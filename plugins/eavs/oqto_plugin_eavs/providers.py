@@ -108,8 +108,8 @@ class Provider(msgspec.Struct, frozen=True, kw_only=True):
     prices: dict[str, ModelCost] = {}
     headers: dict[str, str] = {}
     allow_unpriced: bool = False
-    allow: tuple[str, ...] = ()
-    deny: tuple[str, ...] = ()
+    allow_models: tuple[str, ...] = ()
+    deny_models: tuple[str, ...] = ()
     fallback: tuple[str, ...] = ()
     source: Literal["config", "admin", "built in"] = "admin"
 
@@ -186,14 +186,16 @@ class Provider(msgspec.Struct, frozen=True, kw_only=True):
         return tuple(filter(self._is_let, (*self.aliases, *priced)))
 
     def offers(self, model: str) -> bool:
-        """Whether `model` may be called: a list allows what it names, no list allows all; `deny` has the last word."""
+        """Whether `model` may be called: a list allows what it names, no list allows all; `deny_models` has the last word."""
         return (not self.models or model in self.models or model in self.aliases) and self._is_let(model)
 
     def _is_let(self, model: str) -> bool:
         names = (model, self.aliases.get(model, model))
-        if any(fnmatchcase(name, pattern) for name in names for pattern in self.deny):
+        if any(fnmatchcase(name, pattern) for name in names for pattern in self.deny_models):
             return False
-        return not self.allow or any(fnmatchcase(name, pattern) for name in names for pattern in self.allow)
+        return not self.allow_models or any(
+            fnmatchcase(name, pattern) for name in names for pattern in self.allow_models
+        )
 
     def fallbacks(self) -> Iterator[tuple[str, str]]:
         """Who answers in its place, as (provider, model); an empty model is the one that was asked for."""

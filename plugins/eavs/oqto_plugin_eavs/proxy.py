@@ -14,6 +14,7 @@ from .exchange import JSON, Exchange
 if TYPE_CHECKING:
     from .keys import Keys
     from .ledger import Ledger
+    from .metrics import Metrics
     from .providers import Registry
     from .server import Request
     from .upstream import Pool
@@ -31,9 +32,12 @@ class Limits:
 class Proxy:
     """What answers every request over one ledger."""
 
-    def __init__(self, *, ledger: Ledger, keys: Keys, registry: Registry, pool: Pool, limits: Limits) -> None:
+    def __init__(
+        self, *, ledger: Ledger, keys: Keys, registry: Registry, pool: Pool, limits: Limits, metrics: Metrics
+    ) -> None:
         self.ledger, self.registry, self.pool, self.limits = ledger, registry, pool, limits
         self.till = Till(keys, ledger)
+        self.metrics = metrics
         self.is_closing = False
         self.exchanges: set[asyncio.Task[Any]] = set()
         self._ids = (f"req_{secrets.token_hex(5)}{number:x}" for number in itertools.count(1))

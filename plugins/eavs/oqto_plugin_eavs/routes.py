@@ -2,27 +2,29 @@
 
 from __future__ import annotations
 
-import csv
-import io
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import msgspec
-from litestar import Response, delete, get, post, put
-from litestar.params import JSONBody, Parameter
+from litestar import delete, get, post
+from litestar.di import NamedDependency
+from litestar.params import JSONBody
 
 from oqto_platform.errors import Conflict, Invalid
+from oqto_platform.types import Identity
 
 from . import control
-from .providers import KINDS, Provider
+from .account_routes import account_handlers
+from .ledger_routes import ADMIN, ledger_handlers
+from .providers import KINDS, ModelCost, Provider
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Sequence
 
     from oqto_platform.types import Context
 
-ADMIN = {"admin": True}
+    from .ledger_routes import Ask
+
 ELSEWHERE = ("env:", "file:")
-By = Literal["session", "account", "model", "provider", "day"]
 
 
 class NewProvider(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -37,22 +39,25 @@ class NewProvider(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     api_key: str = ""
     title: str = ""
     models: list[str] = []
+    aliases: dict[str, str] = {}
+    prices: dict[str, ModelCost] = {}
+    allow_models: list[str] = []
+    deny_models: list[str] = []
+    fallback: list[str] = []
     allow_unpriced: bool = False
-
-
-class NewLimit(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What a wallet may spend; `null` takes the limit away."""
-
-    limit_usd: float | None
-    window: Literal["total", "day", "week", "month"] = "total"
 
 
 def handlers(context: Context) -> Sequence[Any]:
     """The handlers, bound to the proxy of `context`."""
-    return [*_provider_handlers(context), *_ledger_handlers(context)]
+    ask = asker(context)
+    return [
+        *_provider_handlers(context, ask),
+        *ledger_handlers(context, ask),
+        *account_handlers(context, ask),
+    ]
 
 
-def _asker(context: Context) -> Callable[[control.Request], Awaitable[Any]]:
+def asker(context: Context) -> Ask:
     async def ask(request: control.Request) -> Any:
         if not context.settings().enabled:
             raise Conflict("the LLM proxy is off; set [eavs] enabled = true and restart")
@@ -61,16 +66,16 @@ def _asker(context: Context) -> Callable[[control.Request], Awaitable[Any]]:
     return ask
 
 
-def _provider_handlers(context: Context) -> Sequence[Any]:
-    ask = _asker(context)
-
+def _provider_handlers(context: Context, ask: Ask) -> Sequence[Any]:
     @get("/providers")
     async def list_providers() -> list[control.ProviderView]:
         return list((await ask(control.ListProviders())).providers)
 
     @post("/providers", opt=ADMIN)
-    async def add_provider(data: JSONBody[NewProvider]) -> control.ProviderView:
-        provider = _checked(data)
+    async def add_provider(
+        data: JSONBody[NewProvider], identity: NamedDependency[Identity]
+    ) -> control.ProviderView:
+        provider = _checked(data, is_local=identity.door == "admin-socket")
         (added,) = (await ask(control.SetProvider(provider=provider))).providers
         context.audit("provider_set", name=data.name, kind=data.kind)
         return added  # type: ignore[no-any-return]
@@ -83,46 +88,12 @@ def _provider_handlers(context: Context) -> Sequence[Any]:
     return [list_providers, add_provider, delete_provider]
 
 
-def _ledger_handlers(context: Context) -> Sequence[Any]:
-    ask = _asker(context)
-
-    @get("/status", opt=ADMIN)
-    async def status() -> control.HealthReply:
-        return await ask(control.HealthCheck())  # type: ignore[no-any-return]
-
-    @get("/keys", opt=ADMIN)
-    async def list_keys() -> list[control.KeyView]:
-        return list((await ask(control.ListKeys())).keys)
-
-    @delete("/keys/{key_id:str}", opt=ADMIN)
-    async def revoke_key(key_id: str) -> None:
-        await ask(control.Revoke(key_id=key_id))
-        context.audit("key_revoked", key=key_id)
-
-    @get("/usage", opt=ADMIN)
-    async def usage(by: By = "day", account: str = "", since: float = 0.0) -> list[control.Row]:
-        return list((await ask(control.Report(by=by, account_id=account, since=since))).rows)
-
-    @get("/usage.csv", opt=ADMIN)
-    async def usage_csv(
-        by: By = "day", account: str = "", since: Annotated[float, Parameter(ge=0)] = 0.0
-    ) -> Response[str]:
-        rows = (await ask(control.Report(by=by, account_id=account, since=since))).rows
-        return Response(_csv(by, rows), media_type="text/csv")
-
-    @put("/limits/{wallet:str}", opt=ADMIN)
-    async def set_limit(wallet: str, data: JSONBody[NewLimit]) -> None:
-        limit = None if data.limit_usd is None else round(data.limit_usd * 1e9)
-        await ask(control.Limit(wallet=wallet, limit_nusd=limit, window=data.window))
-        context.audit("limit_set", wallet=wallet, limit_usd=data.limit_usd, window=data.window)
-
-    return [status, list_keys, revoke_key, usage, usage_csv, set_limit]
-
-
-def _checked(data: NewProvider) -> Provider:
-    if data.api_key.startswith(ELSEWHERE):
+def _checked(data: NewProvider, *, is_local: bool) -> Provider:
+    # Who administers from a browser may not make the server read files of its machine.
+    if data.api_key.startswith(ELSEWHERE) and not is_local:
         raise Invalid(
-            "api_key: paste the key itself; env: and file: are for the configuration file", field="api_key"
+            "api_key: paste the key itself; env: and file: are for oqtoctl and the configuration file",
+            field="api_key",
         )
     if (
         data.kind in KINDS
@@ -138,17 +109,10 @@ def _checked(data: NewProvider) -> Provider:
         api_key=data.api_key.strip(),
         title=data.title,
         models=tuple(data.models),
+        aliases=data.aliases,
+        prices=data.prices,
+        allow_models=tuple(data.allow_models),
+        deny_models=tuple(data.deny_models),
+        fallback=tuple(data.fallback),
         allow_unpriced=data.allow_unpriced,
     ).checked()
-
-
-def _csv(by: str, rows: list[control.Row]) -> str:
-    out = io.StringIO()
-    writer = csv.writer(out)
-    writer.writerow([by, "calls", "cost_usd", "input", "cache_read", "cache_write", "output", "estimated"])
-    for row in rows:
-        usd = f"{row.cost_nusd / 1e9:.9f}"
-        writer.writerow(
-            [row.name, row.calls, usd, row.input, row.cache_read, row.cache_write, row.output, row.estimated]
-        )
-    return out.getvalue()

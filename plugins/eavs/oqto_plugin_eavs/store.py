@@ -132,6 +132,11 @@ class Store:
         self._thread = threading.Thread(target=self._run, name="ledger-writer", daemon=True)
         self._thread.start()
 
+    @property
+    def waiting(self) -> int:
+        """How many writes are queued."""
+        return len(self._opens) + len(self._closes) + len(self._others)
+
     def open_row(self, row: tuple[Any, ...]) -> asyncio.Future[None]:
         """Write a pending call, `COLUMNS`; the future fails when the disk does."""
         return self._queue(self._opens, row)

@@ -47,7 +47,7 @@ class WalletDesk:
         )
 
     async def _session_wallet(self, ask: control.Mint) -> Wallet:
-        account = await self._account_wallet(ask.account_id, ask.account_limit_nusd, ask.account_window)
+        account = await self._account_wallet(ask)
         parent = await self._workspace_wallet(account, ask.workspace)
         identity = f"session:{ask.session_id}"
         wallet = await self._known_or_new(identity, "session", parent, ask.workspace, ask.limit_nusd)
@@ -56,16 +56,21 @@ class WalletDesk:
             await self._ledger.set_rates(identity, rates)
         return wallet
 
-    async def _account_wallet(self, account_id: str, limit: int | None, window: Window) -> Wallet:
-        identity, platform = f"account:{account_id}", self._ledger.wallets[PLATFORM]
+    async def _account_wallet(self, ask: control.Mint) -> Wallet:
+        identity, platform = f"account:{ask.account_id}", self._ledger.wallets[PLATFORM]
         known = self._ledger.wallets.get(identity)
         parent = known.parent if known and known.parent else platform
-        return await self._known_or_new(identity, "account", parent, account_id, limit, window)
+        name = ask.name or ask.account_id
+        limit, window = ask.account_limit_nusd, ask.account_window
+        wallet = await self._known_or_new(identity, "account", parent, name, limit, window)
+        if wallet.name != name:
+            await self._ledger.rename(wallet, name)
+        return wallet
 
     async def _workspace_wallet(self, account: Wallet, path: str) -> Wallet:
         if not path:
             return account
-        identity = f"workspace:{account.name}:{path}"
+        identity = f"workspace:{account.id.removeprefix('account:')}:{path}"
         known = self._ledger.wallets.get(identity)
         return known or await self._ledger.put_wallet(Wallet(identity, "workspace", account, path))
 
@@ -127,12 +132,21 @@ class WalletDesk:
         platform = self._ledger.wallets[PLATFORM]
         if kind == "group" and rest:
             return await self._ledger.put_wallet(Wallet(identity, "group", platform, rest))
-        if kind == "account" and rest:
+        if kind == "account" and (named := self._account_named(rest)) is not None:
+            return named
+        if kind == "account" and rest.startswith("acc_"):
             return await self._ledger.put_wallet(Wallet(identity, "account", platform, rest))
         account, _, path = rest.partition(":")
         if kind == "workspace" and account and path.startswith("/"):
             return await self._workspace_wallet(await self.owner(f"account:{account}"), path)
-        raise NotFound(f"there is no wallet {identity!r}; {EXAMPLES}")
+        raise NotFound(
+            f"there is no wallet {identity!r}; {EXAMPLES} (ACCOUNT: an id, or a name that has started a session)"
+        )
+
+    def _account_named(self, name: str) -> Wallet | None:
+        return next(
+            (w for w in self._ledger.wallets.values() if w.kind == "account" and w.name == name), None
+        )
 
     async def set_group(self, ask: control.SetGroup) -> control.WalletsReply:
         """Put exactly these accounts into a group, with what they spent in its window."""
