@@ -81,13 +81,13 @@ function Retry(props: NoticeProps): JSX.Element {
 
 function Denied(props: { notice: NoticeItem }): JSX.Element {
   return (
-    <section class="callout callout-denied" aria-label={t("denied.title")}>
+    <div class="callout callout-denied">
       <Icon name="shield" />
       <div class="stack-tight grow">
         <strong>{t("denied.title")}</strong>
         <For each={props.notice.denials}>{(denial) => <p class="denied-what">{denial.sentence}</p>}</For>
       </div>
-    </section>
+    </div>
   );
 }
 

@@ -95,8 +95,13 @@ class Voice:
             return
         self._told[denial.kind, denial.target, denial.tool_call_id] = now
         self._count += 1
-        self._tell(denial)
+        self._tell(msgspec.structs.replace(denial, sentence=self._shortened(denial.sentence)))
         if self._count == MOST:
             self.warn(
                 f"The sandbox has denied {MOST} things in this session; further ones are only in the audit log."
             )
+
+    def _shortened(self, sentence: str) -> str:
+        """Paths as a person in this workspace would write them."""
+        held = self._held
+        return sentence.replace(f"{held.workspace}/", "").replace(f"{held.home}/", "~/")

@@ -1,0 +1,86 @@
+"""What the sandbox denies is said in the chat, with its rule; what it allows works."""
+
+from __future__ import annotations
+
+import json
+import socket
+from pathlib import Path
+
+import pytest
+
+from oqto_platform.testing.llm import ScriptedProvider
+from oqto_platform.testing.stack import Stack
+
+pytestmark = pytest.mark.e2e
+
+CONFIG = """
+[eavs.providers.scripted]
+kind = "openai-compatible"
+base_url = "{url}/v1"
+api_key = "env:REAL_PROVIDER_KEY"
+models = ["fake-1"]
+[eavs.providers.scripted.prices.fake-1]
+input = 1.0
+output = 2.0
+"""
+POLICY = 'deny_read = [".env"]\n\n[network]\nmode = "isolated"\n'
+PACKAGE = {"name": "w", "version": "1.0.0", "scripts": {"test": "node -e \"console.log('tests', 'pass')\""}}
+
+
+@pytest.fixture
+def held(tmp_path: Path, chromium):
+    """A server whose only workspace has a policy of its own, and a model that does what the message says."""
+    with ScriptedProvider() as provider:
+        config = tmp_path / "config.toml"
+        config.write_text(CONFIG.format(url=provider.url))
+        env = {"OQTO_CONFIG": str(config), "REAL_PROVIDER_KEY": "sk-real-canary-0123456789"}
+        with Stack(tmp_path, env=env) as stack:
+            stack.set_up()
+            (stack.workspace / ".oqto").mkdir()
+            (stack.workspace / ".oqto/sandbox.toml").write_text(POLICY)
+            (stack.workspace / ".env").write_text("KEY=canary")
+            (stack.workspace / "package.json").write_text(json.dumps(PACKAGE))
+            yield stack
+
+
+def tool(name: str, **arguments: str) -> str:
+    return f"[[tool {name} {json.dumps(arguments)}]] [[say Done.]]"
+
+
+def test_each_denial_ends_in_a_sentence_that_names_its_rule(held, open_page, do):
+    session = held.start_session(provider="scripted", model="fake-1")
+    page = open_page()
+    page.context.add_cookies([{"name": "oqto", "value": held.client.cookies["oqto"], "url": held.url}])
+    page.goto(f"{held.url}/#/session/{session['id']}")
+    log = do.log(page)
+
+    def ask(text: str, *sentences: str) -> None:
+        count = log.get_by_text("Done.", exact=True).count()
+        do.ask(page, text)
+        log.get_by_text("Done.", exact=True).nth(count).wait_for()
+        for sentence in sentences:
+            log.get_by_text(sentence).first.wait_for()
+
+    ask(tool("bash", command="(npm install && npm test) > npm.out 2>&1"))
+    assert "tests pass" in (held.workspace / "npm.out").read_text()
+    assert log.get_by_text("The sandbox said no").count() == 0
+    ask(tool("read", path="~/.ssh/id_rsa"), "Rule: deny_read: ")
+    ask(tool("bash", command="cat .env"), "Rule: deny_read: .env (.oqto/sandbox.toml:1)")
+    ask(
+        tool("write", path=".oqto/sandbox.toml", content="enabled = false"),
+        ".oqto/sandbox.toml can be read, not written. Rule: protect_defaults",
+    )
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = f"127.0.0.1:{server.getsockname()[1]}"
+        ask(
+            tool("bash", command=f"curl -sS http://{address}/"),
+            "Rule: network.mode = isolated (.oqto/sandbox.toml:4)",
+        )
+    ask(tool("bash", command="(setsid sleep 997 >/dev/null 2>&1 &) ; echo started"))
+    assert do.faults(page) == []
+    do.shot(page, "desktop-denied")
+    held.client.post(f"/api/sessions/{session['id']}/stop").raise_for_status()
+    log.get_by_text("A background process was ended with the session: sleep. Rule: isolate_pid").wait_for()
+    do.shot(page, "desktop-denied-at-the-end")
+    assert (held.workspace / ".oqto/sandbox.toml").read_text() == POLICY
+    assert log.get_by_text("canary").count() == 0
