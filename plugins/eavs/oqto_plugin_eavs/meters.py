@@ -38,7 +38,7 @@ class Meter:
         """Read one event of a stream; whether the client should see it."""
         try:
             return self._event(data)
-        except msgspec.MsgspecError:
+        except (msgspec.MsgspecError, UnicodeDecodeError):
             self.text_bytes += len(data)
             return True
 
@@ -46,7 +46,7 @@ class Meter:
         """Read a plain reply."""
         try:
             self._whole(data)
-        except msgspec.MsgspecError:
+        except (msgspec.MsgspecError, UnicodeDecodeError):
             self.text_bytes += len(data)
         else:
             self.text_bytes += len(data) if self.tokens is None else 0

@@ -1,8 +1,10 @@
 """
-The ledger's file: SQLite in WAL mode behind one writer thread that commits in batches.
+The ledger's file: SQLite in WAL mode, written behind a journal.
 
-A future from `write` is done once its statements are durable. What fails for one writer never takes the
-others of its batch along, and a full or locked disk is told to whoever waits.
+Rows of calls are durable once the journal has them (`open_row`, `close_row`); all that wait share one write to
+the disk. They reach SQLite in larger batches a moment later, most of them once, already settled. Everything
+else (`write`) goes to SQLite at once. What fails for one writer never takes the others along, and a full or
+locked disk is told to whoever waits.
 """
 
 from __future__ import annotations
@@ -14,12 +16,12 @@ import time
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
-import msgspec
-
 from oqto_platform.errors import OqtoError
 
+from .journal import Batch, Journal
+
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
 BUSY_MS = 3_000
@@ -27,6 +29,10 @@ RETRY_S = 0.5
 GATHER_S = 0.001
 CROWD = 4
 """From this many rows on, the next batch waits a moment for company."""
+BEHIND_S = 0.25
+BEHIND_LIMIT = 50_000
+"""Rows that may wait for a SQLite that is locked or full; then no call may leave."""
+BLOCK = 64
 Statement = tuple[str, tuple[Any, ...]]
 Waiting = tuple[tuple[Any, ...], asyncio.Future[None]]
 
@@ -57,15 +63,17 @@ OUTCOME = [
     "web_searches",
     "ended_at",
 ]
-OPEN = (
-    f"INSERT INTO calls ({', '.join(COLUMNS)}, state) SELECT "  # noqa: S608 fixed words
-    + ", ".join(f"json_extract(value, '$[{at}]')" for at in range(len(COLUMNS)))
-    + ", 'pending' FROM json_each(?)"
+ALL = [*COLUMNS, "state", *OUTCOME]
+ONE = f"({', '.join('?' * len(ALL))})"
+PENDING = f"INSERT OR IGNORE INTO calls ({', '.join(COLUMNS)}, state) VALUES ({', '.join('?' * len(COLUMNS))}, 'pending')"  # noqa: S608 fixed words
+SETTLED = (
+    f"INSERT INTO calls ({', '.join(ALL)}) VALUES %s ON CONFLICT(id) DO UPDATE SET "  # noqa: S608 fixed words
+    + ", ".join(f"{name} = excluded.{name}" for name in ("state", *OUTCOME))
+    + " WHERE calls.state = 'pending'"
 )
 CLOSE = (
-    "UPDATE calls SET state = 'settled', "  # noqa: S608 fixed words
-    + ", ".join(f"{name} = json_extract(value, '$[{at}]')" for at, name in enumerate(OUTCOME, start=1))
-    + " FROM json_each(?) WHERE calls.id = json_extract(value, '$[0]') AND calls.state = 'pending'"
+    f"UPDATE calls SET state = 'settled', {', '.join(f'{name} = ?' for name in OUTCOME)}"  # noqa: S608 fixed words
+    " WHERE id = ? AND state = 'pending'"
 )
 
 SCHEMA = (
@@ -126,11 +134,20 @@ class Store:
         self._opens: deque[Waiting] = deque()
         self._closes: deque[Waiting] = deque()
         self._others: deque[Waiting] = deque()
-        self._wake = threading.Event()
-        self._is_closing = False
+        self._behind: deque[tuple[int, Batch]] = deque()
+        self._behind_rows = 0
         self._connection = _connect(path, is_durable=is_durable)
-        self._thread = threading.Thread(target=self._run, name="ledger-writer", daemon=True)
-        self._thread.start()
+        self._journal = Journal(path, is_durable=is_durable)
+        _apply(self._connection, self._journal.recover())
+        self._journaling, self._applying = threading.Event(), threading.Event()
+        self._is_urgent, self._is_closing = threading.Event(), False
+        self._newest: asyncio.Future[None] | None = None
+        self._threads = [
+            threading.Thread(target=work, name=f"ledger-{name}", daemon=True)
+            for name, work in (("journal", self._keep_journal), ("writer", self._keep_ledger))
+        ]
+        for thread in self._threads:
+            thread.start()
 
     @property
     def waiting(self) -> int:
@@ -139,36 +156,40 @@ class Store:
 
     def open_row(self, row: tuple[Any, ...]) -> asyncio.Future[None]:
         """Write a pending call, `COLUMNS`; the future fails when the disk does."""
-        return self._queue(self._opens, row)
+        return self._queue(self._opens, row, self._journaling)
 
     def close_row(self, row: tuple[Any, ...]) -> asyncio.Future[None]:
         """Settle a call, its id and `OUTCOME`; tried again until the disk takes it."""
-        return self._queue(self._closes, row)
+        return self._queue(self._closes, row, self._journaling)
 
     def write(self, *statements: Statement) -> asyncio.Future[None]:
-        """Run statements as one transaction of their own."""
-        return self._queue(self._others, statements)
+        """Run statements as one transaction of their own, after the rows that are durable by now."""
+        self._is_urgent.set()
+        return self._queue(self._others, statements, self._applying)
 
-    def _queue(self, queue: deque[Waiting], what: tuple[Any, ...]) -> asyncio.Future[None]:
+    def _queue(
+        self, queue: deque[Waiting], what: tuple[Any, ...], wake: threading.Event
+    ) -> asyncio.Future[None]:
         done = self._loop.create_future()
         queue.append((what, done))
-        self._wake.set()
+        self._newest = done if wake is self._journaling else self._newest
+        wake.set()
         return done
 
     async def flush(self, timeout_s: float) -> bool:
-        """Wait until what was queued before is on disk; whether it is."""
-        deadline = self._loop.time() + timeout_s
-        while self._closes and self._loop.time() < deadline:  # noqa: ASYNC110 the writer is a thread
-            await asyncio.sleep(0.01)
+        """Wait until what was queued before is in the ledger; whether it is."""
         try:
             async with asyncio.timeout(timeout_s):
+                if self._newest is not None and not self._newest.done():
+                    await asyncio.wait({self._newest})
                 await self.write()
         except (TimeoutError, StoreFailed):
             return False
-        return not self._closes
+        return not self._closes and not self.failure
 
     async def read(self, sql: str, values: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
-        """Rows of a query, from a connection of its own."""
+        """Rows of a query, with everything that was durable before it."""
+        await self.flush(BUSY_MS / 1000)
         return await asyncio.to_thread(self._read, sql, values)
 
     def _read(self, sql: str, values: tuple[Any, ...]) -> list[tuple[Any, ...]]:
@@ -179,34 +200,30 @@ class Store:
             connection.close()
 
     async def close(self) -> None:
-        """Write what is queued and close the file."""
+        """Write what is queued and close the files."""
         self._is_closing = True
-        self._wake.set()
-        await asyncio.to_thread(self._thread.join, 2.0)
+        for event in (self._journaling, self._is_urgent, self._applying):
+            event.set()
+        for thread in self._threads:
+            await asyncio.to_thread(thread.join, 2.0)
 
-    def _run(self) -> None:
-        while True:
-            self._wake.wait()
-            self._wake.clear()
-            rows = self._rows()
-            while self._others:
-                statements, done = self._others.popleft()
-                self._answer([done], self._execute(statements))
-            if self._is_closing:
-                self._connection.close()
-                return
-            if rows >= CROWD:
+    # The thread of the journal.
+
+    def _keep_journal(self) -> None:
+        while not self._is_closing or self._opens:
+            self._journaling.wait()
+            self._journaling.clear()
+            if self._write_rows() >= CROWD:
                 time.sleep(GATHER_S)
 
-    def _rows(self) -> int:
-        """Write the calls that were queued, opened ones first, in one transaction."""
+    def _write_rows(self) -> int:
         # Taken in this order, so that a close taken now has its open taken now or before.
         closes = _take(self._closes)
         opens = _take(self._opens)
+        batch = Batch([row for row, _ in opens], [row for row, _ in closes])
         if not opens and not closes:
             return 0
-        statements = [(sql, (_json(batch),)) for sql, batch in ((OPEN, opens), (CLOSE, closes)) if batch]
-        failure = self._execute(statements)
+        failure = self._append(batch)
         self._answer([done for _, done in opens], failure)
         if failure is None:
             self._answer([done for _, done in closes], None)
@@ -214,26 +231,74 @@ class Store:
             self._keep(closes)
         return len(opens) + len(closes)
 
+    def _append(self, batch: Batch) -> str | None:
+        if batch.opens and self._behind_rows > BEHIND_LIMIT:
+            return self.failure or "SQLite is behind"
+        try:
+            number = self._journal.append(batch)
+        except OSError as exc:
+            self.failure = exc.strerror or str(exc)
+            return self.failure
+        self._behind.append((number, batch))
+        self._behind_rows += len(batch.opens) + len(batch.closes)
+        self._applying.set()
+        return None
+
     def _keep(self, closes: list[Waiting]) -> None:
         self._closes.extendleft(reversed(closes))
         if closes and not self._is_closing:
-            threading.Timer(RETRY_S, self._wake.set).start()
+            threading.Timer(RETRY_S, self._journaling.set).start()
 
-    def _execute(self, statements: Sequence[Statement]) -> sqlite3.Error | None:
+    # The thread of SQLite.
+
+    def _keep_ledger(self) -> None:
+        while True:
+            self._applying.wait()
+            self._is_urgent.wait(BEHIND_S)
+            self._applying.clear()
+            self._is_urgent.clear()
+            is_last = self._is_closing and not self._threads[0].is_alive()
+            is_level = self._catch_up()
+            self._write_others()
+            if is_last:
+                break
+            if not is_level or self._is_closing:
+                self._is_urgent.wait(0.005 if self._is_closing else RETRY_S)
+                self._applying.set()
+        self._connection.close()
+        self._journal.close()
+
+    def _catch_up(self) -> bool:
+        batches = list(self._behind)
+        whole = Batch(
+            [row for _, b in batches for row in b.opens], [row for _, b in batches for row in b.closes]
+        )
+        if self._run(lambda: _fill(self._connection, whole)) is not None:
+            return False
+        for number, batch in batches:
+            self._behind.popleft()
+            self._behind_rows -= len(batch.opens) + len(batch.closes)
+            self._journal.applied(number)
+        return True
+
+    def _write_others(self) -> None:
+        for statements, done in _take(self._others):
+            self._answer([done], self._run(lambda: _execute(self._connection, statements)))  # noqa: B023 run at once
+
+    def _run(self, work: Callable[[], None]) -> str | None:
         try:
             self._connection.execute("BEGIN IMMEDIATE")
-            for sql, values in statements:
-                self._connection.execute(sql, values)
+            work()
             self._connection.execute("COMMIT")
         except sqlite3.Error as exc:
             if self._connection.in_transaction:
                 self._connection.execute("ROLLBACK")
             self.failure = str(exc)
-            return exc
+            return self.failure
         self.failure = ""
         return None
 
-    def _answer(self, waiters: list[asyncio.Future[None]], failure: sqlite3.Error | None) -> None:
+    def _answer(self, waiters: list[asyncio.Future[None]], failure: str | None) -> None:
         if waiters and not self._loop.is_closed():
             self._loop.call_soon_threadsafe(_tell, waiters, failure)
 
@@ -242,11 +307,34 @@ def _take(queue: deque[Waiting]) -> list[Waiting]:
     return [queue.popleft() for _ in range(len(queue))]
 
 
-def _json(batch: list[Waiting]) -> str:
-    return msgspec.json.encode([row for row, _ in batch]).decode()
+def _apply(connection: sqlite3.Connection, found: Batch) -> None:
+    connection.execute("BEGIN IMMEDIATE")
+    _fill(connection, found)
+    connection.execute("COMMIT")
 
 
-def _tell(waiters: list[asyncio.Future[None]], failure: sqlite3.Error | None) -> None:
+def _execute(connection: sqlite3.Connection, statements: Sequence[Statement]) -> None:
+    for sql, values in statements:
+        connection.execute(sql, values)
+
+
+def _fill(connection: sqlite3.Connection, batch: Batch) -> None:
+    """Bring rows into the ledger; doing it twice changes nothing."""
+    opens = {row[0]: row for row in batch.opens}
+    settled, closes = [], []
+    for close in batch.closes:
+        if (opened := opens.pop(close[0], None)) is not None:
+            settled.append((*opened, "settled", *close[1:]))
+        else:
+            closes.append((*close[1:], close[0]))
+    for at in range(0, len(settled), BLOCK):
+        block = settled[at : at + BLOCK]
+        connection.execute(SETTLED % ", ".join([ONE] * len(block)), [v for row in block for v in row])
+    connection.executemany(PENDING, opens.values())
+    connection.executemany(CLOSE, closes)
+
+
+def _tell(waiters: list[asyncio.Future[None]], failure: str | None) -> None:
     for done in waiters:
         if done.done():
             continue

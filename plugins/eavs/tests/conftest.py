@@ -101,6 +101,8 @@ class RunningProxy:
         return self.ask(control.Settle(session_id=self.name(session))).spent_nusd
 
     def rows(self, where="1=1"):
+        if self.process.poll() is None:
+            self.ask(control.Report(by="model"))  # reading brings the ledger up to date
         connection = sqlite3.connect(self.folder / "ledger.db", timeout=5)
         connection.row_factory = sqlite3.Row
         query = f"SELECT * FROM calls WHERE {where} AND account = ? ORDER BY started_at"

@@ -180,28 +180,3 @@ def test_windows_open_again_by_the_clock_and_never_by_a_clock_set_back():
 def test_later_windows_have_later_names(one, other, window):
     earlier, later = sorted([one, other])
     assert window_key(window, earlier) <= window_key(window, later)
-
-
-def test_a_locked_ledger_lets_no_call_leave_and_recovers(tmp_path):
-    import sqlite3
-
-    from oqto_plugin_eavs import store as store_module
-
-    async def history():
-        driver = Driver(tmp_path, (None, None, None))
-        await driver.start()
-        driver.store._connection.execute("PRAGMA busy_timeout=50")
-        blocker = sqlite3.connect(tmp_path / "ledger.db", isolation_level=None)
-        blocker.execute("BEGIN IMMEDIATE")
-        with pytest.raises(store_module.StoreFailed, match="locked"):
-            await driver.reserve(5)
-        assert driver.wallet.held == 0
-        assert "locked" in driver.store.failure
-        blocker.execute("ROLLBACK")
-        blocker.close()
-        await driver.reserve(5)
-        assert (driver.wallet.held, driver.store.failure) == (5, "")
-        await driver.ledger.drain()
-        await driver.store.close()
-
-    asyncio.run(history())
