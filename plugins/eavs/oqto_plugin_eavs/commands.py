@@ -36,7 +36,7 @@ def _rate_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 def add_to(group: click.Group) -> None:
     """Add the commands."""
-    for command in (status, keys, wallets, usage, providers, limit, group, alerts):
+    for command in (status, keys, wallets, usage, providers, limit, members, alerts):
         group.add_command(command)
 
 
@@ -217,11 +217,11 @@ def limit(ctx: click.Context, /, wallet: str, usd: float, window: str, **rates: 
     call(ctx, "PUT", f"{BASE}/limits/{quote(wallet, safe='')}", body)
 
 
-@click.command()
+@click.command("group")
 @click.argument("name")
 @click.argument("accounts", nargs=-1)
 @click.pass_context
-def group(ctx: click.Context, name: str, accounts: tuple[str, ...]) -> None:
+def members(ctx: click.Context, name: str, accounts: tuple[str, ...]) -> None:
     """Put exactly ACCOUNTS (ids, or names) into the group NAME; limit it with: limit group:NAME."""
     for wallet in call(ctx, "PUT", f"{BASE}/groups/{name}", {"accounts": list(accounts)}):
         click.echo(f"{wallet['id']}  {wallet['name']}")
