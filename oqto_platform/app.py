@@ -21,7 +21,7 @@ from litestar.plugins.core import MsgspecDIPlugin
 
 from oqto_platform import health, problems
 from oqto_platform.accounts import routes as accounts
-from oqto_platform.admin import audit
+from oqto_platform.admin import audit, settings
 from oqto_platform.admin import routes as admin
 from oqto_platform.auth.guards import Gate, signed_in
 from oqto_platform.config.sections import Auth, Server
@@ -37,7 +37,7 @@ from oqto_platform.types import Identity
 from oqto_platform.web import ROUTED, WebUI
 from oqto_platform.workspaces import routes as workspaces
 
-MODULES: tuple[Any, ...] = (health, accounts, workspaces, sessions, extensions, admin, audit)
+MODULES: tuple[Any, ...] = (health, accounts, workspaces, sessions, extensions, admin, audit, settings)
 
 
 class Oqto(RSGIMixin, Litestar):

@@ -14,6 +14,8 @@ from oqto_platform.errors import NotSignedIn, OqtoError
 from oqto_platform.services import Services
 from oqto_platform.types import Check
 
+CONFIG = "config"
+
 
 class HealthView(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """`checks` only for a signed-in admin: they name paths and plugins."""
@@ -30,7 +32,8 @@ async def live() -> HealthView:
 @get("/health/ready", opt={"public": True})
 async def ready(request: Request[Any, Any, Any], services: NamedDependency[Services]) -> Response[HealthView]:
     checks = await all_checks(services)
-    is_ok = all(check.ok for check in checks)
+    # A typo in a file must not take a server that works on as before away from its people.
+    is_ok = all(check.ok or check.name == CONFIG for check in checks)
     shown = checks if await _is_admin(request) else []
     view = HealthView(status="ok" if is_ok else "failing", checks=shown)
     return Response(view, status_code=200 if is_ok else 503)
@@ -40,7 +43,16 @@ async def all_checks(services: Services) -> list[Check]:
     """Database, runner (with its plugins) and the plugins of the core."""
     answers = await services.hooks.call.health()
     ours = [check for found in answers.values() for check in found]
-    return [await _database(services), *await _runner(services), *ours]
+    return [await _database(services), _config(services), *await _runner(services), *ours]
+
+
+def _config(services: Services) -> Check:
+    live = services.live
+    repair = "mend the file; it is taken at once. See: oqtoctl config status"
+    detail = live.error or live.wanted.source
+    if live.pending:
+        detail += f"; waits for a restart: {', '.join(live.pending)}"
+    return Check(name=CONFIG, ok=not live.error, detail=detail, repair=repair if live.error else "")
 
 
 async def _database(services: Services) -> Check:

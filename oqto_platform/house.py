@@ -90,6 +90,8 @@ class House:
         """What the files say now, or would say with `text` in the first of them. Raises `ConfigError`."""
         named = self.env.get("OQTO_CONFIG_FLAG", "")
         path = self.config_path = config.relocate(self.env, named, self.config_path)
+        if path is None and text is not None:
+            path = config.usual_places(self.env)[0]
         return config.load(
             path, self.env, kinds=self.kinds, generation=generation, text=text, owner=os.geteuid()
         )

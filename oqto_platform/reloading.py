@@ -13,9 +13,11 @@ from oqto_platform import logs
 from oqto_platform.audit.events import ConfigChanged, ConfigRefused
 from oqto_platform.config import files
 from oqto_platform.config.sections import Logging
+from oqto_platform.config.status import ConfigStatus, Notice
 from oqto_platform.errors import ConfigError
 
 if TYPE_CHECKING:
+    from oqto_platform.config.keys import Kinds
     from oqto_platform.config.live import Change
     from oqto_platform.house import House
 
@@ -31,9 +33,18 @@ class Reloading:
     def __init__(self, house: House) -> None:
         self._house = house
         self._one = asyncio.Lock()
+        self._notice: Notice | None = None
 
     async def watch(self) -> None:
         """Reload on every change, until cancelled."""
+        self._notice = Notice(self._house.state_dir / "config")
+        self._notice.write(self._house.live)
+        try:
+            await self._watch()
+        finally:
+            self._notice.close()
+
+    async def _watch(self) -> None:
         await asyncio.sleep(START_DELAY_S)
         from oqto_platform.config.watch import changes
 
@@ -54,11 +65,32 @@ class Reloading:
                 if exc.detail != before:
                     self._refused(exc)
                 raise
+            finally:
+                if self._notice is not None:
+                    self._notice.write(self._house.live)
             if change is not None:
                 await self._tell(change, reason, actor)
             elif before:
                 log.info("the configuration is right again", source=self._house.settings.source)
             return change
+
+    @property
+    def kinds(self) -> Kinds:
+        """Every section that this server knows."""
+        return self._house.kinds
+
+    def status(self) -> ConfigStatus:
+        """What all workers hold."""
+        assert self._notice is not None, "asked before the start"
+        return self._notice.overall(self._house.live)
+
+    def file_to_write(self) -> Path:
+        """The file that is read, else the person's own, which is made then."""
+        return self._house.config_path or files.usual_places(self._house.env)[0]
+
+    def check(self, text: str) -> None:
+        """Raise `ConfigError` unless `file_to_write` may say `text`."""
+        self._house.load_config(0, text)
 
     def _paths(self) -> Iterable[Path]:
         house = self._house

@@ -21,7 +21,21 @@ LOOPBACK = ("127.0.0.1", "localhost", "::1")
 WORKER_KILL_S = 5
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+class Root(click.Group):
+    """Loads `oqto config` when it is asked for: `serve` has no use for it."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted([*super().list_commands(ctx), "config"])
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name != "config":
+            return super().get_command(ctx, cmd_name)
+        from oqto_platform.cli.config import for_oqto
+
+        return for_oqto
+
+
+@click.group(cls=Root, context_settings={"help_option_names": ["-h", "--help"]})
 def root() -> None:
     """Oqto: a self-hosted home for AI coding agents."""
 

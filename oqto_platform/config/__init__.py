@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 from oqto_platform.config import environment, files
 from oqto_platform.config.environment import PROFILE
-from oqto_platform.config.files import Tree, locate, relocate
+from oqto_platform.config.files import Tree, locate, relocate, usual_places
 from oqto_platform.config.keys import Kinds
 from oqto_platform.config.nearest import nearest
 from oqto_platform.config.sections import CORE
@@ -22,7 +22,7 @@ from oqto_platform.config.validate import Reader
 from oqto_platform.errors import ConfigError
 from oqto_platform.settings import Section, Settings
 
-__all__ = ["load", "locate", "peek", "relocate"]
+__all__ = ["load", "locate", "peek", "relocate", "usual_places"]
 
 TOP_LEVEL = {"$schema", "profile"}
 DEFAULTS = "built-in defaults"
@@ -49,7 +49,7 @@ def load(
     layers = files.read(path, profile=env.get(PROFILE, ""), text=text) if path else []
     for place, tree in layers:
         _refuse_unknown_sections(tree, kinds, str(place))
-        if owner is not None:
+        if owner is not None and place.exists():
             files.refuse_other_hands(place, owner)
     tree, origins = _merged(layers, env, kinds, overrides)
     reader = Reader(env, str(path or DEFAULTS), origins)

@@ -195,7 +195,7 @@ def folders_to_watch(path: Path) -> set[Path]:
 
     A missing folder stands for the nearest one above it that exists.
     """
-    return {_existing(step.parent) for step in steps(path)}
+    return {existing(step.parent) for step in steps(path)}
 
 
 def steps(path: Path) -> Iterator[Path]:
@@ -212,7 +212,8 @@ def steps(path: Path) -> Iterator[Path]:
     yield here
 
 
-def _existing(folder: Path) -> Path:
+def existing(folder: Path) -> Path:
+    """`folder`, or the nearest one above it that exists."""
     while not folder.is_dir():
         folder = folder.parent
     return folder

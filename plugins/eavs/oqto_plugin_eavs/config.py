@@ -36,7 +36,7 @@ class ProviderConfig(Section, frozen=True):
     models: Annotated[tuple[str, ...], key("Models that may be used; unset: every priced one.")] = ()
     aliases: Annotated[dict[str, str], key('Other names of models: alias = "model".')] = {}  # noqa: RUF012 a struct copies its defaults
     prices: Annotated[dict[str, ModelPrice], key("Prices by model, which override the built-in table.")] = {}  # noqa: RUF012 a struct copies its defaults
-    headers: Annotated[dict[str, str], key("Headers to add to every call.")] = {}  # noqa: RUF012 a struct copies its defaults
+    headers: Annotated[dict[str, Secret], key("Headers to add to every call.")] = {}  # noqa: RUF012 a struct copies its defaults
     allow_unpriced: Annotated[bool, key("Let models without a known price pass, billed at nothing.")] = False
     allow_models: Annotated[
         tuple[str, ...], key("Patterns of models that may be used, with `*`; unset: all.")

@@ -248,7 +248,8 @@ def provider_of(name: str, entry: ProviderConfig) -> Provider:
     """A provider of the configuration with its secret looked up here, where its environment is."""
     prices = {model: ModelCost(**msgspec.structs.asdict(price)) for model, price in entry.prices.items()}
     fields = msgspec.structs.asdict(entry)
-    fields |= {"prices": prices, "api_key": resolve(entry.api_key.reveal(), name)}
+    headers = {header: value.reveal() for header, value in entry.headers.items()}
+    fields |= {"prices": prices, "headers": headers, "api_key": resolve(entry.api_key.reveal(), name)}
     return Provider(name=name, source="config", **fields)
 
 

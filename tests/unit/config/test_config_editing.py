@@ -1,18 +1,16 @@
-"""Changing `config.toml` by program, and showing what holds."""
+"""Changing `config.toml` by program."""
 
 from __future__ import annotations
 
-import json
 import stat
 import tomllib
 
 import pytest
-from click.testing import CliRunner
 
-from oqto_platform.cli import root
 from oqto_platform.config import edit
 from oqto_platform.config.edit import edited
-from oqto_platform.errors import ConfigError, NotFound
+from oqto_platform.config.sections import CORE
+from oqto_platform.errors import ConfigError, Conflict
 
 TEXT = """# my server
 [server]
@@ -30,17 +28,6 @@ def path(tmp_path):
     path.write_text(TEXT)
     path.chmod(0o640)
     return path
-
-
-@pytest.fixture
-def oqtoctl(path, monkeypatch):
-    monkeypatch.setenv("HOME", str(path.parent))
-    monkeypatch.setenv("OQTO_ADMIN_SOCKET", str(path.parent / "none.sock"))
-
-    def run(*arguments):
-        return CliRunner().invoke(root, ["--config", str(path), *arguments])
-
-    return run
 
 
 def test_comments_order_and_mode_are_kept(path):
@@ -73,9 +60,9 @@ def test_readers_see_the_old_file_or_the_new_one(path, monkeypatch):
     monkeypatch.setattr(edit.os, "fsync", watch)
     with edited(path) as document:
         document["server"]["listen"] = "127.0.0.1:2"
-    assert seen == [TEXT]
+    assert seen == [TEXT, TEXT]
     assert "127.0.0.1:2" in path.read_text()
-    assert list(path.parent.iterdir()) == [path]
+    assert sorted(path.parent.iterdir()) == [path, path.with_name("config.toml.bak")]
 
 
 def test_a_new_file_is_for_its_owner_only(tmp_path):
@@ -102,38 +89,75 @@ def test_a_broken_file_is_not_overwritten(path):
     assert path.read_text() == "[server\n"
 
 
-def test_oqtoctl_disables_and_enables_a_plugin_and_keeps_the_comments(path, oqtoctl):
-    assert oqtoctl("plugins", "disable", "sandbox").output == "sandbox is off from the next start on\n"
-    assert tomllib.loads(path.read_text())["plugins"] == {"disabled": ["sandbox"]}
-    assert oqtoctl("plugins", "disable", "sandbox").exit_code == 0
-    assert tomllib.loads(path.read_text())["plugins"] == {"disabled": ["sandbox"]}
-    oqtoctl("plugins", "enable", "sandbox")
-    assert tomllib.loads(path.read_text())["plugins"] == {"disabled": []}
-    assert "# only me" in path.read_text()
+def change(path, changes, **options):
+    return edit.change(path, changes, kinds=CORE, check=lambda _text: None, **options)
 
 
-def test_oqtoctl_disables_no_plugin_that_is_not_there(path, oqtoctl):
-    result = oqtoctl("plugins", "disable", "sandbix")
-    assert isinstance(result.exception, NotFound)
-    assert "no plugin 'sandbix' is installed; there are: " in result.exception.detail
+@pytest.mark.parametrize(
+    ("changes", "tables"),
+    [
+        ({"server.listen": "127.0.0.1:2"}, {"server": {"listen": "127.0.0.1:2"}}),
+        ({"server.listen": None}, {"server": {}}),
+        ({"server.max_upload_size_mb": None}, {"server": {"listen": "127.0.0.1:1"}}),
+        (
+            {"local.linux_users.shell": "/bin/bash"},
+            {"server": {"listen": "127.0.0.1:1"}, "local": {"linux_users": {"shell": "/bin/bash"}}},
+        ),
+        (
+            {"auth.allowed_origins": ["https://a.example"], "server.max_upload_size_mb": 3},
+            {
+                "server": {"listen": "127.0.0.1:1", "max_upload_size_mb": 3},
+                "auth": {"allowed_origins": ["https://a.example"]},
+            },
+        ),
+    ],
+)
+def test_a_change_touches_the_keys_it_names_and_no_other_letter(path, changes, tables):
+    assert change(path, changes) == (path.read_text() != TEXT)
+    told = tomllib.loads(path.read_text())
+    told["auth"].pop("jwt_secret")
+    assert told == {"auth": {}} | tables
+    assert [line for line in TEXT.splitlines() if "#" in line and "listen" not in line] == [
+        line for line in path.read_text().splitlines() if "#" in line and "listen" not in line
+    ]
+
+
+def test_the_old_text_is_kept_beside_the_new(path):
+    change(path, {"server.listen": "127.0.0.1:2"})
+    backup = path.with_name("config.toml.bak")
+    assert backup.read_text() == TEXT
+    assert stat.S_IMODE(backup.stat().st_mode) == 0o640
+
+
+def test_a_change_that_the_check_refuses_is_not_written(path):
+    def refuse(_text):
+        raise ConfigError("no")
+
+    with pytest.raises(ConfigError):
+        edit.change(path, {"server.listen": "x"}, kinds=CORE, check=refuse)
     assert path.read_text() == TEXT
+    assert list(path.parent.iterdir()) == [path]
 
 
-@pytest.mark.parametrize("flags", [(), ("--json",)])
-def test_oqtoctl_shows_what_holds_but_no_secret(oqtoctl, flags):
-    result = oqtoctl(*flags, "config", "show")
-    assert result.exit_code == 0, result.exception
-    assert "CANARY" not in result.output
-    values = json.loads(result.output) if flags else tomllib.loads(result.output)
-    assert values["auth"]["jwt_secret"] == "***"
-    assert values["server"]["listen"] == "127.0.0.1:1"
-    assert values["eavs"]["master_key"] == ""
+def test_of_two_who_change_the_file_the_second_is_told_what_the_first_did_without_secrets(path):
+    seen = edit.revision(TEXT)
+    assert change(path, {"server.listen": "127.0.0.1:2"}, seen=seen)
+    after_the_first = path.read_text()
+    with pytest.raises(Conflict) as refused:
+        change(path, {"server.listen": "127.0.0.1:3", "auth.jwt_secret": "CANARY-2" * 5}, seen=seen)
+    diff = refused.value.extra["diff"]
+    assert '-listen = "127.0.0.1:2"   # only me' in diff
+    assert '+listen = "127.0.0.1:3"   # only me' in diff
+    assert "CANARY" not in diff
+    assert path.read_text() == after_the_first
 
 
-def test_oqtoctl_checks_the_file(path, oqtoctl):
-    assert oqtoctl("config", "check").output == f"{path}: valid\n"
-    assert oqtoctl("config", "path").output == f"{path}\n"
-    path.write_text("[server]\nlissten = ''\n")
-    result = oqtoctl("config", "check")
-    assert isinstance(result.exception, ConfigError)
-    assert "did you mean 'listen'?" in result.exception.detail
+@pytest.mark.parametrize("name", ["server", "", "server.", ".listen", "server..listen"])
+def test_what_is_no_key_is_refused(path, name):
+    with pytest.raises(ConfigError, match=r"is no key; the form is section\.key"):
+        change(path, {name: 1})
+
+
+def test_a_value_is_not_turned_into_a_table(path):
+    with pytest.raises(ConfigError, match=r"server\.listen\.host: listen is a value, not a table"):
+        change(path, {"server.listen.host": "x"})
