@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, cast
 
 if TYPE_CHECKING:
-    from oqto_platform.hooks import Hooks, PerPlugin
+    from oqto_platform.hooks import Hooks, PerPlugin, Tally
     from oqto_platform.settings import Settings
     from oqto_platform.types import (
         Account,
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
         ConfinedPlan,
         Credentials,
         Identity,
+        Metric,
         ModelSource,
         Outcome,
         Reservation,
@@ -32,6 +33,7 @@ class Calls:
     """The hooks of `hookspecs`, callable. Errors: `HookError`, `Refusal`, by the hook's mode."""
 
     def __init__(self, hooks: Hooks) -> None:
+        self._hooks = hooks
         self._run = hooks.run
 
     async def startup(self, context: PerPlugin) -> None:
@@ -44,7 +46,14 @@ class Calls:
         await self._run("config_changed", old=old, new=new)
 
     async def health(self) -> dict[str, Sequence[Check]]:
-        return cast("dict[str, Sequence[Check]]", await self._run("health"))
+        answers = cast("dict[str, Sequence[Check]]", await self._run("health"))
+        return _with_switched_off(answers, self._hooks.tallies())
+
+    async def doctor(self, settings: Settings) -> dict[str, Sequence[Check]]:
+        return cast("dict[str, Sequence[Check]]", await self._run("doctor", settings=settings))
+
+    async def metrics(self) -> dict[str, Sequence[Metric]]:
+        return cast("dict[str, Sequence[Metric]]", await self._run("metrics"))
 
     async def authenticate(self, credentials: Credentials) -> Identity | None:
         return cast("Identity | None", await self._run("authenticate", credentials=credentials))
@@ -94,3 +103,24 @@ class Calls:
 
     async def create_workspace(self, request: WorkspaceRequest) -> Workspace | None:
         return cast("Workspace | None", await self._run("create_workspace", request=request))
+
+
+def _with_switched_off(
+    answers: dict[str, Sequence[Check]], tallies: Mapping[tuple[str, str], Tally]
+) -> dict[str, Sequence[Check]]:
+    """A plugin that was switched off for a hook is not well, whatever it says itself."""
+    for (hook, plugin), tally in tallies.items():
+        if tally.is_off:
+            answers = answers | {plugin: [*answers.get(plugin, ()), _switched_off(hook, plugin, tally)]}
+    return answers
+
+
+def _switched_off(hook: str, plugin: str, tally: Tally) -> Check:
+    from oqto_platform.types import Check
+
+    return Check(
+        name=f"{plugin}.{hook}",
+        ok=False,
+        detail=f"switched off after {tally.failures_in_a_row} failures in a row; the last: {tally.last_failure}",
+        repair=f"see the log; then: oqtoctl plugins reset {plugin}, or: oqtoctl plugins disable {plugin}",
+    )

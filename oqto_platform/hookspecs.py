@@ -22,6 +22,7 @@ from oqto_platform.types import (
     Credentials,
     Identity,
     Job,
+    Metric,
     ModelSource,
     Outcome,
     Panel,
@@ -50,6 +51,10 @@ def _failing_check(plugin: str, exc: BaseException) -> list[Check]:
             repair=f"see the log, or: oqtoctl plugins disable {plugin}",
         )
     ]
+
+
+def _no_metrics(plugin: str, exc: BaseException) -> list[Metric]:
+    return []
 
 
 @hookspec(Mode.REGISTER, sides=BOTH)
@@ -111,6 +116,26 @@ def health() -> Sequence[Check]:
     """Is this plugin able to work? A failure here is itself a failing check."""
 
 
+@hookspec(Mode.COLLECT, sides=BOTH, timeout_s=15, failure_is_answer=_failing_check)
+def doctor(settings: Settings) -> Sequence[Check]:
+    """
+    Could this plugin work on this machine? Asked by `oqtoctl doctor` while no server runs.
+
+    `startup` was not called. Look at programs, files, keys and ports; change nothing. While the server runs,
+    `health` answers instead.
+    """
+
+
+@hookspec(Mode.COLLECT, timeout_s=3, failure_is_answer=_no_metrics)
+def metrics() -> Sequence[Metric]:
+    """
+    Numbers of this plugin for `/metrics`, named `oqto_<plugin>_<name>` there.
+
+    They must be the same whichever worker is asked: take them from a table or a daemon, not from memory. A
+    failure leaves them out and is counted.
+    """
+
+
 @hookspec(Mode.FIRST)
 def authenticate(credentials: Credentials) -> Identity | None:
     """
@@ -134,7 +159,7 @@ def session_starting(session: Session, account: Account) -> None:
     """A session is about to start; raise `Refusal` to deny it (quotas, maintenance)."""
 
 
-@hookspec(Mode.FIRST, timeout_s=10)
+@hookspec(Mode.FIRST, timeout_s=10, one_answerer=True)
 def budget_reserve(session: Session, account: Account) -> Reservation | None:
     """
     Set money aside for `session` before anything starts.
@@ -153,7 +178,7 @@ def spawn(session: Session, plan: SpawnPlan) -> SpawnPlan | None:
     """
 
 
-@hookspec(Mode.FIRST, sides=RUNNER)
+@hookspec(Mode.FIRST, sides=RUNNER, one_answerer=True)
 def confine(session: Session, plan: SpawnPlan) -> ConfinedPlan | None:
     """Wrap the finished plan in a sandbox. None answering means that the agent is refused."""
 
@@ -187,7 +212,7 @@ def session_stopped(session: Session, outcome: Outcome) -> None:
     """The agent is gone. Told on the runner first, then on the core; may be told twice."""
 
 
-@hookspec(Mode.FIRST, timeout_s=30)
+@hookspec(Mode.FIRST, timeout_s=30, one_answerer=True)
 def budget_settle(session: Session, reservation_id: str) -> Settlement | None:
     """
     Close the wallet's open holds and say what was spent.
@@ -197,7 +222,7 @@ def budget_settle(session: Session, reservation_id: str) -> Settlement | None:
     """
 
 
-@hookspec(Mode.FIRST, timeout_s=3)
+@hookspec(Mode.FIRST, timeout_s=3, one_answerer=True)
 def budget_usage(account: Account) -> Usage | None:
     """What this account spent and may spend, for the status strip and the usage page."""
 
