@@ -66,15 +66,29 @@ def first_session(stack: Stack) -> Pi:
     session = stack.start_session(provider="demo", model="demo")
     runner = listener_pid(str(next(path for path in stack.sockets() if "runner" in path.name)))
     assert runner is not None
-    pid = next(pid for pid in reversed(family(runner)) if "--mode rpc" in command_line(pid))
+    pids = [pid for pid in reversed(family(runner)) if "--mode rpc" in command_line(pid)]
+    pid, env = next((pid, env) for pid in pids if (env := environment(pid)).get("OQTO_SESSION_ID"))
     argv = Path(f"/proc/{pid}/cmdline").read_text().split("\0")[:-1]
-    env = dict(entry.split("=", 1) for entry in Path(f"/proc/{pid}/environ").read_text().split("\0")[:-1])
     shutil.copytree(env["PI_CODING_AGENT_DIR"], stack.root / "bare")
     stop(stack, session)
+    await_rehearsal(stack)
     folder = str(stack.root / "bare")
     return Pi(
         argv, env | {"PI_CODING_AGENT_DIR": folder, "PI_CODING_AGENT_SESSION_DIR": f"{folder}/sessions"}
     )
+
+
+def environment(pid: int) -> dict[str, str]:
+    return dict(entry.split("=", 1) for entry in Path(f"/proc/{pid}/environ").read_text().split("\0")[:-1])
+
+
+def await_rehearsal(stack: Stack) -> None:
+    """The first session of a runner has pi's modules compiled; a bare pi keeps its own in /tmp."""
+    deadline = time.monotonic() + GIVE_UP_S
+    while not [path for path in stack.root.rglob("data/pi/*") if path.is_dir() and not path.suffix]:
+        if time.monotonic() > deadline:
+            raise SystemExit("pi's modules were not compiled")
+        time.sleep(0.05)
 
 
 def start_session(stack: Stack) -> float:

@@ -94,10 +94,14 @@ class Process(asyncio.SubprocessProtocol):
         else:
             pipe.resume_reading()
 
-    async def end(self) -> None:
-        """The kill ladder: end of input, SIGTERM to the group, SIGKILL to all there is."""
+    def close_input(self) -> None:
+        """The program reads the end of its input."""
         if pipe := self._transport.get_pipe_transport(0):
             pipe.close()
+
+    async def end(self) -> None:
+        """The kill ladder: end of input, SIGTERM to the group, SIGKILL to all there is."""
+        self.close_input()
         if not await _within(STDIN_GRACE_S, self.exited):
             self.scope.terminate()
             await _within(TERM_GRACE_S, self.exited)

@@ -34,6 +34,7 @@ from oqto_runner.eventlog import EventLog
 from oqto_runner.harness import Harness
 from oqto_runner.launching import Launcher
 from oqto_runner.logs import Logs
+from oqto_runner.rehearsal import Rehearsals
 from oqto_runner.store import Footprint, SessionFolder
 
 COMMAND_TIMEOUT_S = 30.0
@@ -64,6 +65,8 @@ class Sessions:
         self._root = root
         self._hooks = hooks
         self._launcher = Launcher(hooks, harnesses)
+        self._harnesses = harnesses
+        self._rehearsals = Rehearsals(hooks)
         self._logs = Logs(root, runner_id)
         self._lives: dict[str, Life] = {}
         self._starts: dict[str, asyncio.Task[SessionStatus]] = {}
@@ -116,6 +119,7 @@ class Sessions:
             self._take_note(session.id)
             raise
         await self._hooks.call.session_started(session)
+        self._rehearsals.begin(self._harnesses[session.harness])
         return self.status(session.id)
 
     def _begin(self, folder: SessionFolder, agent: Agent, events: EventLog, confined: ConfinedPlan) -> Life:
@@ -274,6 +278,7 @@ class Sessions:
         ids = {*self._starts, *self._lives}
         try:
             async with asyncio.timeout(SHUTDOWN_S):
+                await self._rehearsals.close()
                 await asyncio.gather(*(self._shut_down(SessionId(session_id)) for session_id in ids))
                 await self._logs.close()
         except TimeoutError:

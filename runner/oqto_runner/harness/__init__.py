@@ -8,7 +8,7 @@ the runner carries out. So a recorded session is a test, and no agent can block 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import msgspec
 
@@ -87,3 +87,14 @@ class Harness(Protocol):
 
     def conversation(self, session: Session, launch: Launch, home: Path) -> Conversation:
         """The talk with the process that `plan` describes."""
+
+
+@runtime_checkable
+class Rehearsing(Protocol):
+    """A harness whose program starts faster after a run that prepares it: once for each version of it."""
+
+    def rehearsal(self, workspace: str) -> SpawnPlan | None:
+        """That run, in an empty `workspace`; it ends at the end of its input. `None`: nothing to prepare."""
+
+    def keep_rehearsal(self) -> None:
+        """The run ended with status 0; what it wrote may be used."""

@@ -58,7 +58,10 @@ def installed(no_programs, package):
 
 
 def planned(session, launch, home):
-    pi = Pi()
+    return started(Pi(), session, launch, home)
+
+
+def started(pi, session, launch, home):
     plan = pi.plan(session, launch, home)
     pi.conversation(session, launch, home).close(0.0, "done")
     return plan
@@ -139,6 +142,30 @@ def test_the_environment_is_small_and_complete(installed, session, launch_with, 
     assert plan.cwd == session.workspace
     assert plan.writable == (str(home / "pi"),)
     assert "--approve" not in plan.argv
+
+
+def test_compiled_modules_are_used_once_a_rehearsal_has_made_them(installed, session, launch_with, tmp_path):
+    pi = Pi()
+    pi.keep_compiled_code(tmp_path / "compiled")
+    assert "NODE_COMPILE_CACHE" not in started(pi, session, launch_with(), tmp_path).env
+    rehearsal = pi.rehearsal(str(tmp_path))
+    assert rehearsal.writable == (rehearsal.env["NODE_COMPILE_CACHE"],)
+    pi.keep_rehearsal()
+    plan = started(pi, session, launch_with(), tmp_path)
+    assert plan.env["NODE_COMPILE_CACHE"] in plan.readable
+    assert plan.env["NODE_COMPILE_CACHE"] not in plan.writable
+    assert pi.rehearsal(str(tmp_path)) is None
+
+
+def test_compiled_modules_of_another_pi_are_not_used(installed, session, launch_with, tmp_path):
+    pi = Pi()
+    pi.keep_compiled_code(tmp_path / "compiled")
+    pi.rehearsal(str(tmp_path))
+    pi.keep_rehearsal()
+    os.utime(installed / "dist" / "cli.js", ns=(1, 1))
+    assert "NODE_COMPILE_CACHE" not in started(pi, session, launch_with(), tmp_path).env
+    assert pi.rehearsal(str(tmp_path)) is not None
+    assert len(list((tmp_path / "compiled").iterdir())) == 1
 
 
 def test_a_launch_cannot_point_pi_at_other_files(installed, session, launch_with, home):

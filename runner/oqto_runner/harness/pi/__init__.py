@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import os
 import pwd
+from collections.abc import Mapping
 from pathlib import Path
 
 from oqto_platform.canon import Capabilities
 from oqto_platform.errors import Conflict
 from oqto_platform.types import Launch, Session, SpawnPlan
 from oqto_runner.harness.pi.agent_dir import write_agent_dir
+from oqto_runner.harness.pi.compiled import CompiledCode
 from oqto_runner.harness.pi.conversation import PiConversation
 from oqto_runner.harness.pi.private import make_private_folder
 from oqto_runner.harness.pi.program import Program, find_program
@@ -48,6 +50,30 @@ class Pi:
     def __init__(self) -> None:
         # Taken by `plan`, held by the conversation that follows it.
         self._locks: dict[Path, Lock] = {}
+        self._compiled: CompiledCode | None = None
+
+    def keep_compiled_code(self, folder: Path) -> None:
+        """Let sessions start from compiled modules below `folder`, a private one of the runner."""
+        self._compiled = CompiledCode(folder)
+
+    def rehearsal(self, workspace: str) -> SpawnPlan | None:
+        """A pi that loads its modules, leaves them compiled and ends at the end of its input."""
+        program = find_program()
+        if self._compiled is None or self._compiled.of(program).exists():
+            return None
+        fresh = self._compiled.begin(program)
+        return SpawnPlan(
+            argv=_command(program),
+            cwd=workspace,
+            env=_environment(program, Path(workspace), {"NODE_COMPILE_CACHE": str(fresh)}),
+            readable=program.readable,
+            writable=(str(fresh),),
+        )
+
+    def keep_rehearsal(self) -> None:
+        """The rehearsal ended well."""
+        if self._compiled is not None:
+            self._compiled.keep(find_program())
 
     def plan(self, session: Session, launch: Launch, home: Path) -> SpawnPlan:
         """Argv, environment and files of one pi; continues the conversation that `home` holds.
@@ -59,21 +85,20 @@ class Pi:
         self._lock(home, shelf)
         write_agent_dir(home / "pi", session, launch.sources, program.version)
         make_private_folder(shelf.folder)
+        compiled = self._compiled_code(program)
+        given = {**launch.env, "OQTO_SESSION_ID": session.id, **compiled}
         return SpawnPlan(
-            argv=(
-                str(program.node),
-                str(program.script),
-                "--mode",
-                "rpc",
-                *_untrusting(program),
-                *_options(session, shelf),
-            ),
+            argv=(*_command(program), *_options(session, shelf)),
             cwd=session.workspace,
-            env=_environment(session, launch, home, program),
-            readable=program.readable,
+            env=_environment(program, home / "pi", given),
+            readable=(*program.readable, *compiled.values()),
             writable=(str(home / "pi"),),
             relays=launch.relays,
         )
+
+    def _compiled_code(self, program: Program) -> dict[str, str]:
+        folder = self._compiled.of(program) if self._compiled is not None else None
+        return {"NODE_COMPILE_CACHE": str(folder)} if folder is not None and folder.exists() else {}
 
     def conversation(self, session: Session, launch: Launch, home: Path) -> PiConversation:
         """The talk with the process of `plan`; holds the session's lock until it is closed."""
@@ -90,8 +115,9 @@ class Pi:
         return lock
 
 
-def _untrusting(program: Program) -> tuple[str, ...]:
-    return () if program.version >= TRUST_SINCE else ("--no-extensions",)
+def _command(program: Program) -> tuple[str, ...]:
+    untrusting = () if program.version >= TRUST_SINCE else ("--no-extensions",)
+    return (str(program.node), str(program.script), "--mode", "rpc", *untrusting)
 
 
 def _options(session: Session, shelf: Shelf) -> tuple[str, ...]:
@@ -107,7 +133,8 @@ def _options(session: Session, shelf: Shelf) -> tuple[str, ...]:
     return options
 
 
-def _environment(session: Session, launch: Launch, home: Path, program: Program) -> dict[str, str]:
+def _environment(program: Program, folder: Path, given: Mapping[str, str]) -> dict[str, str]:
+    """`given` can name anything but the folder that pi keeps its own things in."""
     person = pwd.getpwuid(os.getuid())
     return {
         "HOME": person.pw_dir,
@@ -117,11 +144,10 @@ def _environment(session: Session, launch: Launch, home: Path, program: Program)
         "PATH": ":".join(dict.fromkeys((*FIXED_PATH, str(program.node.parent)))),
         "LANG": "C.UTF-8",
         "TERM": "dumb",
-        **launch.env,
-        "OQTO_SESSION_ID": session.id,
+        **given,
         "PI_OFFLINE": "1",
         "PI_TELEMETRY": "0",
         "PI_SKIP_VERSION_CHECK": "1",
-        "PI_CODING_AGENT_DIR": str(home / "pi"),
-        "PI_CODING_AGENT_SESSION_DIR": str(home / "pi" / "sessions"),
+        "PI_CODING_AGENT_DIR": str(folder),
+        "PI_CODING_AGENT_SESSION_DIR": str(folder / "sessions"),
     }
