@@ -20,7 +20,7 @@ import time
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from _figures import claim, command_line, family, middle, put_tools_on_path, skip
+from _figures import claim, family, middle, put_tools_on_path, skip
 
 from oqto_platform.children import listener_pid
 from oqto_platform.testing.stack import Stack
@@ -66,20 +66,26 @@ def first_session(stack: Stack) -> Pi:
     session = stack.start_session(provider="demo", model="demo")
     runner = listener_pid(str(next(path for path in stack.sockets() if "runner" in path.name)))
     assert runner is not None
-    pids = [pid for pid in reversed(family(runner)) if "--mode rpc" in command_line(pid)]
-    pid, env = next((pid, env) for pid in pids if (env := environment(pid)).get("OQTO_SESSION_ID"))
-    argv = Path(f"/proc/{pid}/cmdline").read_text().split("\0")[:-1]
+    # Its title hides how pi itself was called; the init process of its sandbox still has the words.
+    init = next(pid for pid in family(runner) if environment(pid).get("OQTO_SESSION_ID"))
+    words, env = Path(f"/proc/{init}/cmdline").read_text().split("\0")[:-1], environment(init)
+    argv = words[next(place for place, word in enumerate(words) if word.endswith("/node")) :]
     shutil.copytree(env["PI_CODING_AGENT_DIR"], stack.root / "bare")
     stop(stack, session)
     await_rehearsal(stack)
     folder = str(stack.root / "bare")
     return Pi(
-        argv, env | {"PI_CODING_AGENT_DIR": folder, "PI_CODING_AGENT_SESSION_DIR": f"{folder}/sessions"}
+        argv,
+        env | {"PI_CODING_AGENT_DIR": folder, "PI_CODING_AGENT_SESSION_DIR": f"{folder}/sessions"},
     )
 
 
 def environment(pid: int) -> dict[str, str]:
-    return dict(entry.split("=", 1) for entry in Path(f"/proc/{pid}/environ").read_text().split("\0")[:-1])
+    with contextlib.suppress(OSError):
+        return dict(
+            entry.split("=", 1) for entry in Path(f"/proc/{pid}/environ").read_text().split("\0")[:-1]
+        )
+    return {}
 
 
 def await_rehearsal(stack: Stack) -> None:

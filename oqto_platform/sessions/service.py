@@ -143,7 +143,7 @@ class Sessions:
     async def _begin(self, stored: Stored, account: Account, *, resume: bool) -> SessionView:
         self._reconciler.starting.add(stored.id)
         try:
-            return await self._view(await self._launch(stored, account, resume=resume))
+            return await self._launch(stored, account, resume=resume)
         except BaseException as exc:
             self._reconciler.starting.discard(stored.id)
             await self._give_up(stored, exc)
@@ -151,7 +151,7 @@ class Sessions:
         finally:
             self._reconciler.starting.discard(stored.id)
 
-    async def _launch(self, stored: Stored, account: Account, *, resume: bool) -> Stored:
+    async def _launch(self, stored: Stored, account: Account, *, resume: bool) -> SessionView:
         session = stored.session
         await self._hooks.call.session_starting(session, account)
         await self._store.note_start(session.id, None)
@@ -161,7 +161,7 @@ class Sessions:
         status = await self._runner_of(account.id).start(session, _to_launch(reservation, resume=resume))
         stored = await self._store.move(session.id, "running", **facts(status))
         await self._hooks.call.session_started(session)
-        return stored
+        return _to_view(stored, status, Usage())
 
     async def _give_up(self, stored: Stored, exc: BaseException) -> None:
         """A start that failed: the process (if any) ends, the money is settled, the row says why."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from oqto_platform.canon import Capabilities, SessionCreated
 from oqto_platform.errors import Invalid, Unconfined
 from oqto_platform.hooks import Hooks
 from oqto_platform.types import ConfinedPlan, Launch, Session, SpawnPlan
-from oqto_runner import process
+from oqto_runner import cgroup, process
 from oqto_runner.agent import Agent
 from oqto_runner.eventlog import EventLog
 from oqto_runner.harness import Harness
@@ -73,6 +74,7 @@ class Launcher:
         return await self._hooks.call.spawn(session, plan)
 
     async def _confined(self, session: Session, plan: SpawnPlan) -> ConfinedPlan:
+        asyncio.get_running_loop().run_in_executor(None, cgroup.expect_entry)
         confined = await self._hooks.call.confine(session, plan)
         if confined is None:
             raise Unconfined(
