@@ -17,6 +17,13 @@ export default defineConfig(({ mode }) => {
       // The content security policy allows fonts and scripts from files only.
       assetsInlineLimit: 0,
       modulePreload: { polyfill: false },
+      rolldownOptions: {
+        // The second page is the inside of a panel's frame; the server names its script in the document it sends.
+        input: { main: "index.html", frame: "src/panels/frame.ts" },
+        output: {
+          entryFileNames: ({ name }) => (name === "frame" ? "panels/frame.js" : "assets/[name]-[hash].js"),
+        },
+      },
     },
     test: {
       environment: "jsdom",

@@ -27,9 +27,10 @@ from oqto_platform.auth.guards import Gate, signed_in
 from oqto_platform.config.sections import Auth, Server
 from oqto_platform.errors import OqtoError
 from oqto_platform.extensions import routes as extensions
-from oqto_platform.hooks import PerPlugin, installed
+from oqto_platform.hooks import PerPlugin
 from oqto_platform.house import House
 from oqto_platform.mux.socket import mux
+from oqto_platform.panels import routes as panels
 from oqto_platform.rsgi import RSGIMixin
 from oqto_platform.services import Services
 from oqto_platform.sessions import routes as sessions
@@ -37,7 +38,9 @@ from oqto_platform.types import Identity
 from oqto_platform.web import ROUTED, WebUI
 from oqto_platform.workspaces import routes as workspaces
 
-MODULES: tuple[Any, ...] = (health, accounts, workspaces, sessions, extensions, admin, audit, settings)
+MODULES: tuple[Any, ...] = (
+    health, accounts, workspaces, sessions, extensions, panels, admin, audit, settings,
+)  # fmt: skip
 
 
 class Oqto(RSGIMixin, Litestar):
@@ -102,7 +105,7 @@ def build(house: House) -> Oqto:
 
     ours = [handler for module in MODULES for handler in module.HANDLERS]
     app = Oqto(
-        [*ours, mux, *_plugin_routers(house), *_plugin_statics(house)],
+        [*ours, mux, *_plugin_routers(house), *panels.statics(house.panels.folders())],
         guards=[signed_in],
         dependencies={
             "services": Provide(provide_services, sync_to_thread=False),
@@ -144,16 +147,6 @@ def _plugin_routers(house: House) -> list[Router]:
     return [
         Router(f"/api/plugins/{name}", route_handlers=list(handlers)) for name, handlers in answers.items()
     ]
-
-
-def _plugin_statics(house: House) -> list[Any]:
-    loaded = {info.name for info in house.hooks.plugins()}
-    found = [
-        extensions.plugin_static(entry.name, entry.module)
-        for entry in installed("core")
-        if entry.name in loaded
-    ]
-    return [router for router in found if router is not None]
 
 
 def _build_or_exit() -> Oqto:

@@ -35,6 +35,7 @@ from oqto_platform.context import CoreContext, private_dir
 from oqto_platform.db import Database, migrate, models
 from oqto_platform.hooks import Hooks, PerPlugin
 from oqto_platform.reloading import Reloading
+from oqto_platform.panels.catalogue import Catalogue
 from oqto_platform.runners.client import RunnerClient
 from oqto_platform.runners.registry import Registry
 from oqto_platform.services import Services
@@ -73,6 +74,7 @@ class House:
             "audit": Trail(lambda: self.audit),
         }
         self.hooks = Hooks.load("core", builtins=builtins, disabled=chosen.disabled, only=only)
+        self.panels = Catalogue.of(self.hooks)
         self.kinds = CORE | self.hooks.register_all("register_config")
         self.live = Live(self.load_config(1), self.load_config)
         self.reloading = Reloading(self)
@@ -141,6 +143,7 @@ class House:
         return Services(
             hooks=self.hooks,
             live=self.live,
+            panels=self.panels,
             db=self.db,
             audit=self.audit,
             access=access,

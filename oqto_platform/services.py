@@ -13,6 +13,7 @@ from oqto_platform.auth.tokens import Tokens
 from oqto_platform.config.live import Live
 from oqto_platform.db import Database
 from oqto_platform.hooks import Hooks
+from oqto_platform.panels.catalogue import Catalogue
 from oqto_platform.reloading import Reloading
 from oqto_platform.runners.client import RunnerClient
 from oqto_platform.runners.registry import Registry
@@ -27,6 +28,7 @@ class Services:
 
     hooks: Hooks
     live: Live
+    panels: Catalogue
     db: Database
     audit: AuditLog
     access: Access

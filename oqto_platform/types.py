@@ -257,13 +257,19 @@ class Workspace(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Panel(msgspec.Struct, frozen=True, kw_only=True):
-    """A custom element of a plugin: `element` is defined by the ES module `module` of its static folder."""
+    """
+    A custom element of a plugin: `element` is defined by the ES module `module` of its static folder.
+
+    `element` is `oqto-<plugin>` or begins with `oqto-<plugin>-`. At `place="tool"` it is a chat renderer: it
+    shows, in the card of every call of one of `tools`, what went in and what came out.
+    """
 
     element: str
     module: str
-    place: Literal["session", "account", "admin", "first-run"]
+    place: Literal["session", "account", "admin", "first-run", "tool"]
     title: str
     roles: tuple[Role, ...] = ("admin", "user")
+    tools: tuple[str, ...] = ()
 
 
 class Job(msgspec.Struct, frozen=True, kw_only=True):

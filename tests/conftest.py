@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import time
+import tomllib
 import uuid
 from contextlib import suppress
 from pathlib import Path
@@ -25,6 +26,35 @@ def pytest_configure(config: pytest.Config) -> None:
     config.pluginmanager.register(Leftovers(), "oqto-leftovers")
     if IN_CI and not hasattr(config, "workerinput"):
         config.pluginmanager.register(Strictness(config), "oqto-strictness")
+
+
+@pytest.fixture(scope="session")
+def examples_path(tmp_path_factory: pytest.TempPathFactory):
+    """Make plugins of `examples/` importable: a `PYTHONPATH` with what an installer would have written."""
+
+    def path_of(*names: str) -> str:
+        site = tmp_path_factory.mktemp("site")
+        for name in names:
+            write_metadata(ROOT / "examples" / f"oqto-plugin-{name}", site)
+        return os.pathsep.join(
+            [str(site), *(str(ROOT / "examples" / f"oqto-plugin-{name}") for name in names)]
+        )
+
+    return path_of
+
+
+def write_metadata(project: Path, site: Path) -> None:
+    facts = tomllib.loads((project / "pyproject.toml").read_text())["project"]
+    info = site / f"{facts['name'].replace('-', '_')}-{facts['version']}.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text(
+        f"Metadata-Version: 2.1\nName: {facts['name']}\nVersion: {facts['version']}\n"
+    )
+    groups = [
+        "\n".join([f"[{group}]", *(f"{name} = {target}" for name, target in entries.items())])
+        for group, entries in facts["entry-points"].items()
+    ]
+    (info / "entry_points.txt").write_text("\n".join(groups))
 
 
 class Leftovers:

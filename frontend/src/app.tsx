@@ -7,6 +7,7 @@ import { Setup } from "./features/sign-in/setup";
 import { SetupRequired } from "./features/sign-in/setup-required";
 import { SignIn } from "./features/sign-in/sign-in";
 import { t } from "./i18n";
+import { Renderers } from "./panels/renderers";
 import { AppProvider, createApp } from "./state/app";
 import { go, route } from "./state/route";
 import { Announcer } from "./ui/announcer";
@@ -113,7 +114,9 @@ function WithApp(props: { account: Account; features: Features | null; onSignedO
   });
   return (
     <AppProvider value={app}>
-      <Shell />
+      <Renderers.Provider value={app.panels.forTool}>
+        <Shell />
+      </Renderers.Provider>
     </AppProvider>
   );
 }

@@ -11,6 +11,7 @@ import "./styles/picker.css";
 import "./styles/chat.css";
 import "./styles/composer.css";
 import "./styles/prose.css";
+import "./styles/panels.css";
 import { render } from "solid-js/web";
 import { Root } from "./app";
 import { showTheme } from "./state/theme";

@@ -1,6 +1,6 @@
 import { ProblemError, unreachable } from "./problem";
 import type * as rest from "./rest";
-import type { Problem } from "./types.gen";
+import type { PanelView, Problem } from "./types.gen";
 
 type SignedOut = () => void;
 let signedOut: SignedOut = () => {};
@@ -77,6 +77,11 @@ export const api = {
   stopSession: (session: string) => post<rest.Session>(`/api/sessions/${id(session)}/stop`),
   resumeSession: (session: string) => post<rest.Session>(`/api/sessions/${id(session)}/resume`),
   deleteSession: (session: string) => call<void>("DELETE", `/api/sessions/${id(session)}`),
+
+  panels: () => get<PanelView[]>("/api/plugins/panels"),
+  // What a plugin refuses is an answer to its panel; whether the sign-in has ended is told elsewhere.
+  ofPlugin: (method: string, path: string, body: unknown) =>
+    call<unknown>(method, path, { body, isSignIn: true }),
 
   models: () => get<rest.ModelSource[]>("/api/models"),
   providers: () => get<rest.Provider[]>("/api/plugins/eavs/providers"),

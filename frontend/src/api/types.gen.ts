@@ -333,6 +333,16 @@ export interface OpenedWorkspace {
   is_new: boolean;
 }
 
+export interface PanelView {
+  plugin: string;
+  element: string;
+  module: string;
+  frame: string;
+  place: "account" | "admin" | "first-run" | "session" | "tool";
+  title: string;
+  tools?: Array<string>;
+}
+
 export interface PasswordChange {
   current: string;
   new: string;

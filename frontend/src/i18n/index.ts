@@ -1,7 +1,8 @@
 import { en } from "./en";
 import { chat } from "./en-chat";
+import { panels } from "./en-panels";
 
-const words = { ...en, ...chat };
+const words = { ...en, ...chat, ...panels };
 export type Key = keyof typeof words;
 
 /** The sentence for `key`, with `{name}` filled in from `values`. */

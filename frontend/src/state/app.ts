@@ -6,6 +6,7 @@ import { type Connection, Mux } from "../api/mux";
 import { type ProblemError, toProblem } from "../api/problem";
 import type { Account, Features, ModelSource, Session } from "../api/rest";
 import type { Event } from "../api/types.gen";
+import { createPanels } from "../panels/registry";
 import { announce } from "../ui/announcer";
 import { followSession, type LiveSession } from "./live";
 import { milestone } from "./milestones";
@@ -60,6 +61,7 @@ export function createApp({ account, features, onSignedOut }: AppOptions) {
   const post = createPost(mux, account.id);
   const list = createSessionList(() => mux.connection === "waiting" && mux.hurry());
   const models = createModels();
+  const panels = createPanels();
   const kept = new Map<string, LiveSession>();
 
   function reconnected(): void {
@@ -111,6 +113,7 @@ export function createApp({ account, features, onSignedOut }: AppOptions) {
     post,
     list,
     models,
+    panels,
     connection,
     retryAtMs,
     lostAtMs,

@@ -33,6 +33,7 @@ const paths = {
   thought: "M9 18h6M10 21h4M8.5 15a6 6 0 1 1 7 0c-.5.5-.5 1-.5 1.500h-6c0-.5 0-1-.5-1.500z",
   keyboard: "M3 6h18v12H3zM7 10h.01M11 10h.01M15 10h.01M8 14h8",
   external: "M13 5h6v6M19 5l-9 9M10 6H5v13h13v-5",
+  panel: "M4 5h16v14H4zM14 5v14",
   wallet: "M4 7h14a2 2 0 0 1 2 2v9a2 2 0 0 1-2 2H6a2 2 0 0 1-2-2zM4 7l11-3v3M16 13.500h.01",
 } as const;
 

@@ -13,6 +13,7 @@ import {
 import { api } from "../../api/client";
 import type { ProblemError } from "../../api/problem";
 import { t } from "../../i18n";
+import { createSide, SidePanel, SideToggle } from "../../panels/side";
 import { useApp } from "../../state/app";
 import { allModels, modelKey } from "../../state/models";
 import type { Letter } from "../../state/outbox";
@@ -43,6 +44,7 @@ export function ChatPage(props: { id: string; onMenu(): void }): JSX.Element {
   const { view } = live;
   const session = () => app.list.find(props.id);
   const [suggestion, setSuggestion] = createSignal("", { equals: false });
+  const side = createSide();
   const controls = createControls(app, props.id);
   onCleanup(() => live.stop());
   onMount(() => {
@@ -88,6 +90,12 @@ export function ChatPage(props: { id: string; onMenu(): void }): JSX.Element {
     const known = session();
     return view.title || (known ? titleOf(known) : t("sessions.untitled"));
   };
+  const facts = () => {
+    const known = session();
+    if (!known) return undefined;
+    const { id, workspace, harness, state } = known;
+    return { id, workspace, harness, state, title: title() };
+  };
   const told = () => {
     if (view.closed) return isFailure(view.closed) ? "failed" : "ended";
     return view.questions.length ? "asks" : null;
@@ -128,122 +136,126 @@ export function ChatPage(props: { id: string; onMenu(): void }): JSX.Element {
   createEffect(on(alive, (is, was) => is && was === false && void app.post.deliver(props.id)));
 
   return (
-    <div class="chat">
-      <ChatHeader
-        session={session()}
-        title={title()}
-        isAlive={alive()}
-        canCompact={capabilities().compact ?? false}
-        onMenu={props.onMenu}
-        onCompact={() => void controls.compact.run()}
-      />
-      <Switch>
-        <Match when={isGone()}>
-          <div class="page">
-            <ProblemBox title={t("chat.gone")} problem={live.problem() as ProblemError} />
-            <div>
-              <a class="btn" href="#/">
-                {t("chat.toHome")}
-              </a>
+    <div class="chat-frame">
+      <div class="chat">
+        <ChatHeader
+          session={session()}
+          title={title()}
+          isAlive={alive()}
+          canCompact={capabilities().compact ?? false}
+          panels={<SideToggle side={side} />}
+          onMenu={props.onMenu}
+          onCompact={() => void controls.compact.run()}
+        />
+        <Switch>
+          <Match when={isGone()}>
+            <div class="page">
+              <ProblemBox title={t("chat.gone")} problem={live.problem() as ProblemError} />
+              <div>
+                <a class="btn" href="#/">
+                  {t("chat.toHome")}
+                </a>
+              </div>
             </div>
-          </div>
-        </Match>
-        <Match when={live.following() === "loading" && isEmpty()}>
-          <div class="transcript-frame">
-            <div class="column stack skeleton-chat" role="status" aria-label={t("chat.loading")}>
-              <div class="skeleton skeleton-short" />
-              <div class="skeleton" />
-              <div class="skeleton skeleton-tall" />
+          </Match>
+          <Match when={live.following() === "loading" && isEmpty()}>
+            <div class="transcript-frame">
+              <div class="column stack skeleton-chat" role="status" aria-label={t("chat.loading")}>
+                <div class="skeleton skeleton-short" />
+                <div class="skeleton" />
+                <div class="skeleton skeleton-tall" />
+              </div>
             </div>
-          </div>
-        </Match>
-        <Match when={true}>
-          <Transcript
-            view={view}
-            letters={letters()}
-            activity={activity(view)}
-            onAbortRetry={() => void controls.abortRetry.run()}
-            onRetryLetter={(letter) => app.post.retry(letter)}
-            onDiscardLetter={takeBack}
-          >
-            <Given value={live.following() === "failed" && !isGone() && live.problem()}>
-              {(problem) => (
-                <ProblemBox
-                  title={t("chat.followFailed")}
-                  problem={problem()}
-                  safe={t("chat.followSafe")}
-                  onRetry={live.retry}
-                />
-              )}
-            </Given>
-            <Show when={isEmpty() && alive()}>
-              <Empty folder={session()?.workspace_name ?? ""} onPick={setSuggestion} />
-            </Show>
-            <Show when={!alive() && live.following() !== "loading"}>
-              <Ended session={session()} closed={view.closed} resume={resume} />
-            </Show>
-          </Transcript>
-        </Match>
-      </Switch>
-      <Show when={!isGone()}>
-        <div class="dock">
-          <div class="column">
-            <Show when={view.questions[0]} keyed>
-              {(question) => (
-                <QuestionCard
-                  question={question}
-                  onAnswer={(answer) => controls.answer(question.request.request_id, answer)}
-                />
-              )}
-            </Show>
-            <Queue steering={view.steering} followUp={view.followUp} />
-            <Given value={controls.problem()}>
-              {(problem) => (
-                <p class="field-error composer-note" role="alert">
-                  {problem().detail}
-                </p>
-              )}
-            </Given>
-            <Show when={isEscHint() && view.isWorking}>
-              <p class="composer-note small">{t("composer.escAgain")}</p>
-            </Show>
-            <Composer
-              sessionId={props.id}
-              accountId={app.account.id}
-              isWorking={view.isWorking}
-              isStopping={controls.stopTurn.isBusy()}
-              takesImages={takesImages()}
-              placeholder={
-                alive()
-                  ? t(view.isWorking ? "composer.placeholderBusy" : "composer.placeholder")
-                  : t("composer.placeholderEnded")
-              }
-              suggestion={suggestion()}
-              onSend={(sendAs, text, images) => {
-                nameAfter(text);
-                app.post.send(
-                  props.id,
-                  sendAs,
-                  text,
-                  images.map(({ data, media_type }) => ({ data, media_type })),
-                );
-                if (!alive()) void resume.run();
-              }}
-              onStop={() => void controls.stopTurn.run()}
-            />
-            <StatusStrip
+          </Match>
+          <Match when={true}>
+            <Transcript
               view={view}
-              session={session()}
-              sources={app.models.sources()}
-              isConnected={app.connection() === "open"}
-              unsent={unsent()}
-              isAlive={alive()}
-              onModel={(model) => void controls.setModel.run(model)}
-              onLevel={(level) => void controls.setLevel.run(level)}
-            />
+              letters={letters()}
+              activity={activity(view)}
+              onAbortRetry={() => void controls.abortRetry.run()}
+              onRetryLetter={(letter) => app.post.retry(letter)}
+              onDiscardLetter={takeBack}
+            >
+              <Given value={live.following() === "failed" && !isGone() && live.problem()}>
+                {(problem) => (
+                  <ProblemBox
+                    title={t("chat.followFailed")}
+                    problem={problem()}
+                    safe={t("chat.followSafe")}
+                    onRetry={live.retry}
+                  />
+                )}
+              </Given>
+              <Show when={isEmpty() && alive()}>
+                <Empty folder={session()?.workspace_name ?? ""} onPick={setSuggestion} />
+              </Show>
+              <Show when={!alive() && live.following() !== "loading"}>
+                <Ended session={session()} closed={view.closed} resume={resume} />
+              </Show>
+            </Transcript>
+          </Match>
+        </Switch>
+        <Show when={!isGone()}>
+          <div class="dock">
+            <div class="column">
+              <Show when={view.questions[0]} keyed>
+                {(question) => (
+                  <QuestionCard
+                    question={question}
+                    onAnswer={(answer) => controls.answer(question.request.request_id, answer)}
+                  />
+                )}
+              </Show>
+              <Queue steering={view.steering} followUp={view.followUp} />
+              <Given value={controls.problem()}>
+                {(problem) => (
+                  <p class="field-error composer-note" role="alert">
+                    {problem().detail}
+                  </p>
+                )}
+              </Given>
+              <Show when={isEscHint() && view.isWorking}>
+                <p class="composer-note small">{t("composer.escAgain")}</p>
+              </Show>
+              <Composer
+                sessionId={props.id}
+                accountId={app.account.id}
+                isWorking={view.isWorking}
+                isStopping={controls.stopTurn.isBusy()}
+                takesImages={takesImages()}
+                placeholder={
+                  alive()
+                    ? t(view.isWorking ? "composer.placeholderBusy" : "composer.placeholder")
+                    : t("composer.placeholderEnded")
+                }
+                suggestion={suggestion()}
+                onSend={(sendAs, text, images) => {
+                  nameAfter(text);
+                  app.post.send(
+                    props.id,
+                    sendAs,
+                    text,
+                    images.map(({ data, media_type }) => ({ data, media_type })),
+                  );
+                  if (!alive()) void resume.run();
+                }}
+                onStop={() => void controls.stopTurn.run()}
+              />
+              <StatusStrip
+                view={view}
+                session={session()}
+                sources={app.models.sources()}
+                isConnected={app.connection() === "open"}
+                unsent={unsent()}
+                isAlive={alive()}
+                onModel={(model) => void controls.setModel.run(model)}
+                onLevel={(level) => void controls.setLevel.run(level)}
+              />
+            </div>
           </div>
-        </div>
-      </Show>
+        </Show>
+      </div>
+      <SidePanel side={side} session={facts()} onSuggest={setSuggestion} />
     </div>
   );
 }

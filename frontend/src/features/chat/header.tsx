@@ -17,6 +17,7 @@ interface HeaderProps {
   title: string;
   isAlive: boolean;
   canCompact: boolean;
+  panels: JSX.Element;
   onMenu(): void;
   onCompact(): void;
 }
@@ -77,6 +78,7 @@ export function ChatHeader(props: HeaderProps): JSX.Element {
           </span>
         )}
       </Given>
+      {props.panels}
       <Menu
         side="menu-down menu-end"
         title={t("chat.more")}

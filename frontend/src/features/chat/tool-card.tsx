@@ -1,8 +1,11 @@
-import { createSignal, createUniqueId, For, type JSX, Show } from "solid-js";
+import { createSignal, createUniqueId, For, type JSX, Show, useContext } from "solid-js";
 import { duration, size, t } from "../../i18n";
+import { PanelHost } from "../../panels/host";
+import { Renderers } from "../../panels/renderers";
 import type { ToolState, ToolView } from "../../state/view";
 import { createClock } from "../../ui/clock";
 import { CopyButton } from "../../ui/copy";
+import { Given } from "../../ui/given";
 import { Icon, type IconName, Mark } from "../../ui/icon";
 import { inputText, toOutput, toolIcon, toolTitle } from "./tool-words";
 
@@ -11,7 +14,11 @@ const SHORT_LINES = 60;
 
 /** One use of a tool: what it did in a line, and everything it was given and said behind it. */
 export function ToolCard(props: { tool: ToolView }): JSX.Element {
-  const [isOpen, setOpen] = createSignal(false);
+  const rendererOf = useContext(Renderers);
+  const renderer = () => rendererOf(props.tool.name);
+  // What a plugin shows of a tool is there to be seen; only the raw call waits to be asked for.
+  const [chosen, setChosen] = createSignal<boolean | null>(null);
+  const isOpen = () => chosen() ?? Boolean(renderer());
   const id = createUniqueId();
   const isBusy = () => props.tool.state === "running" || isPreparing(props.tool);
   return (
@@ -21,7 +28,7 @@ export function ToolCard(props: { tool: ToolView }): JSX.Element {
         class="tool-head"
         aria-expanded={isOpen()}
         aria-controls={isOpen() ? id : undefined}
-        onClick={() => setOpen(!isOpen())}
+        onClick={() => setChosen(!isOpen())}
       >
         <Icon name={toolIcon(props.tool.name)} />
         <span class="tool-title truncate">{toolTitle(props.tool)}</span>
@@ -41,11 +48,29 @@ export function ToolCard(props: { tool: ToolView }): JSX.Element {
       </Show>
       <Show when={isOpen()}>
         <div id={id} class="tool-body">
-          <LongText label={t("tool.input")} text={inputText(props.tool)} />
-          <ToolOutput tool={props.tool} />
+          <Given value={renderer()} fallback={<Raw tool={props.tool} />}>
+            {(panel) => (
+              <>
+                <PanelHost panel={panel()} tool={props.tool} />
+                <details class="tool-raw">
+                  <summary class="small muted">{t("tool.raw")}</summary>
+                  <Raw tool={props.tool} />
+                </details>
+              </>
+            )}
+          </Given>
         </div>
       </Show>
     </div>
+  );
+}
+
+function Raw(props: { tool: ToolView }): JSX.Element {
+  return (
+    <>
+      <LongText label={t("tool.input")} text={inputText(props.tool)} />
+      <ToolOutput tool={props.tool} />
+    </>
   );
 }
 

@@ -1,5 +1,6 @@
 import { type JSX, Show } from "solid-js";
 import { t } from "../../i18n";
+import { PanelCards } from "../../panels/cards";
 import { useApp } from "../../state/app";
 import { go } from "../../state/route";
 import { Icon } from "../../ui/icon";
@@ -17,6 +18,7 @@ export function FirstRun(): JSX.Element {
           <p class="muted lead">{t("first.lead")}</p>
         </header>
         <SourceChooser offersDemo onAdded={() => go("#/new")} />
+        <PanelCards place="first-run" />
       </div>
     </Show>
   );

@@ -1,6 +1,7 @@
 import { createResource, createSignal, For, type JSX, Show } from "solid-js";
 import { api } from "../../api/client";
 import { money, t } from "../../i18n";
+import { PanelCards } from "../../panels/cards";
 import { useApp } from "../../state/app";
 import { createAction } from "../../ui/action";
 import { announce } from "../../ui/announcer";
@@ -23,6 +24,8 @@ export function AccountPage(): JSX.Element {
       <h1>{t("account.title")}</h1>
       <UsageCard />
       <PasswordCard name={app.account.name} />
+      <PanelCards place="account" />
+      <PanelCards place="admin" />
       <section class="card stack" aria-labelledby="devices">
         <h2 id="devices">{t("account.everywhereTitle")}</h2>
         <p class="muted">{t("account.everywhereText")}</p>

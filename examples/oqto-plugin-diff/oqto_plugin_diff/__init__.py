@@ -1,0 +1,1 @@
+"""Shows what an agent edits as a diff, in the chat."""

@@ -1,0 +1,1 @@
+"""Greets whoever starts a session, on both sides."""

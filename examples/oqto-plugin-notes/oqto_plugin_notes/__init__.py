@@ -1,0 +1,1 @@
+"""A panel beside the conversation that keeps notes for each session."""

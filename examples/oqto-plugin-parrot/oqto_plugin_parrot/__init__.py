@@ -1,0 +1,1 @@
+"""An agent of sixty lines that repeats what it hears."""

@@ -1,0 +1,1 @@
+"""Refuses a session when an account has started enough of them today."""

@@ -1,0 +1,1 @@
+"""Tells another system when a session has ended."""

@@ -1,0 +1,1 @@
+"""Panels and chat renderers of plugins: which there are, their files, and the frames around those nobody vouches for."""
