@@ -286,7 +286,20 @@ class Alert(msgspec.Struct, frozen=True, kw_only=True):
     window: str
 
 
+class Number(msgspec.Struct, frozen=True, kw_only=True):
+    """A counter or a gauge: the values of `labels`, and the number for each."""
+
+    name: str
+    kind: Literal["counter", "gauge"]
+    help: str
+    labels: tuple[str, ...] = ()
+    samples: list[tuple[tuple[str, ...], float]] = []
+
+
 class MetricsReply(_Reply, frozen=True, kw_only=True, tag="metrics"):
+    """The numbers, and all of it in the exposition format."""
+
+    numbers: list[Number]
     text: str
 
 

@@ -19,6 +19,8 @@ from oqto_platform.errors import ConfigError, Internal
 from oqto_platform.types import (
     Account,
     Check,
+    Job,
+    Metric,
     ModelSource,
     Relay,
     Reservation,
@@ -46,6 +48,7 @@ INHERITED = (
     "PATH", "HOME", "LANG", "TZ", "SSL_CERT_FILE", "SSL_CERT_DIR", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY",
     "http_proxy", "https_proxy", "all_proxy", "no_proxy",
 )  # fmt: skip
+ALERTS_S = 3.0
 R = TypeVar("R")
 
 
@@ -78,6 +81,27 @@ def register_commands(group: Any) -> None:
     from .commands import add_to
 
     add_to(group)
+
+
+@hookimpl
+def register_jobs(context: Context) -> Sequence[Job]:
+    """Bring what people are to be told about money to the audit log."""
+    return [Job(name="eavs alerts", every_s=ALERTS_S, run=lambda: record_alerts(context))]
+
+
+@hookimpl
+async def metrics() -> Sequence[Metric]:
+    """The proxy's counters and gauges; its histograms are at `/api/plugins/eavs/metrics`."""
+    context = _core.context
+    if context is None or not context.settings().enabled:
+        return ()
+    reply = _expect(
+        control.MetricsReply, await control.ask(_socket(context), control.ReadMetrics(), timeout_s=2.5)
+    )
+    return [
+        Metric(name=n.name, kind=n.kind, help=n.help, labels=n.labels, samples=dict(n.samples))
+        for n in reply.numbers
+    ]
 
 
 @hookimpl
@@ -181,6 +205,19 @@ async def budget_usage(account: Account) -> Usage | None:
     return Usage(
         spent_nusd=reply.spent_nusd, limit_nusd=reply.limit_nusd, calls=reply.calls, sessions=reply.sessions
     )
+
+
+async def record_alerts(context: Context) -> None:
+    """Write each alert into the audit log once; after a crash between the two, once more."""
+    if not context.settings().enabled:
+        return
+    seen = context.data_dir / "alerts.seen"
+    after = int(seen.read_text()) if seen.exists() else 0
+    reply = _expect(control.AlertsReply, await control.ask(_socket(context), control.Alerts(after=after)))
+    for alert in reply.alerts:
+        facts = msgspec.structs.asdict(alert)
+        context.audit("budget_threshold", actor="oqto-eavs", target=facts.pop("wallet"), **facts)
+        seen.write_text(str(alert.number))
 
 
 async def _sources(context: Context, url: str) -> tuple[ModelSource, ...]:

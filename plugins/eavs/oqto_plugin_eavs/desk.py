@@ -97,7 +97,7 @@ class Desk:
         return control.ReportReply(rows=[control.Row(**dict(zip(fields, row, strict=True))) for row in rows])
 
     async def _read_metrics(self, ask: control.ReadMetrics) -> control.MetricsReply:
-        return control.MetricsReply(text=self._proxy.metrics.text())
+        return self._proxy.metrics.reply()
 
     async def _list_providers(self, ask: control.ListProviders) -> control.ProvidersReply:
         return control.ProvidersReply(providers=[view(provider) for provider in self._proxy.registry.all()])

@@ -8,12 +8,15 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import Counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from oqto_platform import clock
 
+from .control import MetricsReply, Number
+from .wallets import PLATFORM
+
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from prometheus_client import Metric
 
@@ -52,55 +55,47 @@ class Metrics:
         counts[bisect_left(BUCKETS_S, took)] += 1
         total[0] += took
 
-    def text(self) -> str:
-        """The exposition format."""
+    def reply(self) -> MetricsReply:
+        """All of it, as numbers and as text."""
         from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
 
         registry = CollectorRegistry()
         registry.register(self)
         ProcessCollector(registry=registry)
-        return generate_latest(registry).decode()
+        return MetricsReply(numbers=self.numbers(), text=generate_latest(registry).decode())
+
+    def numbers(self) -> list[Number]:
+        """The counters and gauges."""
+        return [*self._counters(), *self._gauges()]
+
+    def _counters(self) -> Iterator[Number]:
+        labels = ("provider", "dialect", "outcome", "status")
+        yield _counter("calls", "Calls that ended", labels, self._calls)
+        yield _counter("tokens", "Tokens billed", ("provider", "class"), self._tokens)
+        spent = {(name,): nusd / 1e9 for name, nusd in self._cost.items()}
+        yield _counter("cost_usd", "Money spent", ("provider",), spent)
+        yield _counter("estimated_calls", "Calls billed by estimate", ("provider",), _single(self._estimated))
+        yield _counter("refusals", "Calls that reached no provider", ("reason",), _single(self.refused))
+
+    def _gauges(self) -> Iterator[Number]:
+        wallets = self._ledger.wallets
+        yield _gauge("open_calls", "Calls in flight", sum(len(w.open_calls) for w in wallets.values()))
+        yield _gauge("held_usd", "Money set aside for them", wallets[PLATFORM].held / 1e9)
+        yield _gauge("sessions", "Sessions with a wallet", sum(w.kind == "session" for w in wallets.values()))
+        yield _gauge("ledger_waiting", "Rows that wait for the disk", self._store.waiting)
+        yield _gauge("ledger_ok", "Whether the ledger can be written", not self._store.failure)
 
     def collect(self) -> Iterator[Metric]:
         """The metrics, for `prometheus_client`."""
-        yield from self._counters()
-        yield from self._gauges()
+        from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+
+        for number in self.numbers():
+            kind = CounterMetricFamily if number.kind == "counter" else GaugeMetricFamily
+            family = kind(f"eavs_{number.name}", number.help, labels=number.labels)
+            for values, sample in number.samples:
+                family.add_metric(values, sample)
+            yield family
         yield self._durations()
-
-    def _counters(self) -> Iterator[Metric]:
-        from prometheus_client.core import CounterMetricFamily as Family
-
-        calls = Family("eavs_calls", "Calls that ended", labels=["provider", "dialect", "outcome", "status"])
-        tokens = Family("eavs_tokens", "Tokens billed", labels=["provider", "class"])
-        cost = Family("eavs_cost_usd", "Money spent", labels=["provider"])
-        estimated = Family("eavs_estimated_calls", "Calls billed by estimate", labels=["provider"])
-        refused = Family("eavs_refusals", "Calls that reached no provider", labels=["reason"])
-        for labels, count in self._calls.items():
-            calls.add_metric(labels, count)
-        for pair, count in self._tokens.items():
-            tokens.add_metric(pair, count)
-        for family, counts in ((cost, self._cost), (estimated, self._estimated), (refused, self.refused)):
-            for label, count in counts.items():
-                family.add_metric([label], count / 1e9 if family is cost else count)
-        yield from (calls, tokens, cost, estimated, refused)
-
-    def _gauges(self) -> Iterator[Metric]:
-        from prometheus_client.core import GaugeMetricFamily as Family
-
-        wallets = self._ledger.wallets
-        yield Family(
-            "eavs_open_calls", "Calls in flight", value=sum(len(w.open_calls) for w in wallets.values())
-        )
-        yield Family("eavs_held_usd", "Money set aside for them", value=wallets["platform"].held / 1e9)
-        yield Family(
-            "eavs_sessions",
-            "Sessions with a wallet",
-            value=sum(w.kind == "session" for w in wallets.values()),
-        )
-        yield Family("eavs_ledger_waiting", "Rows that wait for the disk", value=self._store.waiting)
-        yield Family(
-            "eavs_ledger_ok", "Whether the ledger can be written", value=float(not self._store.failure)
-        )
 
     def _durations(self) -> Metric:
         from prometheus_client.core import HistogramMetricFamily
@@ -115,3 +110,17 @@ class Metrics:
                 buckets.append((edge, running))
             family.add_metric([dialect], buckets, total)
         return family
+
+
+def _counter(
+    name: str, words: str, labels: tuple[str, ...], samples: Mapping[Any, float]
+) -> Number:
+    return Number(name=name, kind="counter", help=words, labels=labels, samples=list(samples.items()))
+
+
+def _gauge(name: str, words: str, value: float) -> Number:
+    return Number(name=name, kind="gauge", help=words, samples=[((), float(value))])
+
+
+def _single(counts: Counter[str]) -> dict[tuple[str, ...], float]:
+    return {(name,): count for name, count in counts.items()}

@@ -1,0 +1,233 @@
+"""Wallets inside wallets: groups, workspaces, top-ups, thresholds, and sums that a restart does not change."""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from oqto_plugin_eavs import control, core
+from oqto_plugin_eavs.ledger import Bill, Facts, Ledger, Wallet
+from oqto_plugin_eavs.prices import Tokens
+from oqto_plugin_eavs.store import Store
+
+from oqto_platform import clock
+from oqto_platform.errors import BudgetExceeded, NotFound
+
+CENT = 10_000_000
+FACTS = Facts("a", "", "k", "p", "m", "chat")
+
+
+def views(proxy, account="acc"):
+    found = proxy.ask(control.ListWallets(account_id=proxy.name(account))).wallets
+    return {view.kind: view for view in found}
+
+
+def test_a_group_has_one_purse_for_its_accounts(proxy):
+    keys = [proxy.key(f"s{n}", account=f"acc{n}") for n in range(2)]
+    assert proxy.chat(keys[0], "[[usage 0 1000]]").status_code == 200
+    accounts = tuple(proxy.name(f"acc{n}") for n in range(2))
+    name = f"team{proxy.scope}"
+    proxy.ask(control.SetGroup(name=name, accounts=accounts))
+    proxy.ask(control.Limit(wallet=f"group:{name}", limit_nusd=1000 * 15_000 + CENT))
+    refused = proxy.chat(keys[1], "hi")
+    assert (refused.status_code, "this group" in refused.text) == (402, True)
+    proxy.ask(control.SetGroup(name=name, accounts=accounts[:1]))
+    assert proxy.chat(keys[1], "hi").status_code == 200
+    assert views(proxy, "acc1")["account"].parent == "platform"
+    assert proxy.chat(keys[0], "hi").status_code == 402
+
+
+def test_a_group_of_an_account_that_nobody_knows_is_refused(proxy):
+    with pytest.raises(NotFound, match="nobody"):
+        proxy.ask(control.SetGroup(name="g", accounts=("nobody",)))
+
+
+def test_a_top_up_counts_at_once_and_outlives_the_configuration(own_proxy):
+    key = own_proxy.key(limit_usd=0.0001)
+    assert own_proxy.chat(key, "hi").status_code == 402
+    own_proxy.ask(control.Limit(wallet=f"session:{own_proxy.name('ses')}", limit_nusd=10**9))
+    assert own_proxy.chat(key, "hi").status_code == 200
+    own_proxy.kill()
+    own_proxy.start()
+    assert own_proxy.chat(own_proxy.key(limit_usd=0.0001), "hi").status_code == 200
+
+
+def test_a_changed_default_reaches_wallets_that_no_admin_touched(proxy):
+    proxy.key(limit_usd=1.0)
+    proxy.key(limit_usd=2.0)
+    assert views(proxy)["session"].limit_nusd == 2 * 10**9
+
+
+def test_people_are_told_once_of_each_threshold_of_a_window(own_proxy):
+    key, told = own_proxy.key(limit_usd=1.0), []
+    for more in (49, 2, 1, 29, 15, 5):
+        body = f"[[usage 0 {more * 667}]]"
+        assert own_proxy.chat(key, body, max_tokens=10).status_code in (200, 402)
+        told.append([alert.percent for alert in own_proxy.ask(control.Alerts()).alerts])
+    assert told == [[], [50], [50], [50, 80], [50, 80, 95], [50, 80, 95, 100]]
+    own_proxy.kill()
+    own_proxy.start()
+    assert own_proxy.chat(key, "hi", max_tokens=10).status_code == 402
+    alerts = own_proxy.ask(control.Alerts()).alerts
+    assert [alert.percent for alert in alerts] == [50, 80, 95, 100]
+    assert (alerts[0].kind, alerts[0].session) == ("session", own_proxy.name("ses"))
+    own_proxy.ask(control.Limit(wallet=alerts[0].wallet, limit_nusd=2 * 10**9))
+    assert own_proxy.chat(key, f"[[usage 0 {31 * 2 * 667}]]", max_tokens=10).status_code == 200
+    assert own_proxy.ask(control.Alerts(after=alerts[-1].number)).alerts[0].percent == 80
+
+
+def test_a_refused_call_tells_that_the_money_is_at_its_end(proxy):
+    proxy.chat(proxy.key(limit_usd=0.0001), "hi")
+    (alert,) = proxy.ask(control.Alerts(account_id=proxy.name("acc"))).alerts
+    assert (alert.percent, alert.spent_nusd) == (100, 0)
+    assert proxy.ask(control.Alerts(after=alert.number, account_id=proxy.name("acc"))).alerts == []
+
+
+async def test_alerts_reach_the_audit_log_once(tmp_path, monkeypatch):
+    alert = control.Alert(
+        number=7, at=1.0, wallet="session:s", kind="session", name="", account="a", session="s", percent=80,
+        spent_nusd=8, limit_nusd=10, window="",
+    )  # fmt: skip
+
+    async def ask(_, request, **__):
+        return control.AlertsReply(alerts=[alert] if request.after < 7 else [])
+
+    monkeypatch.setattr(control, "ask", ask)
+    house = FakeHouse(tmp_path)
+    await core.record_alerts(house)
+    await core.record_alerts(house)
+    ((event, fields),) = house.audited
+    assert (event, fields["target"], fields["percent"], fields["session"]) == (
+        "budget_threshold",
+        "session:s",
+        80,
+        "s",
+    )
+
+
+class FakeHouse:
+    def __init__(self, folder):
+        self.data_dir = self.state_dir = folder
+        self.audited = []
+
+    def settings(self):
+        from oqto_plugin_eavs.config import Eavs
+
+        return Eavs()
+
+    def audit(self, event, **fields):
+        self.audited.append((event, fields))
+
+
+class Town:
+    """Three accounts that move between two groups while they spend."""
+
+    def __init__(self, folder):
+        self.folder, self.count = Path(folder), 0
+        self.open = []
+
+    async def start(self):
+        self.store = Store(self.folder / "ledger.db", is_durable=False)
+        self.ledger = Ledger(self.store)
+        await self.ledger.load()
+        platform = self.ledger.wallets["platform"]
+        for name in ("group:x", "group:y"):
+            await self._put(name, "group", platform)
+        for number in range(3):
+            account = await self._put(f"account:{number}", "account", platform)
+            await self._put(f"session:{number}", "session", account)
+
+    async def _put(self, name, kind, parent):
+        known = self.ledger.wallets.get(name)
+        return known or await self.ledger.put_wallet(Wallet(name, kind, parent, window="day"))
+
+    async def spend(self, who, amount):
+        self.count += 1
+        wallet = self.ledger.wallets[f"session:{who}"]
+        call = await self.ledger.open_call(f"r{self.count}", wallet, amount, FACTS)
+        if amount % 3:
+            self.ledger.close_call(call, Bill(Tokens(), amount, "done", 200))
+        else:
+            self.open.append(call)
+
+    async def move(self, who, amount):
+        parent = self.ledger.wallets[("platform", "group:x", "group:y")[amount % 3]]
+        await self.ledger.move(self.ledger.wallets[f"account:{who}"], parent)
+
+    def sums(self):
+        return {w.id: (w.spent, w.total, w.held, w.calls) for w in self.ledger.wallets.values()}
+
+    def check(self):
+        for wallet in self.ledger.wallets.values():
+            children = [w for w in self.ledger.wallets.values() if w.parent is wallet]
+            if children and wallet.kind != "session":
+                assert wallet.total == sum(child.total for child in children)
+                assert wallet.held == sum(child.held for child in children)
+                assert wallet.calls == sum(child.calls for child in children)
+
+
+@given(
+    steps=st.lists(
+        st.tuples(st.sampled_from(["spend", "move"]), st.integers(0, 2), st.integers(0, 99)), max_size=20
+    )
+)
+@settings(max_examples=25, deadline=None)
+def test_sums_follow_accounts_between_groups_and_a_restart_finds_the_same(steps):
+    async def history():
+        with tempfile.TemporaryDirectory() as folder:
+            town = Town(folder)
+            await town.start()
+            for name, who, amount in steps:
+                await getattr(town, name)(who, amount)
+                town.check()
+            for call in town.open:
+                town.ledger.close_call(call, Bill(Tokens(), call.hold, "done", 200))
+            before = town.sums()
+            await town.ledger.drain()
+            await town.store.close()
+            await town.start()
+            assert {name: found[:2] for name, found in town.sums().items()} == {
+                name: found[:2] for name, found in before.items()
+            }
+            await town.store.close()
+
+    asyncio.run(history())
+
+
+def test_a_window_opens_again_after_a_jump_of_the_clock_and_a_restart_agrees(tmp_path, monkeypatch):
+    day = 86_400.0
+    now = [20_000 * day + 100]
+    monkeypatch.setattr(clock, "now", lambda: now[0])
+
+    async def history():
+        store = Store(tmp_path / "ledger.db", is_durable=False)
+        ledger = Ledger(store)
+        await ledger.load()
+        wallet = await ledger.put_wallet(
+            Wallet("account:a", "account", ledger.wallets["platform"], limit_nusd=100, window="day")
+        )
+        call = await ledger.open_call("r1", wallet, 100, FACTS)
+        ledger.close_call(call, Bill(Tokens(), 100, "done", 200))
+        with pytest.raises(BudgetExceeded):
+            await ledger.open_call("r2", wallet, 1, FACTS)
+        now[0] -= 3 * day
+        with pytest.raises(BudgetExceeded):
+            await ledger.open_call("r3", wallet, 1, FACTS)
+        now[0] += 4 * day
+        await ledger.open_call("r4", wallet, 60, FACTS)
+        now[0] -= day  # the clock was set right again: the newer window stays
+        with pytest.raises(BudgetExceeded):
+            await ledger.open_call("r5", wallet, 60, FACTS)
+        await store.close()
+        store = Store(tmp_path / "ledger.db", is_durable=False)
+        again = Ledger(store)
+        assert await again.load() == 1
+        assert again.wallets["account:a"].spent == 100  # today's, by the clock as it is now
+        assert again.wallets["account:a"].total == 160
+        await store.close()
+
+    asyncio.run(history())
