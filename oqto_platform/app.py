@@ -29,6 +29,7 @@ from oqto_platform.errors import OqtoError
 from oqto_platform.extensions import routes as extensions
 from oqto_platform.hooks import PerPlugin
 from oqto_platform.house import House
+from oqto_platform.metrics import routes as metrics
 from oqto_platform.mux.socket import mux
 from oqto_platform.panels import routes as panels
 from oqto_platform.rsgi import RSGIMixin
@@ -39,7 +40,7 @@ from oqto_platform.web import ROUTED, WebUI
 from oqto_platform.workspaces import routes as workspaces
 
 MODULES: tuple[Any, ...] = (
-    health, accounts, workspaces, sessions, extensions, panels, admin, audit, settings,
+    health, accounts, workspaces, sessions, extensions, panels, admin, audit, metrics, settings,
 )  # fmt: skip
 
 
@@ -113,7 +114,7 @@ def build(house: House) -> Oqto:
         },
         exception_handlers=problems.HANDLERS,
         after_exception=[problems.note],
-        lifespan=[house.lifespan],
+        lifespan=[house.lifespan, metrics.Meter(house).lifespan],
         request_max_body_size=house.settings.section("server", Server).max_upload_size_mb * 2**20,
         openapi_config=None,
         logging_config=None,

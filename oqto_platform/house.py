@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from importlib.metadata import version as installed_version
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import structlog
@@ -69,11 +70,9 @@ class House:
         path = self.config_path = config.locate(env, env.get("OQTO_CONFIG_FLAG", ""))
         chosen = config.peek(path, env, "plugins", Plugins)
         only = tuple(name for name in env.get("OQTO_PLUGINS", "").split(",") if name) or chosen.only
-        builtins = {
-            "builtin": PasswordSignIn(lambda: self.services.accounts),
-            "audit": Trail(lambda: self.audit),
-        }
-        self.hooks = Hooks.load("core", builtins=builtins, disabled=chosen.disabled, only=only)
+        self.hooks = Hooks.load(
+            "core", builtins={"builtin": self._builtin()}, disabled=chosen.disabled, only=only
+        )
         self.panels = Catalogue.of(self.hooks)
         self.kinds = CORE | self.hooks.register_all("register_config")
         self.live = Live(self.load_config(1), self.load_config)
@@ -96,6 +95,13 @@ class House:
             path = config.usual_places(self.env)[0]
         return config.load(
             path, self.env, kinds=self.kinds, generation=generation, text=text, owner=os.geteuid()
+        )
+
+    def _builtin(self) -> SimpleNamespace:
+        """The hooks that the core itself answers, as one plugin."""
+        return SimpleNamespace(
+            authenticate=PasswordSignIn(lambda: self.services.accounts).authenticate,
+            session_stopped=Trail(lambda: self.audit).session_stopped,
         )
 
     @property

@@ -280,6 +280,20 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     run: Callable[[], Awaitable[None]]
 
 
+class Metric(msgspec.Struct, frozen=True, kw_only=True):
+    """
+    A number, or one for each combination of labels: `samples` maps the values of `labels`, a tuple, to it.
+
+    `name` has no prefix and, for a counter, no `_total`; units stand in it (`spent_usd`, `wait_seconds`).
+    """
+
+    name: str
+    kind: Literal["counter", "gauge"]
+    help: str
+    labels: tuple[str, ...] = ()
+    samples: Mapping[Any, float] = {}
+
+
 class Tables(msgspec.Struct, frozen=True, kw_only=True):
     """SQLModel classes of a plugin and the folder of its Alembic versions."""
 

@@ -15,6 +15,7 @@ from oqto_platform.audit.chain import Chain
 from oqto_platform.audit.events import COLUMNS, Event, split
 from oqto_platform.clock import now_ms
 from oqto_platform.errors import AuditUnwritable, ConfigError
+from oqto_platform.metrics.counts import counts
 from oqto_platform.types import Identity
 
 log = structlog.get_logger("oqto.audit")
@@ -56,6 +57,8 @@ class AuditLog:
             self.failure = f"{self.path} cannot be written: {exc.strerror}"
             raise AuditUnwritable(f"the audit log {self.failure}; {REPAIR}") from exc
         self.failure = ""
+        for one in (*told, event):
+            counts.add("oqto_audit_records", (one.name, getattr(one, "outcome", "ok")))
         for one in told:
             _, fields = split(one)
             log.warning("the audit log was not as it was left", told=one.name, path=str(self.path), **fields)

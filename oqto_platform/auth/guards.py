@@ -9,6 +9,7 @@ to all but admins with `opt={"admin": True}`.
 from __future__ import annotations
 
 import secrets
+import time
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -20,6 +21,7 @@ from litestar.handlers import BaseRouteHandler
 from oqto_platform.audit import acting
 from oqto_platform.audit.events import AccessRefused
 from oqto_platform.errors import Forbidden, NotSignedIn, OqtoError
+from oqto_platform.metrics.counts import counts
 from oqto_platform.types import AccountId, Identity
 
 if TYPE_CHECKING:
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
 
 COOKIE = "oqto"
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+METHODS = SAFE_METHODS | {"POST", "PUT", "PATCH", "DELETE"}
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 ADMIN_SOCKET = Identity(
     account_id=AccountId("admin-socket"), name="admin-socket", role="admin", door="admin-socket"
@@ -69,13 +72,15 @@ class Gate:
         request_id = secrets.token_hex(8)
         scope["state"]["request_id"] = request_id
         structlog.contextvars.bind_contextvars(request=request_id)
+        # Our headers are for pages and answers; a WebSocket would pay for the detour with every frame.
+        answer = _with_headers(send, request_id, scope) if "method" in scope else send
         try:
             self._check(scope)
         except OqtoError as exc:
-            await _refuse(scope, _with_headers(send, request_id), exc, request_id)
+            scope["path_template"] = "(refused)"
+            await _refuse(scope, answer, exc, request_id)
             return
-        # Our headers are for pages and answers; a WebSocket would pay for the detour with every frame.
-        await self._app(scope, receive, _with_headers(send, request_id) if "method" in scope else send)
+        await self._app(scope, receive, answer)
 
     def _check(self, scope: Scope) -> None:
         if scope["state"].get("door") == "admin-socket":
@@ -157,15 +162,27 @@ def _netloc(origin: str) -> str:
         return ""
 
 
-def _with_headers(send: Send, request_id: str) -> Send:
+def _with_headers(send: Send, request_id: str, scope: Scope) -> Send:
+    started = time.perf_counter()
+
     async def wrapped(message: Message) -> None:
         if message["type"] == "http.response.start":
+            _count(scope, message["status"], time.perf_counter() - started)
             present = {name.lower() for name, _ in message["headers"]}
             ours = [header for header in HEADERS if header[0] not in present]
             message["headers"] = [*message["headers"], *ours, (b"x-request-id", request_id.encode())]
         await send(message)
 
     return wrapped
+
+
+def _count(scope: Scope, status: int, seconds: float) -> None:
+    """By the route's pattern: a path would make a number for each session."""
+    route = scope.get("path_template") or "(page)"
+    method = str(scope.get("method"))
+    method = method if method in METHODS else "OTHER"
+    counts.add("oqto_http_requests", (method, route, str(status)))
+    counts.observe("oqto_http_request_seconds", (route,), seconds)
 
 
 async def _refuse(scope: Scope, send: Send, exc: OqtoError, request_id: str) -> None:

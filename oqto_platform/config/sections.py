@@ -9,6 +9,7 @@ import msgspec
 from oqto_platform.settings import Secret, Section, key
 
 MIN_SECRET = 32
+MIN_TOKEN = 16
 SAMPLE_SECRETS = ("your-secret-32-chars+", "your-secret-key-change-me-in-production-32-chars")
 
 
@@ -38,9 +39,14 @@ class Server(Section, frozen=True):
     admin_socket_path: Annotated[
         str, key("Unix socket for oqtoctl. Empty: none.", restart=True, path="socket")
     ] = "/run/oqto/oqtoctl.sock"
+    metrics_token: Annotated[
+        Secret, key("Bearer token of the program that reads /metrics. Empty: only admins may.")
+    ] = Secret("")
 
     def check(self) -> None:
         address(self.listen)
+        if 0 < (length := len(self.metrics_token.reveal())) < MIN_TOKEN:
+            raise ValueError(f"metrics_token: has {length} characters; use at least {MIN_TOKEN}")
 
 
 def address(listen: str) -> tuple[str, int]:

@@ -18,6 +18,7 @@ import structlog
 from oqto_platform import clock
 from oqto_platform.canon import Abort, AbortRetry, Command, FollowUp, InputResponse, Prompt, Steer
 from oqto_platform.errors import Internal, LimitReached, NotSignedIn, OqtoError
+from oqto_platform.metrics.counts import counts
 from oqto_platform.mux import frames
 from oqto_platform.mux.follower import Follower
 from oqto_platform.runners.client import RunnerClient
@@ -83,6 +84,13 @@ class Connection:
 
     async def run(self) -> None:
         """Serve the connection to its end. Every task it started is over when it returns."""
+        counts.add("oqto_mux_connections")
+        try:
+            await self._serve()
+        finally:
+            counts.add("oqto_mux_connections", amount=-1)
+
+    async def _serve(self) -> None:
         await self._send(frames.system("connected", version=self._version))
         serving = {asyncio.create_task(job) for job in (self._read(), self._watch(), self._notice_stall())}
         try:
@@ -110,7 +118,9 @@ class Connection:
     async def _answer(self, head: frames.Head, text: str | bytes) -> None:
         try:
             await self._carry_out(head, text)
+            counts.add("oqto_mux_commands", ("ok",))
         except OqtoError as exc:
+            counts.add("oqto_mux_commands", ("failed",))
             await self._send(frames.failed(head, exc))
         except ConnectionError:
             raise

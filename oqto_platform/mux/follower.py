@@ -17,6 +17,7 @@ import structlog
 from oqto_platform import wire
 from oqto_platform.canon import ResyncRequired, encode
 from oqto_platform.errors import NotFound, OqtoError
+from oqto_platform.metrics.counts import counts
 from oqto_platform.mux import frames
 from oqto_platform.runners.client import RunnerClient
 from oqto_platform.types import SessionId
@@ -98,6 +99,7 @@ class Follower:
         return bool(last)
 
     async def _send_all(self, lines: list[bytes]) -> None:
+        counts.add("oqto_events_relayed", amount=len(lines))
         if self._sends_lines and lines:
             await self._send(frames.events(lines))
             return

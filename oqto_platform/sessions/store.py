@@ -79,6 +79,11 @@ class Store:
         )
         return [_stored(row) for row in await self._db.read(lambda t: t.exec(query).all())]
 
+    async def counted(self) -> dict[str, int]:
+        """How many sessions there are in each state."""
+        query = select(SessionRow.state, func.count()).group_by(SessionRow.state)
+        return dict(await self._db.read(lambda t: t.exec(query).all()))
+
     async def move(self, session_id: str, wanted: SessionState, **changes: Any) -> Stored:
         """Change the state, checked against the table of moves, with other columns in one transaction."""
 

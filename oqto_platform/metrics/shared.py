@@ -1,0 +1,155 @@
+"""
+The numbers of all workers together, whichever of them is asked.
+
+Each worker leaves its numbers in a file about once a second while they change. Those of a worker that ended are
+added to a total, so a counter never falls; gauges end with their worker.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import os
+import secrets
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+import msgspec
+
+from oqto_platform.metrics.counts import FAMILIES, Counts
+
+EVERY_S = 1.0
+
+
+class Numbers(msgspec.Struct, kw_only=True):
+    """What a file holds. Labels are joined with a newline, which no label has. `folded`: files that are in here."""
+
+    values: dict[str, dict[str, float]] = {}
+    buckets: dict[str, dict[str, list[float]]] = {}
+    folded: list[str] = []
+    workers: int = 0
+
+    def add(self, other: Numbers, *, is_over: bool = False) -> None:
+        """Add up; of a worker that is over, without its gauges."""
+        for metric, series in other.values.items():
+            if is_over and FAMILIES[metric].kind == "gauge":
+                continue
+            mine = self.values.setdefault(metric, {})
+            for labels, value in series.items():
+                mine[labels] = mine.get(labels, 0) + value
+        for metric, rows in other.buckets.items():
+            known = self.buckets.setdefault(metric, {})
+            for labels, row in rows.items():
+                known[labels] = [a + b for a, b in zip(known.get(labels, [0.0] * len(row)), row, strict=True)]
+
+
+class Shared:
+    """One worker's part. `refresh` brings numbers that are only looked up into the counts."""
+
+    def __init__(self, folder: Path, counts: Counts, refresh: Callable[[], None]) -> None:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._folder = folder
+        self._counts = counts
+        self._refresh = refresh
+        self._name = f"{os.getpid()}-{secrets.token_hex(4)}"
+        self._alive = os.open(self._path("alive"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        fcntl.flock(self._alive, fcntl.LOCK_EX)  # let go by the kernel, however we end
+        self._written = b""
+
+    async def publish(self) -> None:
+        """Leave the numbers for the other workers, until cancelled."""
+        while True:
+            self.write()
+            await asyncio.sleep(EVERY_S)
+
+    def close(self) -> None:
+        """Leave the last numbers; the next reader adds them to the total."""
+        self.write()
+        os.close(self._alive)
+
+    def write(self) -> None:
+        """Write the file if a number has changed."""
+        text = msgspec.json.encode(self.own())
+        if text != self._written:
+            _replace(self._path("json"), text)
+            self._written = text
+
+    def own(self) -> Numbers:
+        """Our numbers, as they are now."""
+        self._refresh()
+        return Numbers(
+            values={
+                metric: {"\n".join(labels): value for labels, value in series.items()}
+                for metric, series in self._counts.values.items()
+            },
+            buckets={
+                metric: {"\n".join(labels): list(row) for labels, row in rows.items()}
+                for metric, rows in self._counts.buckets.items()
+            },
+            workers=1,
+        )
+
+    def together(self) -> Numbers:
+        """Everybody's numbers. Blocking: a few small files."""
+        lock = os.open(self._folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            total = self._fold()
+            for name in self._names():
+                total.add(self.own() if name == self._name else _read(self._folder / f"{name}.json"))
+                total.workers += 1
+        finally:
+            os.close(lock)
+        return total
+
+    def _fold(self) -> Numbers:
+        """Add to the total what ended workers left. A crash in between counts nobody twice."""
+        path = self._folder / "total.json"
+        total, names = _read(path), self._names()
+        over = [name for name in names if name != self._name and self._is_over(name)]
+        for name in over:
+            if name not in total.folded:
+                total.add(_read(self._folder / f"{name}.json"), is_over=True)
+        total.folded = [name for name in total.folded if name in names and name not in over] + over
+        if over:
+            _replace(path, msgspec.json.encode(total))
+        for name in over:
+            for suffix in ("json", "alive"):
+                (self._folder / f"{name}.{suffix}").unlink(missing_ok=True)
+        return total
+
+    def _names(self) -> list[str]:
+        return sorted(path.stem for path in self._folder.glob("*.alive"))
+
+    def _is_over(self, name: str) -> bool:
+        try:
+            handle = os.open(self._folder / f"{name}.alive", os.O_RDWR | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return False
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        finally:
+            os.close(handle)
+        return True
+
+    def _path(self, suffix: str) -> Path:
+        return self._folder / f"{self._name}.{suffix}"
+
+
+def _read(path: Path) -> Numbers:
+    with suppress(OSError, msgspec.DecodeError):
+        found = msgspec.json.decode(path.read_bytes(), type=Numbers)
+        found.values = {metric: series for metric, series in found.values.items() if metric in FAMILIES}
+        return found
+    return Numbers()
+
+
+def _replace(path: Path, text: bytes) -> None:
+    new = path.with_name(f".{path.name}.{os.getpid()}")
+    handle = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    with os.fdopen(handle, "wb") as file:
+        file.write(text)
+    new.replace(path)
