@@ -60,10 +60,11 @@ async def log_in(
         known = await services.accounts.name_of(data.name)
         services.audit(SignedIn(actor=known, outcome="refused", address=address))
         raise NotSignedIn("the name or the password is wrong")
+    account = await services.accounts.vouched_for(identity)
     services.throttle.succeeded(name, address)
-    services.audit(SignedIn(actor=identity.name, target=identity.account_id, address=address))
-    await services.accounts.signed_in(identity.account_id)
-    return await _welcome(request, services, await services.accounts.get(identity.account_id), status=200)
+    services.audit(SignedIn(actor=account.name, target=account.id, address=address))
+    await services.accounts.signed_in(account.id)
+    return await _welcome(request, services, account, status=200)
 
 
 @post("/api/auth/logout", status_code=204)

@@ -16,7 +16,7 @@ from oqto_platform.clock import now
 from oqto_platform.db import Database
 from oqto_platform.db.models import AccountRow, SetupLinkRow
 from oqto_platform.errors import Conflict, Forbidden, Invalid, NotFound
-from oqto_platform.types import Account, AccountId, Role, new_id
+from oqto_platform.types import Account, AccountId, Identity, Role, new_id
 
 NAME = re.compile(r"[^\W_][\w .@+-]{0,63}")
 
@@ -61,6 +61,28 @@ class Accounts:
             await self._db.write(lambda t: t.add(row))
         except IntegrityError as exc:
             raise Conflict(f"name: {name!r} is taken", field="name") from exc
+        return _account(row)
+
+    async def vouched_for(self, identity: Identity) -> Account:
+        """
+        The account of somebody whom a plugin has authenticated.
+
+        Without an id it is the one of that name, made now when there is none: it has the role that the plugin
+        says, and no password fits it. Raises `Forbidden` for an account that is switched off.
+        """
+        if identity.account_id:
+            return await self.get(identity.account_id)
+        fresh = _new_row(_checked_name(identity.name), "", identity.role)
+
+        def find_or_make(transaction: Transaction) -> AccountRow:
+            found = _by_name(transaction, identity.name)
+            if found is None:
+                transaction.add(fresh)
+            return found or fresh
+
+        row = await self._db.write(find_or_make)
+        if not row.is_active:
+            raise Forbidden("this account is switched off; ask whoever runs this server")
         return _account(row)
 
     async def signed_in(self, account_id: str) -> None:

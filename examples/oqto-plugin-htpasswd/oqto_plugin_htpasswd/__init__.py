@@ -1,0 +1,1 @@
+"""Signs people in from an Apache htpasswd file."""
