@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
-from oqto_platform import config, logs, welcome
+from oqto_platform import config, logs, tracing, welcome
 from oqto_platform.access import Access
 from oqto_platform.accounts.builtin import PasswordSignIn
 from oqto_platform.accounts.service import Accounts
@@ -117,6 +117,8 @@ class House:
     async def lifespan(self, _app: object = None) -> AsyncIterator[None]:
         """The worker's life, from start to end."""
         async with AsyncExitStack() as stack:
+            tracing.start(self.env, installed_version("oqto-platform"))
+            stack.callback(tracing.stop)
             self._open_files(stack)
             self.services = self.app.state.services = self._make_services()
             await self._lead(stack)

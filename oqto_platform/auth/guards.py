@@ -18,6 +18,7 @@ import structlog
 from litestar.connection import ASGIConnection
 from litestar.handlers import BaseRouteHandler
 
+from oqto_platform import tracing
 from oqto_platform.audit import acting
 from oqto_platform.audit.events import AccessRefused
 from oqto_platform.errors import Forbidden, NotSignedIn, OqtoError
@@ -80,7 +81,12 @@ class Gate:
             scope["path_template"] = "(refused)"
             await _refuse(scope, answer, exc, request_id)
             return
-        await self._app(scope, receive, answer)
+        if "method" not in scope:
+            await self._app(scope, receive, answer)
+            return
+        with tracing.request_span(str(scope.get("method")), scope["headers"]) as span:
+            scope["state"]["span"] = span
+            await self._app(scope, receive, answer)
 
     def _check(self, scope: Scope) -> None:
         if scope["state"].get("door") == "admin-socket":
@@ -181,6 +187,7 @@ def _count(scope: Scope, status: int, seconds: float) -> None:
     route = scope.get("path_template") or "(page)"
     method = str(scope.get("method"))
     method = method if method in METHODS else "OTHER"
+    tracing.answered(scope["state"].get("span"), method, route, status)
     counts.add("oqto_http_requests", (method, route, str(status)))
     counts.observe("oqto_http_request_seconds", (route,), seconds)
 

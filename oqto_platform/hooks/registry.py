@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pluggy
 
+from oqto_platform import tracing
 from oqto_platform.errors import NotFound, PluginLoadError
 from oqto_platform.hooks import answers, loading, spec
 from oqto_platform.hooks.failures import Origin, load_error
@@ -165,4 +166,5 @@ class Hooks:
         """Call a run-time hook by its mode. Use the typed methods of `call` instead."""
         impls = self._impls[hook]
         walk = Walk(self.policies[hook], self._answers[hook], self._changeable[hook], impls, arguments)
-        return await walk.run()
+        with tracing.span(f"hook {hook}"):
+            return await walk.run()

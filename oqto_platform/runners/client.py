@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import TypeVar
 
-from oqto_platform import wire
+from oqto_platform import tracing, wire
 from oqto_platform.canon import Command, Compact, Fork, NewSession, SwitchSession
 from oqto_platform.errors import Internal
 from oqto_platform.runners.registry import RunnerAddress
@@ -77,12 +77,13 @@ class RunnerClient:
             yield _expect(reply, wire.Following), reader
 
     async def _call(self, request: wire.Request, timeout_s: float | None = None) -> wire.Reply:
-        return await wire.call(
-            self.address.socket,
-            request,
-            timeout_s=timeout_s or self._timeout_s,
-            expected_uid=self.address.uid,
-        )
+        with tracing.span(f"runner {request.__struct_config__.tag}"):
+            return await wire.call(
+                self.address.socket,
+                request,
+                timeout_s=timeout_s or self._timeout_s,
+                expected_uid=self.address.uid,
+            )
 
 
 def _expect(reply: wire.Reply, kind: type[T]) -> T:
