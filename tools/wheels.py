@@ -22,6 +22,7 @@ from setup_steps.python import member_names
 DIST = ROOT / "dist"
 START_S = 120
 STOP_S = 30
+REPAIR = "the wheels do not work as they are; repair what is named above, then: make wheels"
 
 #: Run with the clean environment's own Python: everything that is installed loads, and its entry points too.
 LOADS = """
@@ -34,12 +35,19 @@ for name in sys.argv[1:]:
 """
 
 
-def build() -> list[Path]:
-    shutil.rmtree(DIST, ignore_errors=True)
+def build(into: Path = DIST, *packages: Path) -> list[Path]:
+    """Build all members of the workspace and these packages beside it; what was in the folder is gone."""
+    shutil.rmtree(into, ignore_errors=True)
+    for source in (["--all-packages"], *([package] for package in packages)):
+        build_one(into, *source)
+    return sorted(into.glob("*.whl"))
+
+
+def build_one(into: Path, *source: str | Path) -> None:
+    # Without isolation the build backend is the locked one, and nothing is fetched.
+    options = ["--no-build-isolation", "--out-dir", into, "--python", sys.executable]
     repair = "see what uv reports about the package it names"
-    shell.run([UV, "build", "--all-packages", "--no-build-isolation", "--out-dir", DIST, "--python", sys.executable],
-              repair=repair, env=uv_environment())  # fmt: skip
-    return sorted(DIST.glob("*.whl"))
+    shell.run([UV, "build", *source, *options], repair=repair, env=uv_environment())
 
 
 def check_contents(wheels: list[Path]) -> None:
@@ -56,16 +64,21 @@ def check_contents(wheels: list[Path]) -> None:
 
 def try_out(wheels: list[Path], folder: Path) -> None:
     """Install the wheels into an empty environment, load everything they declare, and start the server."""
-    env = uv_environment()
-    python = folder / "venv" / "bin" / "python"
-    repair = "the wheels do not work as they are; repair what is named above, then: make wheels"
-    shell.run([UV, "venv", "--python", sys.executable, folder / "venv"], repair=repair, env=env)
-    constraint: list[str | Path] = ["--constraint", constraints_file(folder)]
-    shell.run([UV, "pip", "install", "--python", python, *constraint, *wheels], repair=repair, env=env)
-    shell.run([python, "-I", "-c", LOADS, *member_names()], repair=repair, cwd=folder)
+    python = empty_environment(folder, *wheels)
+    shell.run([python, "-I", "-c", LOADS, *member_names()], repair=REPAIR, cwd=folder)
     print("wheels: every entry point loads", flush=True)
     serve(folder, python.with_name("oqto"))
     print("wheels: the server answers and serves the user interface", flush=True)
+
+
+def empty_environment(folder: Path, *requirements: str | Path) -> Path:
+    """The Python of a new environment that holds these requirements, in the locked versions, and nothing else."""
+    env = uv_environment()
+    python = folder / "venv" / "bin" / "python"
+    shell.run([UV, "venv", "--python", sys.executable, folder / "venv"], repair=REPAIR, env=env)
+    constraint: list[str | Path] = ["--constraint", constraints_file(folder)]
+    shell.run([UV, "pip", "install", "--python", python, *constraint, *requirements], repair=REPAIR, env=env)
+    return python
 
 
 def serve(folder: Path, program: Path) -> None:
