@@ -15,11 +15,11 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
-from litestar import Litestar, Request, Router
+from litestar import Litestar, Request
 from litestar.di import Provide
 from litestar.plugins.core import MsgspecDIPlugin
 
-from oqto_platform import health, problems
+from oqto_platform import contributions, health, problems
 from oqto_platform.accounts import routes as accounts
 from oqto_platform.admin import audit, settings
 from oqto_platform.admin import routes as admin
@@ -106,7 +106,12 @@ def build(house: House) -> Oqto:
 
     ours = [handler for module in MODULES for handler in module.HANDLERS]
     app = Oqto(
-        [*ours, mux, *_plugin_routers(house), *panels.statics(house.panels.folders())],
+        [
+            *ours,
+            mux,
+            *contributions.routers(house.hooks, PerPlugin(house.context)),
+            *panels.statics(house.panels.folders()),
+        ],
         guards=[signed_in],
         dependencies={
             "services": Provide(provide_services, sync_to_thread=False),
@@ -140,14 +145,6 @@ def _identity(request: Request[Any, Any, Any]) -> Identity:
 
 def _origins(house: House) -> Any:
     return lambda: house.live.current.section("auth", Auth).allowed_origins
-
-
-def _plugin_routers(house: House) -> list[Router]:
-    """Routes of a plugin live under its prefix and are guarded like ours."""
-    answers = house.hooks.register_all("register_routes", context=PerPlugin(house.context))
-    return [
-        Router(f"/api/plugins/{name}", route_handlers=list(handlers)) for name, handlers in answers.items()
-    ]
 
 
 def _build_or_exit() -> Oqto:

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from oqto_platform.config.sections import CORE
+from oqto_platform.settings import Section
 
 if TYPE_CHECKING:
     from litestar import Router
 
     from oqto_platform.db.migrate import Owner
     from oqto_platform.hooks import Hooks, PerPlugin
-    from oqto_platform.settings import Section
     from oqto_platform.types import Job, Tables
 
 ROUTES = "/api/plugins"
@@ -29,15 +29,19 @@ OWN_ROUTES = frozenset({"panels"})
 """What the core itself serves under `ROUTES`."""
 
 
-def sections(hooks: Hooks) -> dict[str, type[Section]]:
-    """Every section: the core's, and one for each plugin that has settings."""
+class Absent(Section, frozen=True, forbid_unknown_fields=False):
+    """The section of a plugin that is not loaded: it may stand there, and nobody looks at it."""
+
+
+def sections(hooks: Hooks, absent: Iterable[str] = ()) -> dict[str, type[Section]]:
+    """Every section: the core's, one for each plugin that has settings, and those of `absent` plugins."""
     found: dict[str, type[Section]] = hooks.register_all("register_config")
     for plugin in found:
         if plugin in CORE and not _only_waits(CORE[plugin]):
             raise hooks.error(
                 plugin, f"[{plugin}] is a section of the core; give the entry point another name"
             )
-    return CORE | found
+    return dict.fromkeys(absent, Absent) | CORE | found
 
 
 def _only_waits(kind: type[Section]) -> bool:

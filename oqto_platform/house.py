@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
-from oqto_platform import config, logs, tracing, welcome
+from oqto_platform import absent, config, contributions, logs, tracing, welcome
 from oqto_platform.access import Access
 from oqto_platform.accounts.builtin import PasswordSignIn
 from oqto_platform.accounts.service import Accounts
@@ -31,19 +31,19 @@ from oqto_platform.auth.tokens import Epoch, Tokens, signing_secret
 from oqto_platform.background import Leadership, run_while_leading
 from oqto_platform.children import PROBE_S, Children
 from oqto_platform.config.live import Live
-from oqto_platform.config.sections import CORE, Auth, Local, Logging, Paths, Plugins, Runtime
+from oqto_platform.config.sections import Auth, Local, Logging, Paths, Plugins, Runtime
 from oqto_platform.context import CoreContext, private_dir
 from oqto_platform.db import Database, migrate, models
 from oqto_platform.hooks import Hooks, PerPlugin
-from oqto_platform.reloading import Reloading
 from oqto_platform.panels.catalogue import Catalogue
+from oqto_platform.reloading import Reloading
 from oqto_platform.runners.client import RunnerClient
 from oqto_platform.runners.registry import Registry
 from oqto_platform.services import Services
 from oqto_platform.sessions.reconcile import Reconciler
 from oqto_platform.sessions.service import Sessions
 from oqto_platform.sessions.store import Store
-from oqto_platform.types import Account, AccountId, Job, Tables
+from oqto_platform.types import Account, AccountId, Job
 from oqto_platform.workspaces.service import Workspaces
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ class House:
             "core", builtins={"builtin": self._builtin()}, disabled=chosen.disabled, only=only
         )
         self.panels = Catalogue.of(self.hooks)
-        self.kinds = CORE | self.hooks.register_all("register_config")
+        self.kinds = contributions.sections(self.hooks, absent.names(path, env))
         self.live = Live(self.load_config(1), self.load_config)
         self.reloading = Reloading(self)
         paths = self.settings.section("paths", Paths)
@@ -138,9 +138,9 @@ class House:
         self.db = Database(path)
         stack.push_async_callback(self.db.close)
         core = migrate.Owner("core", migrate.HERE / "versions", models.metadata)
-        tables: dict[str, Tables] = self.hooks.register_all("register_tables")
-        theirs = [migrate.Owner(name, t.migrations, t.models[0].metadata) for name, t in tables.items()]
-        migrate.upgrade(self.db.engine, path, [core, *theirs])
+        migrate.upgrade(self.db.engine, path, [core, *contributions.tables(self.hooks)])
+        absent.remember(self.data_dir, self.hooks.plugins())
+        absent.warn(self.data_dir, self.state_dir)
 
     def _make_services(self) -> Services:
         auth = self.settings.section("auth", Auth)
@@ -204,7 +204,7 @@ class House:
         jobs = [
             Job(name="daemons", every_s=PROBE_S, run=self.children.keep),
             Job(name="reconcile", every_s=RECONCILE_S, run=self.services.reconciler.round),
-            *(job for found in self._plugin_jobs() for job in found),
+            *contributions.jobs(self.hooks, PerPlugin(self.context)),
         ]
         if self.settings.section("local", Local).cleanup_on_startup and self.leadership.leads():
             await self.services.sessions.stop_all("shutdown")
@@ -216,6 +216,3 @@ class House:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
-
-    def _plugin_jobs(self) -> list[list[Job]]:
-        return list(self.hooks.register_all("register_jobs", context=PerPlugin(self.context)).values())

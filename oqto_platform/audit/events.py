@@ -165,6 +165,13 @@ class PluginSwitched(Event, frozen=True):
     state: Literal["on", "off"]
 
 
+class PluginReset(Event, frozen=True):
+    """Somebody had a plugin called again that was switched off because it kept failing."""
+
+    name = "plugin.reset"
+    hooks: tuple[str, ...]
+
+
 class AuditExported(Event, frozen=True):
     """Somebody took records out of the audit log over HTTP."""
 

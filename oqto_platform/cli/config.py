@@ -12,12 +12,13 @@ from typing import Any
 import click
 import tomlkit
 
+from oqto_platform import absent, contributions
 from oqto_platform import config as configuration
 from oqto_platform.config import edit, files, keys, view
 from oqto_platform.config.environment import value as as_value
 from oqto_platform.config.keys import Kinds
 from oqto_platform.config.nearest import nearest
-from oqto_platform.config.sections import CORE, Plugins
+from oqto_platform.config.sections import Plugins
 from oqto_platform.errors import ConfigError, Conflict, Invalid
 from oqto_platform.hooks import Hooks
 from oqto_platform.settings import Settings
@@ -191,10 +192,19 @@ def _target(ctx: click.Context) -> Path:
 def _kinds(ctx: click.Context) -> Kinds:
     """Every section, those of the plugins included; read once per command."""
     if "kinds" not in ctx.obj:
-        chosen = configuration.peek(_readable(ctx), os.environ, "plugins", Plugins)
+        path = _readable(ctx)
+        chosen = configuration.peek(path, os.environ, "plugins", Plugins)
         hooks = Hooks.load("core", disabled=chosen.disabled, only=chosen.only)
-        ctx.obj["kinds"] = CORE | hooks.register_all("register_config")
+        ctx.obj["kinds"] = contributions.sections(hooks)
+        ctx.obj["read"] = contributions.sections(hooks, absent.names(path, os.environ))
     found: Kinds = ctx.obj["kinds"]
+    return found
+
+
+def _read_kinds(ctx: click.Context) -> Kinds:
+    """The same, with the sections of plugins that are not loaded: those may stand in a file."""
+    _kinds(ctx)
+    found: Kinds = ctx.obj["read"]
     return found
 
 
@@ -210,7 +220,7 @@ def _readable(ctx: click.Context) -> Path | None:
 
 def _load(ctx: click.Context) -> Settings:
     found = _found(ctx)
-    return configuration.load(found, os.environ, kinds=_kinds(ctx), owner=_owner(found))
+    return configuration.load(found, os.environ, kinds=_read_kinds(ctx), owner=_owner(found))
 
 
 def _owner(found: Path | None) -> int | None:
@@ -221,7 +231,7 @@ def _owner(found: Path | None) -> int | None:
 
 
 def _checked(ctx: click.Context, target: Path, text: str) -> Settings:
-    return configuration.load(target, os.environ, kinds=_kinds(ctx), text=text)
+    return configuration.load(target, os.environ, kinds=_read_kinds(ctx), text=text)
 
 
 def _is_secret(kinds: Kinds, key: str) -> bool:
@@ -250,7 +260,7 @@ def _typed(kinds: Kinds, key: str, text: str) -> Any:
 def _change(ctx: click.Context, key: str, value: Any) -> None:
     target, kinds = _target(ctx), _kinds(ctx)
     is_new = edit.change(target, {key: value}, kinds=kinds, check=lambda text: _checked(ctx, target, text))
-    settings = configuration.load(target, os.environ, kinds=kinds)
+    settings = configuration.load(target, os.environ, kinds=_read_kinds(ctx))
     origin = settings.origins.get(key, "")
     found = next((known for known in keys.of_all(kinds) if known.name == key), None)
     words = "written" if is_new else "nothing to change"

@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import click
+import msgspec
 
+from oqto_platform import absent
 from oqto_platform import config as configuration
 from oqto_platform.audit import AuditLog
 from oqto_platform.audit.events import PluginSwitched
@@ -19,7 +21,7 @@ from oqto_platform.audit.place import configured
 from oqto_platform.cli.client import call, is_running
 from oqto_platform.config.edit import edited
 from oqto_platform.config.expand import xdg
-from oqto_platform.config.sections import Plugins
+from oqto_platform.config.sections import Paths, Plugins
 from oqto_platform.errors import NotFound
 from oqto_platform.hooks import Side, installed
 
@@ -38,7 +40,7 @@ def plugins(ctx: click.Context) -> None:
 @click.pass_context
 def list_plugins(ctx: click.Context) -> None:
     """Name, side, version, hooks and health of every installed plugin."""
-    lines = _merged(ctx)
+    lines = [*_merged(ctx), *_gone(ctx)]
     if ctx.obj["json"]:
         click.echo(json.dumps(lines))
         return
@@ -48,6 +50,64 @@ def list_plugins(ctx: click.Context) -> None:
         )
         if line["hooks"]:
             click.echo(f"{'':<25}{', '.join(line['hooks'])}")
+
+
+@plugins.command()
+@click.argument("name")
+@click.pass_context
+def show(ctx: click.Context, name: str) -> None:
+    """What the plugin NAME may do: hooks, settings, routes, tables, jobs, panels, folders."""
+    from oqto_platform.cli.offline import Offline
+
+    _known(name)
+    found = Offline(configuration.locate(os.environ, ctx.obj["config"])).privileges(name)
+    shown = [msgspec.to_builtins(one) for one in found]
+    if ctx.obj["json"]:
+        click.echo(json.dumps({"name": name, "sides": shown, "counts": _counts(ctx, name)}))
+        return
+    entry = next(entry for side in SIDES for entry in installed(side) if entry.name == name)
+    click.echo(f"{name}: {entry.dist.name} {entry.dist.version}" if entry.dist else name)
+    for side in shown:
+        click.echo(f"{side.pop('side')} side")
+        for what, lines in side.items():
+            for number, line in enumerate(lines):
+                click.echo(f"  {what if number == 0 else '':<10} {line}")
+    for count in _counts(ctx, name):
+        click.echo(_counted(count))
+
+
+@plugins.command()
+@click.argument("name", required=False, default="")
+@click.pass_context
+def check(ctx: click.Context, name: str) -> None:
+    """Would the server start with the installed plugins, or with NAME alone? Exit code 1 when not, or when one is not well."""
+    from oqto_platform.cli.offline import Offline
+
+    if name:
+        _known(name)
+    path = configuration.locate(os.environ, ctx.obj["config"])
+    problems = Offline(path, only=[name] if name else []).problems()
+    problems += [
+        f"{line['name']} ({line['side']}): {line['state']}" for line in _merged(ctx) if _is_unwell(line, name)
+    ]
+    for problem in problems:
+        click.echo(problem, err=True)
+    if problems:
+        ctx.exit(1)
+    click.echo(
+        "well"
+        if is_running(ctx)
+        else "nothing hinders a start; no server runs that could be asked how they are"
+    )
+
+
+@plugins.command()
+@click.argument("name")
+@click.pass_context
+def reset(ctx: click.Context, name: str) -> None:
+    """Call the plugin NAME again that the server switched off because it kept failing."""
+    hooks = call(ctx, "POST", f"/api/admin/plugins/{name}/reset")["hooks"]
+    click.echo(f"{name} is called again: {', '.join(hooks)}" if hooks else f"{name} was not switched off")
 
 
 @plugins.command()
@@ -108,6 +168,40 @@ def _running(ctx: click.Context) -> list[dict[str, Any]]:
         check = failing.get(info["name"])
         info["state"] = f"failing: {check['detail']}" if check else "healthy"
     return infos
+
+
+def _is_unwell(line: dict[str, Any], name: str) -> bool:
+    return line["state"].startswith("failing") and (not name or line["name"] == name)
+
+
+def _gone(ctx: click.Context) -> list[dict[str, Any]]:
+    """Plugins that are not installed any more and left data behind."""
+    path = configuration.locate(os.environ, ctx.obj["config"])
+    paths = configuration.peek(path, os.environ, "paths", Paths)
+    found = absent.left_behind(Path(paths.data_dir), Path(paths.state_dir))
+    return [
+        {
+            "name": one.name,
+            "side": "-",
+            "distribution": one.distribution,
+            "version": one.version,
+            "hooks": [],
+            "state": f"uninstalled; left behind: {one.summary}",
+        }
+        for one in found
+    ]
+
+
+def _counts(ctx: click.Context, name: str) -> list[dict[str, Any]]:
+    """How the plugin's hooks did in the running server."""
+    if not is_running(ctx):
+        return []
+    return [count for count in call(ctx, "GET", "/api/admin/hooks") if count["plugin"] == name]
+
+
+def _counted(count: dict[str, Any]) -> str:
+    off = f", switched off: {count['last_failure']}" if count["is_off"] else ""
+    return f"  {count['hook']:<20} {count['calls']} calls, {count['failures']} failed, {count['mean_ms']} ms each{off}"
 
 
 def _known(name: str) -> None:

@@ -56,6 +56,8 @@ class Reader:
         return self._source
 
     def _refuse_unknown(self, name: str, kind: type[Section], values: Tree) -> None:
+        if not kind.__struct_config__.forbid_unknown_fields:
+            return  # of a plugin that is not loaded
         known = keys.hints(kind)
         for key, value in values.items():
             if key not in known:

@@ -32,6 +32,7 @@ BY_ROUTE = {
     ("POST", "/api/sessions/{session_id:str}/stop"): "session.stopped",
     ("POST", "/api/sessions/{session_id:str}/resume"): "session.resumed",
     ("DELETE", "/api/sessions/{session_id:str}"): "session.deleted",
+    ("POST", "/api/admin/plugins/{plugin:str}/reset"): "plugin.reset",
 }
 """Every route of the core that changes something. A new one needs an event, and a step in the walk."""
 
@@ -186,6 +187,15 @@ def test_a_plugin_that_is_switched_off_from_the_terminal(walk):
     switched = walk.awaited("plugin.switched", target="eavs")
     assert switched["fields"] == {"state": "off"}
     assert switched["actor"]
+
+
+def test_a_plugin_that_is_to_be_called_again(walk):
+    assert walk.ask("POST", "/api/admin/plugins/eavs/reset", 200).json() == {"hooks": []}
+    walk.awaited("plugin.reset", target="eavs", actor=NAME)
+    assert (
+        "no plugin 'nobody' is loaded"
+        in walk.ask("POST", "/api/admin/plugins/nobody/reset", 404).json()["detail"]
+    )
 
 
 def test_an_admin_looks_records_up_page_by_page(walk):
