@@ -15,7 +15,7 @@ import click
 
 COMMANDS = {
     "status": ("oqto_platform.cli.status", "status", "Is the server well? One line per check."),
-    "plugins": ("oqto_platform.cli.plugins", "plugins", "Installed plugins: list, disable, enable."),
+    "plugins": ("oqto_platform.cli.plugins", "plugins", "Installed plugins: list, show, check, disable, enable, reset."),
     "session": ("oqto_platform.cli.sessions", "session", "Live sessions of everybody: list, stop."),
     "config": ("oqto_platform.cli.config", "config", "The configuration: check, edit, set, show, status."),
     "audit": ("oqto_platform.cli.audit", "audit", "The audit log: verify, tail, query, export."),
