@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -19,10 +20,12 @@ from oqto_plugin_sandbox.denials.judging import Held
 from oqto_plugin_sandbox.denials.voice import Voice
 from oqto_plugin_sandbox.egress.proxy import PORT, EgressProxy
 from oqto_plugin_sandbox.egress.rules import Decision
+from oqto_plugin_sandbox.plan.render import Vanished
 from oqto_plugin_sandbox.policy.load import Owner, load
 from oqto_plugin_sandbox.policy.model import Policy
 
 MAX_SOCKET_PATH = 100
+PLANS = 3
 PROXY_ADDRESS = f"http://127.0.0.1:{PORT}"
 PROXY_ENV = {
     **dict.fromkeys(("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "all_proxy"), PROXY_ADDRESS),
@@ -72,6 +75,7 @@ class Sandboxes:
         self._report = report
         self._tell = tell
         self._attached: dict[str, _Attached] = {}
+        self._stubs = stubs.Stubs(state_dir / "reserved")
 
     async def confine(self, name: str, workspace: str, spawn: SpawnPlan) -> ConfinedPlan:
         """Confine one process. The policy files are read now, so a change holds from the next start on."""
@@ -83,27 +87,41 @@ class Sandboxes:
         await self.ended(name)
         proxy = await self._proxy(name, policy)
         attached = _Attached(
-            proxy=proxy, groups=limits.make_groups(policy.limits, name), before=scan.before(workspace)
+            proxy=proxy,
+            groups=limits.make_groups(policy.limits, name),
+            before=scan.before(workspace, (*policy.allow_write, *policy.extra_rw_bind)),
         )
         self._attached[name] = attached
         try:
-            return await asyncio.to_thread(
-                self._launch, name, policy, workspace, self._with_proxy(name, spawn, proxy), attached
-            )
+            spawn = self._with_proxy(name, spawn, proxy)
+            confined = await asyncio.to_thread(self._launch, name, policy, workspace, spawn, attached)
         except BaseException:
             await self.ended(name)
             raise
+        for gap in attached.waiting:
+            self._report(name, "denial has a gap", gap)
+        return confined
 
     def _launch(
         self, name: str, policy: Policy, workspace: str, spawn: SpawnPlan, attached: _Attached
     ) -> ConfinedPlan:
+        """Programs outside replace files all the time: what vanished between plan and mount is planned again."""
+        for _ in range(PLANS - 1):
+            with suppress(Vanished):
+                return self._launch_once(name, policy, workspace, spawn, attached)
+        return self._launch_once(name, policy, workspace, spawn, attached)
+
+    def _launch_once(
+        self, name: str, policy: Policy, workspace: str, spawn: SpawnPlan, attached: _Attached
+    ) -> ConfinedPlan:
         cage = launch.design(policy, workspace, spawn, self.owner.home, self.owner.uid, reserves=True)
-        for gap in cage.plan.notes:
-            self._report(name, "denial has a gap", gap)
-            attached.waiting.append(gap)
-        attached.held.extend(stubs.hold(cage.plan.reserved))
+        attached.waiting = list(cage.plan.notes)
+        self._stubs.give_back(attached.held)
+        attached.held = self._stubs.hold(cage.plan.reserved)
         groups = attached.groups
         rlimits = tuple(limits.stand_ins(policy.limits, groups.missing))
+        if attached.voice is not None:
+            attached.voice.close()
         reading, writing = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         attached.voice = Voice(_held(cage), groups, reading, partial(self._tell, name))
         try:
@@ -129,17 +147,15 @@ class Sandboxes:
         """The agent is gone and its log still open: what its sandbox saw last, and what the agent left behind."""
         if (attached := self._attached.get(name)) is not None and attached.voice is not None:
             attached.voice.last_words()
-            for path in await self._scanned(name, attached):
-                attached.voice.warn(
-                    f"{path} is new, and other programs obey it without asking. Look at it first."
-                )
+            for finding in await self._scanned(name, attached):
+                attached.voice.warn(f"{finding.sentence}. Look at it first.")
 
-    async def _scanned(self, name: str, attached: _Attached) -> list[str]:
-        """What appeared since the start; told to the audit log, once."""
+    async def _scanned(self, name: str, attached: _Attached) -> list[scan.Finding]:
+        """What the agent left behind; told to the audit log, once."""
         before, attached.before = attached.before, None
-        found = await asyncio.to_thread(scan.appeared, before) if before else []
-        for path in found:
-            self._report(name, "protected name appeared", path)
+        found = await asyncio.to_thread(scan.found, before) if before else []
+        for finding in found:
+            self._report(name, finding.event, finding.path)
         return found
 
     async def ended(self, name: str) -> None:
@@ -150,7 +166,7 @@ class Sandboxes:
         if attached.proxy is not None:
             await attached.proxy.close()
         attached.groups.remove()
-        stubs.give_back(attached.held)
+        self._stubs.give_back(attached.held)
         await self._scanned(name, attached)
         if attached.voice is not None:
             attached.voice.close()

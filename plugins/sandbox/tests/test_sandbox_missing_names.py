@@ -185,3 +185,162 @@ async def test_f11_where_a_name_cannot_be_kept_nothing_starts(place, monkeypatch
     with pytest.raises(Unconfined, match=r"denied name .* free: No space left"):
         await place.start(boxes, "s", "echo RAN")
     assert not boxes._attached
+
+
+# -- denied files ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("home", ["ro", "private"])
+async def test_a_denied_file_that_appears_or_is_replaced_stays_out_of_sight(place, home):
+    """What `docker login` or `cargo login` do on the host while an agent runs: a new file moved over the name."""
+    (place.home / ".docker/contexts").mkdir(parents=True)
+    (place.home / ".docker/notes").write_text("harmless")
+    (place.home / ".cargo").mkdir()
+    (place.home / ".cargo/credentials.toml").write_text("OLD")
+    place.restrict(f'home = "{home}"\nallow_read = ["~/.docker", "~/.cargo"]')
+    boxes = place.sandboxes()
+    script = "echo ready; read line; cat ~/.docker/notes ~/.docker/config.json ~/.cargo/credentials.toml; ls ~/.docker"
+    process = await place.start(boxes, "s", script)
+    assert await process.stdout.readline() == b"ready\n"
+    for name in (".docker/config.json", ".cargo/credentials.toml"):
+        (place.home / f"{name}.new").write_text("CANARY")
+        (place.home / f"{name}.new").replace(place.home / name)
+    out, err = await place.ended(process)
+    assert out == "harmlesscontexts\nnotes\n", err
+    await boxes.close()
+    assert (place.home / ".docker/config.json").read_text() == "CANARY"
+
+
+async def test_a_denied_name_whose_folder_is_missing_stays_out_of_sight(place):
+    place.restrict('deny_read = ["~/work/a/b/key", "later/deep/secret"]')
+    (place.home / "work").mkdir()
+    boxes = place.sandboxes()
+    script = "echo ready; read line; cat ~/work/a/b/key later/deep/secret later/deep/secret/x; ls ~/work; mv later l"
+    process = await place.start(boxes, "s", script)
+    assert await process.stdout.readline() == b"ready\n"
+    (place.home / "work/a/b").mkdir(parents=True)
+    (place.home / "work/a/b/key").write_text("CANARY")
+    (place.workspace / "later/deep/secret/x").write_text("CANARY")
+    out, err = await place.ended(process)
+    assert "CANARY" not in out + err
+    (place.workspace / "later/deep/secret/x").unlink()
+    await boxes.close()
+    assert not (place.workspace / "later").exists()
+
+
+async def test_a_folder_with_very_many_entries_is_masked_and_the_gap_is_told(place):
+    (place.home / ".docker").mkdir()
+    (place.home / ".docker/config.json").write_text("CANARY")
+    for number in range(201):
+        (place.home / f".docker/{number}").touch()
+    boxes = place.sandboxes()
+    out, err = await place.ended(
+        await place.start(boxes, "s", "cat ~/.docker/config.json; ls ~/.docker | wc -l")
+    )
+    assert ("CANARY" in out + err, out) == (False, "202\n")
+    await boxes.close()
+    assert any("more than 200 entries" in detail for _, _, detail in place.reports)
+
+
+async def test_a_file_that_vanishes_between_plan_and_mount_is_planned_again(place, monkeypatch):
+    from oqto_plugin_sandbox import launch
+
+    (place.home / ".docker").mkdir()
+    (place.home / ".docker/lock").touch()
+    design = launch.design
+
+    def designed(*arguments, **options):
+        cage = design(*arguments, **options)
+        (place.home / ".docker/lock").unlink(missing_ok=True)
+        return cage
+
+    monkeypatch.setattr(launch, "design", designed)
+    boxes = place.sandboxes()
+    out, err = await place.ended(await place.start(boxes, "s", "ls -A ~/.docker; echo on"))
+    assert (out, err) == ("on\n", "")
+    await boxes.close()
+
+
+# -- what a killed runner leaves, what an agent leaves ---------------------------------------------
+
+
+@pytest.mark.parametrize("has_marks", [True, False])
+async def test_f09_a_runner_that_starts_again_removes_what_nobody_holds(place, has_marks, monkeypatch):
+    from oqto_plugin_sandbox import stubs
+
+    if not has_marks:
+        monkeypatch.setattr(stubs, "_mark", lambda fd, is_ours: None)
+    place.restrict('deny_read = ["secret", "deep/er/secret"]')
+    alive, killed = place.sandboxes(), place.sandboxes()
+    first = await place.start(alive, "a", "read line")
+    place.restrict('deny_read = ["other"]')
+    await place.ended(await place.start(killed, "b", "read line"))
+    for held in killed._attached.pop("b").held:
+        os.close(held.fd)
+    assert (place.workspace / "other").is_dir()
+    again = place.sandboxes()
+    assert not (place.workspace / "other").exists(), "its policy is gone, so no session asks for it again"
+    assert (place.workspace / "deep/er/secret").is_dir(), "an agent still runs that may not see it"
+    await place.ended(first)
+    await alive.close()
+    await again.close()
+    assert sorted(os.listdir(place.workspace)) == [".oqto"]
+    assert list((place.root / "state/reserved").iterdir()) == []
+
+
+async def test_b18_what_git_would_run_in_any_repository_below_is_told(place):
+    boxes = place.sandboxes()
+    script = """
+    git init -q sub/repo && cd sub/repo && cp .git/hooks/pre-commit.sample .git/hooks/post-checkout
+    chmod +x .git/hooks/post-checkout; echo '#' > .git/hooks/plain
+    git config core.fsmonitor /tmp/x; git config filter.a.clean /tmp/y; git config user.name z
+    git init -q ../harmless && git -C ../harmless remote add o https://o
+    """
+    await place.ended(await place.start(boxes, "s", script))
+    await boxes.ended("s")
+    told = [
+        (event, detail.removeprefix(f"{place.workspace}/sub/repo/.git/"))
+        for _, event, detail in place.reports
+    ]
+    assert told == [
+        ("git settings that run something", "config"),
+        ("git hook appeared", "hooks/post-checkout"),
+    ]
+
+
+async def test_what_was_there_before_and_what_is_harmless_is_not_told(place):
+    subprocess.run(["git", "init", "-q", "."], cwd=place.workspace, check=True)
+    subprocess.run(["git", "config", "core.fsmonitor", "x"], cwd=place.workspace, check=True)
+    (place.workspace / ".vscode").mkdir()
+    boxes = place.sandboxes()
+    await asyncio.sleep(2.1)  # the change times of files count in seconds on some file systems
+    script = (
+        "touch a; git -c core.fsmonitor= add a; mkdir node_modules; git init -q node_modules/x; read line"
+    )
+    await place.ended(await place.start(boxes, "s", script))
+    await boxes.ended("s")
+    assert place.reports == []
+
+
+async def test_b27_a_new_program_in_a_folder_that_the_base_file_opened_is_told(place):
+    (place.home / ".local/bin").mkdir(parents=True)
+    (place.home / ".config/oqto").mkdir()
+    (place.home / ".config/oqto/sandbox.toml").write_text('allow_write = ["~/.local/bin"]')
+    boxes = place.sandboxes()
+    script = "echo x > ~/.local/bin/git; chmod +x ~/.local/bin/git; echo y > ~/.local/bin/notes"
+    await place.ended(await place.start(boxes, "s", script))
+    await boxes.ended("s")
+    assert [(event, detail) for _, event, detail in place.reports] == [
+        ("program appeared", str(place.home / ".local/bin/git"))
+    ]
+
+
+async def test_a_protected_name_that_changed_during_a_session_is_told(place):
+    (place.workspace / ".vscode").mkdir()
+    (place.workspace / ".vscode/tasks.json").write_text("{}")
+    boxes = place.sandboxes()
+    process = await place.start(boxes, "s", "read line")
+    (place.workspace / ".vscode/tasks.json").write_text('{"command": "x"}')
+    await place.ended(process)
+    await boxes.ended("s")
+    assert [event for _, event, _ in place.reports] == ["protected name changed"]

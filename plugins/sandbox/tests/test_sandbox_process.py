@@ -234,7 +234,7 @@ async def test_the_hooks_confine_and_forget(tmp_path, can_confine, monkeypatch):
     for _ in range(2):
         await runner.session_stopped(session, Outcome(reason="exited"))
     await runner.shutdown()
-    assert all(check.ok for check in runner.health())
+    assert all(check.ok for check in await runner.health())
 
 
 # -- what is missing does not start --------------------------------------------------------------

@@ -1,16 +1,19 @@
 """Turn rules into mounts: the deepest rule wins, what is hidden stays hidden, what is protected stays put."""
 
-# ruff: noqa: PTH112, PTH114, PTH115, PTH120, PTH208 - paths are compared and passed on as text, exactly as the kernel sees them
+# ruff: noqa: PTH112, PTH120 - paths are compared and passed on as text, exactly as the kernel sees them
 
 from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Iterator, Mapping
 
 from oqto_platform.errors import Unconfined
 from oqto_plugin_sandbox.plan import rules as wishes
+from oqto_plugin_sandbox.plan.composed import composed, links, literal
 from oqto_plugin_sandbox.plan.missing import reservable
 from oqto_plugin_sandbox.plan.model import (
+    PRIVATE_PLACES,
     Bind,
     Link,
     Op,
@@ -38,10 +41,14 @@ def compose(policy: Policy, request: Request) -> Plan:
     _check_workspace(policy, request)
     creates = _missing_folders(policy, request)
     denials = wishes.denials(policy)
+    shown = composed(policy, request, wishes.denied_paths(literal(policy.deny_read)))
     reserved = reservable(denials.hidden, request) if request.reserves else ()
-    chosen = _choose(wishes.gather(policy, request, denials), {*creates, *reserved})
-    ops = [*system_ops(policy, request), *_home_ops(policy, request, chosen)]
-    seals: list[str] = [] if policy.home == "rw" else [request.home]
+    chosen = _choose(wishes.gather(policy, request, denials, shown.folders), {*creates, *reserved})
+    folders = (
+        shown.folders if policy.home == "rw" else {request.home: f'home = "{policy.home}"', **shown.folders}
+    )
+    ops = [*system_ops(policy, request), *_composed_ops(policy, request, chosen, folders)]
+    seals: list[str] = list(folders)
     below = _below(chosen)
     for rule in chosen:
         ops += _mounts(rule, below[rule.path], seals)
@@ -56,7 +63,7 @@ def compose(policy: Policy, request: Request) -> Plan:
         ops=tuple(ops),
         creates=creates,
         reserved=tuple(path for path in reserved if path in hidden),
-        notes=_notes(denials),
+        notes=(*_notes(denials), *shown.gaps),
     )
     _keep_promises(plan, denials, request)
     return plan
@@ -119,7 +126,7 @@ def _missing_folders(policy: Policy, request: Request) -> tuple[str, ...]:
     """Folders that have to exist on the host: `.oqto`, and caches whose tool is installed."""
     wanted = [] if policy.readonly_workspace else [f"{request.workspace}/.oqto"]
     caches = (*policy.allow_write, *request.writable)
-    inside = (path for path in caches if is_within(path, request.home) and path not in wishes.PRIVATE_PLACES)
+    inside = (path for path in caches if is_within(path, request.home) and path not in PRIVATE_PLACES)
     wanted += [path for path in inside if _may_create(path, request.home)]
     return tuple(path for path in wanted if not os.path.lexists(path))
 
@@ -209,18 +216,18 @@ def _mode(path: str) -> int:
         return 0
 
 
-def _home_ops(policy: Policy, request: Request, chosen: list[Rule]) -> list[Op]:
-    """A private home to compose: the links of the real one, and places for the mounts that follow."""
-    if policy.home == "rw":
-        return []
-    ops: list[Op] = [Tmpfs(dest=request.home, size_mb=1, why=f'home = "{policy.home}"')]
-    if policy.home == "ro":
-        denied = {rule.path for rule in chosen if rule.access == "hidden"} | set(policy.deny_read)
-        for entry in sorted(os.listdir(request.home)):
-            path = f"{request.home}/{entry}"
-            if os.path.islink(path) and path not in denied:
-                ops.append(Link(dest=path, target=os.readlink(path)))
-    return ops
+def _composed_ops(
+    policy: Policy, request: Request, chosen: list[Rule], folders: Mapping[str, str]
+) -> Iterator[Op]:
+    """Private folders with the links of the real ones, and places for the mounts that follow."""
+    denied = {rule.path for rule in chosen if rule.access == "hidden"} | set(policy.deny_read)
+    for folder, why in folders.items():
+        yield Tmpfs(dest=folder, size_mb=1, why=why)
+        if policy.home == "private" and folder == request.home:
+            continue
+        for path, target in links(folder):
+            if path not in denied:
+                yield Link(dest=path, target=target)
 
 
 def _below(chosen: list[Rule]) -> dict[str, list[str]]:

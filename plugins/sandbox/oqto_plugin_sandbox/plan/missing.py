@@ -7,7 +7,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 
-from oqto_plugin_sandbox.plan.model import Request, is_within
+from oqto_plugin_sandbox.plan.model import Request, is_within, upward
 
 FILE_ENDINGS = ("rc", "history", "credentials")
 
@@ -25,13 +25,19 @@ def reservable(hidden: Iterable[str], request: Request) -> tuple[str, ...]:
 def _is_ours(path: str, request: Request) -> bool:
     if is_within(path, request.workspace):
         return path != request.workspace
+    return is_within(path, request.home) and is_for_a_folder(path)
+
+
+def is_for_a_folder(path: str) -> bool:
+    """Whether a name that is missing would be that of a folder."""
     name = os.path.basename(path)
-    return is_within(path, request.home) and "." not in name[1:] and not name.endswith(FILE_ENDINGS)
+    return "." not in name[1:] and not name.endswith(FILE_ENDINGS)
 
 
 def _is_free(path: str) -> bool:
+    """Missing, perhaps with some of its parents, or an empty folder."""
     if not os.path.lexists(path):
-        parent = os.path.dirname(path)
+        parent = next(folder for folder in upward(os.path.dirname(path)) if os.path.lexists(folder))
         return os.path.isdir(parent) and not os.path.islink(parent)
     try:
         return not os.path.islink(path) and os.path.isdir(path) and not os.listdir(path)

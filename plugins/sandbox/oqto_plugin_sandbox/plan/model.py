@@ -8,6 +8,7 @@ from typing import Literal, TypeAlias
 import msgspec
 
 Access: TypeAlias = Literal["ro", "rw", "hidden"]
+PRIVATE_PLACES = ("/tmp", "/var/tmp")  # noqa: S108 - inside they are the sandbox's own
 
 
 class Rule(msgspec.Struct, frozen=True, kw_only=True):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Iterable
 from types import TracebackType
@@ -12,6 +13,10 @@ from oqto_plugin_sandbox.plan.model import Bind, Data, Hide, Kernel, Link, Op, P
 from oqto_plugin_sandbox.plan.opening import open_plain
 
 MIB = 1 << 20
+
+
+class Vanished(Unconfined):
+    """Something that the plan shows is not there any more: plan again."""
 
 
 class Descriptors:
@@ -93,7 +98,8 @@ def _bind(op: Bind, owned: Descriptors, *, by_fd: bool) -> list[str]:
     try:
         fd = owned.adopt(open_plain(op.source))
     except OSError as exc:
-        raise Unconfined(
+        kind = Vanished if exc.errno == errno.ENOENT else Unconfined
+        raise kind(
             f"cannot bind {op.source} ({op.why}): {exc.strerror}; no part of this path may be a symbolic link"
         ) from exc
     if by_fd:

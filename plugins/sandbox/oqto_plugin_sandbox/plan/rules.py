@@ -1,24 +1,29 @@
 """Every wish about a path, from the policy, the platform and the names that are always protected."""
 
-# ruff: noqa: PTH110, PTH114, PTH208 - paths are compared and passed on as text, exactly as the kernel sees them
-# ruff: noqa: S108 - /tmp is the sandbox's own
+# ruff: noqa: PTH110, PTH114 - paths are compared and passed on as text, exactly as the kernel sees them
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 from oqto_platform.errors import Unconfined
+from oqto_plugin_sandbox.plan.composed import entries
 from oqto_plugin_sandbox.plan.globs import expand
-from oqto_plugin_sandbox.plan.model import Access, Request, Rule, is_within, parents_between
+from oqto_plugin_sandbox.plan.model import (
+    PRIVATE_PLACES,
+    Access,
+    Request,
+    Rule,
+    is_within,
+    parents_between,
+)
 from oqto_plugin_sandbox.plan.system import secret_rules
 from oqto_plugin_sandbox.policy.model import Policy
 
 HOME_RANK, ALLOW_RANK, EXTRA_RANK, WORKSPACE_RANK = 10, 20, 30, 40
 PROTECT_RANK, DENY_WRITE_RANK, DENY_READ_RANK, PLATFORM_RANK = 50, 60, 70, 80
-
-PRIVATE_PLACES = ("/tmp", "/var/tmp")
 
 # What tools execute or obey without being asked, written by nobody but the person.
 PROTECTED_NAMES = (
@@ -41,11 +46,11 @@ def denials(policy: Policy) -> Denials:
     return Denials(list(denied_paths(policy.deny_read)), list(denied_paths(policy.deny_write)))
 
 
-def gather(policy: Policy, request: Request, denied: Denials) -> list[Rule]:
-    """All rules, in no particular order; several may name one path."""
+def gather(policy: Policy, request: Request, denied: Denials, composed: Mapping[str, str]) -> list[Rule]:
+    """All rules, in no particular order; several may name one path. `composed`: folders shown entry by entry."""
     return [
-        *_home(policy, request),
-        *_allowed(policy, request),
+        *(rule for rule in _shown(policy, request) if rule.path not in composed),
+        *_composed(composed),
         *_workspace(policy, request),
         *_each(denied.read_only, "ro", DENY_WRITE_RANK, "deny_write"),
         *_each(denied.hidden, "hidden", DENY_READ_RANK, "deny_read"),
@@ -54,19 +59,20 @@ def gather(policy: Policy, request: Request, denied: Denials) -> list[Rule]:
     ]
 
 
-def _home(policy: Policy, request: Request) -> Iterator[Rule]:
+def _composed(folders: Mapping[str, str]) -> Iterator[Rule]:
+    for folder, why in folders.items():
+        for path in entries(folder):
+            if path not in folders:
+                yield Rule(path=path, access="ro", rank=HOME_RANK, why=why)
+
+
+def _shown(policy: Policy, request: Request) -> Iterator[Rule]:
     if policy.home == "rw":
         yield Rule(path=request.home, access="rw", rank=HOME_RANK, why='home = "rw"')
     elif policy.home == "ro":
-        for entry in sorted(os.listdir(request.home)):
-            path = f"{request.home}/{entry}"
-            if not os.path.islink(path):
-                yield Rule(path=path, access="ro", rank=HOME_RANK, why='home = "ro"')
+        yield from _each(entries(request.home), "ro", HOME_RANK, 'home = "ro"')
     else:
         yield from _each(policy.allow_read or (), "ro", ALLOW_RANK, "allow_read")
-
-
-def _allowed(policy: Policy, request: Request) -> Iterator[Rule]:
     yield from _each(policy.allow_write, "rw", ALLOW_RANK, "allow_write")
     yield from _each(policy.extra_ro_bind, "ro", EXTRA_RANK, "extra_ro_bind")
     yield from _each(policy.extra_rw_bind, "rw", EXTRA_RANK, "extra_rw_bind")
