@@ -48,14 +48,30 @@ class UpstreamFailed(OqtoError):
         self.was_sent, self.is_timeout = was_sent, is_timeout
 
 
+class Reader(Protocol):
+    """Who reads what `sink` writes. `on_full` is told when it is full and when it has room again."""
+
+    on_full: Callable[[bool], None] | None
+
+    async def drained(self) -> None:
+        """Wait until there is room."""
+
+
 class Reply(Protocol):
     """A reply being received, from a provider or from inside."""
 
     status: int
     headers: Headers
 
-    async def chunk(self, quiet_s: float = 0.0) -> bytes | None:
-        """What arrived next; `None` at the end, `b""` after `quiet_s` seconds of silence (0: never)."""
+    async def chunk(self) -> bytes | None:
+        """What arrived next; `None` at the end."""
+
+    async def pump(self, sink: Callable[[bytes], None], reader: Reader, quiet_s: float) -> None:
+        """
+        Give each piece to `sink` as it arrives, and `b""` after `quiet_s` seconds of silence, to the end.
+
+        Pauses while `reader` is full. What `sink` raises ends the reply and is raised here.
+        """
 
     def close(self) -> None:
         """Give the connection back, or cut it when the reply is not at its end."""
@@ -105,8 +121,9 @@ class Connection(asyncio.Protocol):
     def _begin(self) -> None:
         self._parser = httptools.HttpResponseParser(self)
         self.status, self.headers = 0, []  # type: int, Headers
-        self._deadline = self._quiet_at = self._silence_s = 0.0
-        self._heard_at = self._loop.time()
+        self._deadline = self._quiet_s = self._silence_s = 0.0
+        self._heard_at = self._told_at = self._loop.time()
+        self._sink: Callable[[bytes], None] | None = None
         self._head: asyncio.Future[None] | None = None
         self._chunks: deque[bytes] = deque()
         self._size = self._head_size = 0
@@ -148,6 +165,8 @@ class Connection(asyncio.Protocol):
             self._head_size += len(data)
             if self._head_size > HEAD_LIMIT:
                 self._failed_to_parse(ValueError("headers are too long"))
+        elif self._sink is not None and self._chunks:
+            self._deliver(self._sink)
 
     def _failed_to_parse(self, exc: Exception) -> None:
         if self._is_done:
@@ -184,10 +203,10 @@ class Connection(asyncio.Protocol):
             return
         self._chunks.append(data)
         self._size += len(data)
-        if self._size > HIGH_WATER and not self._is_paused and self.transport is not None:
-            self._is_paused = True
-            self.transport.pause_reading()
-        self._wake()
+        if self._size > HIGH_WATER:
+            self._hold(is_full=True)
+        if self._sink is None:
+            self._wake()
 
     def on_message_complete(self) -> None:
         if self._is_done or self.status < 200:  # noqa: PLR2004 interim replies
@@ -229,34 +248,59 @@ class Connection(asyncio.Protocol):
         self._silence_s = timeouts.silence_s
         self._deadline = self._loop.time() + timeouts.total_s
 
-    async def chunk(self, quiet_s: float = 0.0) -> bytes | None:
-        while True:
-            if self._chunks:
-                return self._take()
+    async def chunk(self) -> bytes | None:
+        while not self._chunks:
             if self._is_done:
                 return None
             if self._error is not None:
                 raise self._error
-            if not await self._arrival(quiet_s):
-                return b""
+            await self._arrival()
+        return self._take()
 
-    async def _arrival(self, quiet_s: float) -> bool:
+    async def pump(self, sink: Callable[[bytes], None], reader: Reader, quiet_s: float) -> None:
+        self._sink, self._quiet_s, reader.on_full = sink, quiet_s, self._hold
+        try:
+            self._deliver(sink)
+            while not self._is_done and self._error is None:
+                await self._arrival()
+            self._deliver(sink)
+        finally:
+            self._sink = reader.on_full = None
+        if self._error is not None:
+            raise self._error
+
+    def _deliver(self, sink: Callable[[bytes], None]) -> None:
+        if not self._chunks or self._error is not None:
+            return
+        try:
+            sink(self._take())
+        except Exception as exc:  # noqa: BLE001 raised where the reply is awaited
+            self.fail(exc)
+
+    async def _arrival(self) -> None:
         self._waiter = self._loop.create_future()
-        self._quiet_at = self._loop.time() + quiet_s if quiet_s else 0.0
         try:
             await self._waiter
         finally:
             self._waiter = None
-        return bool(self._chunks or self._is_done or self._error)
 
     def _take(self) -> bytes:
         data = self._chunks.popleft() if len(self._chunks) == 1 else b"".join(self._chunks)
         self._chunks.clear()
         self._size = 0
-        if self._is_paused and self.transport is not None:
-            self._is_paused = False
-            self.transport.resume_reading()
+        if self._is_paused:
+            self._hold(is_full=False)
         return data
+
+    def _hold(self, is_full: bool) -> None:  # noqa: FBT001 a callback
+        if self.transport is None or is_full is self._is_paused:
+            return
+        self._is_paused = is_full
+        if is_full:
+            self.transport.pause_reading()
+        else:
+            self._heard_at = self._loop.time()
+            self.transport.resume_reading()
 
     def close(self) -> None:
         is_clean = self._is_done and self._is_kept and not self._has_excess and not self._chunks
@@ -296,8 +340,9 @@ class Connection(asyncio.Protocol):
             )
         elif self._silence_s and not self._is_paused and now - self._heard_at > self._silence_s:
             self._expire(f"said nothing for {self._silence_s:g} s")
-        elif self._waiter is not None and self._quiet_at and now >= self._quiet_at:
-            self._wake()
+        elif self._sink is not None and now - max(self._heard_at, self._told_at) >= self._quiet_s:
+            self._told_at = now
+            self._sink(b"")
 
     def _expire(self, what: str) -> None:
         self.fail(UpstreamFailed(f"the provider {what}", was_sent=True, is_timeout=True))

@@ -12,9 +12,9 @@ from oqto_platform import clock
 from .demo_script import answer, arguments_text, read_request
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
-    from .upstream import Headers
+    from .upstream import Headers, Reader
 
 WORD_S = 0.02
 BYTES_PER_TOKEN = 4
@@ -34,7 +34,13 @@ class DemoReply:
         kind = b"text/event-stream" if is_stream else b"application/json"
         self.headers: Headers = [(b"content-type", kind)]
 
-    async def chunk(self, quiet_s: float = 0.0) -> bytes | None:
+    async def pump(self, sink: Callable[[bytes], None], reader: Reader, quiet_s: float) -> None:
+        """Give every frame to `sink`, as fast as `reader` takes them."""
+        while (frame := await self.chunk()) is not None:
+            sink(frame)
+            await reader.drained()
+
+    async def chunk(self) -> bytes | None:
         """The next frame after its pause."""
         pause, frame = next(self._frames, (0.0, None))
         if pause:

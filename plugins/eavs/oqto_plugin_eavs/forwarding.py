@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import re
-from typing import TYPE_CHECKING
+import sys
+from typing import TYPE_CHECKING, cast
 
 import msgspec
 
@@ -63,6 +64,8 @@ class Forwarding:
         self._was_sent = False
         self._outcome = "lost"
         self._keeps_place = False
+        self._covered = sys.maxsize if self._price.is_free else 0
+        """Bytes of text that the money set aside pays for, as far as that was worked out."""
 
     async def run(self, *, has_next: bool = False) -> bool:
         """
@@ -145,8 +148,12 @@ class Forwarding:
 
     def _stretch(self) -> None:
         """Set more aside when the reply outgrows the estimate; end it when there is no more."""
+        if self._meter.text_bytes <= self._covered:
+            return
         written = round(self._meter.text_bytes / CHARACTERS_PER_TOKEN)
-        if self._price.is_free or (needed := self._price.hold_nusd(0, written)) <= self._call.hold:
+        needed = self._price.hold_nusd(0, written)
+        if needed <= self._call.hold:
+            self._covered = self._meter.text_bytes * self._call.hold // max(needed, 1)
             return
         if not self._exchange.proxy.till.stretch(self._call, 2 * needed):
             raise relay.OutOfMoney("The money set aside for this session is used up, so the reply ends here.")
@@ -157,7 +164,8 @@ class Forwarding:
         tokens, is_estimated = self._counts()
         price = self._final_price()
         bill = Bill(tokens, price.cost_nusd(tokens), self._outcome, self._status, is_estimated)
-        return self._exchange.proxy.till.close(self._call, bill, keeps_place=self._keeps_place)
+        till = self._exchange.proxy.till
+        return cast("asyncio.Future[None]", till.close(self._call, bill, keeps_place=self._keeps_place))
 
     def _counts(self) -> tuple[prices.Tokens, bool]:
         refused = self._status >= ERROR and self._status != LEFT

@@ -65,7 +65,7 @@ async def whole(reply: Reply) -> bytes:
 
 
 class Stream:
-    """Server-sent events on their way. `written` is told after each piece and may raise `OutOfMoney`."""
+    """Server-sent events on their way. `written` is told after each event and may raise `OutOfMoney`."""
 
     def __init__(
         self, reply: Reply, meter: Meter, request: Request, *, strips: bool, written: Callable[[], None]
@@ -77,38 +77,39 @@ class Stream:
     async def run(self, dialect: Dialect, request_id: str) -> str:
         """Relay until the end; answers the outcome: `done` or `cut`."""
         try:
-            while (data := await self._reply.chunk(QUIET_S)) is not None:
-                await self._pass(data)
-                self._written()
-            await self._put(self._read_rest())
+            await self._reply.pump(self._pass, self._request, QUIET_S)
+            self._request.put(self._read_rest())
         except UpstreamFailed as exc:
-            return await self._break(dialect, exc.detail, request_id)
+            return self._break(dialect, exc.detail, request_id)
         except OutOfMoney as exc:
-            return await self._break(dialect, str(exc), request_id)
+            return self._break(dialect, str(exc), request_id)
         return "done"
 
-    async def _pass(self, data: bytes) -> None:
+    def _pass(self, data: bytes) -> None:
         if not data:
-            await self._put(KEEP_ALIVE if self._events.at_border else b"")
+            self._request.put(KEEP_ALIVE if self._events.at_border else b"")
             return
-        events = self._events.feed(data)
-        if self._strips:
-            await self._put(b"".join([event for event in events if self._meter.event(payload(event))]))
-            return
-        for event in events:
-            self._meter.event(payload(event))
-        await self._put(data)
+        held = self._events.held
+        shown: list[bytes] = []
+        passed = -held
+        try:
+            for event in self._events.feed(data):
+                if self._meter.event(payload(event)):
+                    shown.append(event)
+                passed += len(event)
+                self._written()
+        except OutOfMoney:
+            data = data[: max(passed, 0)]
+            raise
+        finally:
+            self._request.put(b"".join(shown) if self._strips else data)
 
     def _read_rest(self) -> bytes:
         rest = self._events.rest()
         is_shown = self._meter.event(payload(rest)) if rest else True
         return rest if self._strips and is_shown else b""
 
-    async def _break(self, dialect: Dialect, sentence: str, request_id: str) -> str:
+    def _break(self, dialect: Dialect, sentence: str, request_id: str) -> str:
         border = b"" if self._events.at_border else b"\n\n"
-        await self._put(border + refusals.event(dialect, sentence, request_id))
+        self._request.put(border + refusals.event(dialect, sentence, request_id))
         return "cut"
-
-    async def _put(self, data: bytes) -> None:
-        if data:
-            await self._request.write(data)

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Protocol
 from urllib.parse import unquote_to_bytes
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from .upstream import Headers
 
 HIGH_WATER = 256 * 1024
@@ -44,7 +46,7 @@ class Request:
 
     __slots__ = (
         "_body", "_connection", "_expects", "_is_chunked", "_is_read", "_size", "_waiter", "has_begun",
-        "has_ended", "has_left", "headers", "keeps", "method", "path", "query", "task", "version",
+        "has_ended", "has_left", "headers", "keeps", "method", "on_full", "path", "query", "task", "version",
     )  # fmt: skip
 
     def __init__(self, connection: Way, method: str, target: bytes, version: str) -> None:
@@ -53,6 +55,7 @@ class Request:
         self.method, self.version = method, version
         self.headers: dict[bytes, bytes] = {}
         self.task: asyncio.Task[None] | None = None
+        self.on_full: Callable[[bool], None] | None = None
         self.has_begun = self.has_ended = self.has_left = False
         self.keeps = True
         self._connection = connection
@@ -127,14 +130,13 @@ class Request:
         self._connection.send(head_of(status, headers, is_chunked=self._is_chunked, keeps=self.keeps))
 
     def put(self, data: bytes) -> None:
-        """Send a piece of the body without waiting."""
+        """Send a piece of the body; `on_full` tells when the client falls behind."""
         if self.method == "HEAD" or not data:
             return
         self._connection.send(b"%x\r\n%b\r\n" % (len(data), data) if self._is_chunked else data)
 
-    async def write(self, data: bytes) -> None:
-        """Send a piece of the body; waits while the client is far behind."""
-        self.put(data)
+    async def drained(self) -> None:
+        """Wait while the client is far behind."""
         if self._connection.is_full:
             await self._connection.drained()
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, unquote, urlencode
 
@@ -64,7 +65,12 @@ class Route:
 
 def route(path: str, providers: Iterable[str]) -> Route:
     """The call of a path; raises `Refused` (404) for any that this proxy does not meter."""
-    provider, rest = _split(path.strip("/"), set(providers))
+    return _route(path, frozenset(providers))
+
+
+@lru_cache(maxsize=1024)
+def _route(path: str, providers: frozenset[str]) -> Route:
+    provider, rest = _split(path.strip("/"), providers)
     while match := VERSION.match(rest):
         rest = rest[match.end() :]
     if match := GEMINI.match(rest):
@@ -80,7 +86,7 @@ def route(path: str, providers: Iterable[str]) -> Route:
     return Route(action, dialect, provider, rest)
 
 
-def _split(path: str, providers: set[str]) -> tuple[str, str]:
+def _split(path: str, providers: frozenset[str]) -> tuple[str, str]:
     head, _, rest = path.partition("/")
     if head == "p":
         name, _, rest = rest.partition("/")
@@ -111,7 +117,7 @@ def secret_of(headers: dict[bytes, bytes], query: bytes) -> str:
 def without_key(query: bytes) -> str:
     """The query string without `key`."""
     if b"key=" not in query:
-        return query.decode("latin-1")
+        return query.decode("latin-1") if query else ""
     return urlencode(
         [pair for pair in parse_qsl(query.decode("latin-1"), keep_blank_values=True) if pair[0] != "key"]
     )

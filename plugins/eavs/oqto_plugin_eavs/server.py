@@ -9,6 +9,7 @@ that leaves cancels it at once, and one that reads slowly makes `write` wait.
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections import deque
 from http import HTTPStatus
 from typing import TYPE_CHECKING
@@ -73,11 +74,17 @@ class Connection(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         self.is_full = True
+        self._tell_full()
 
     def resume_writing(self) -> None:
         self.is_full = False
+        self._tell_full()
         if self._drained is not None and not self._drained.done():
             self._drained.set_result(None)
+
+    def _tell_full(self) -> None:
+        if self._serving is not None and self._serving.on_full is not None:
+            self._serving.on_full(self.is_full)
 
     def data_received(self, data: bytes) -> None:
         self._since = self._loop.time()
@@ -252,6 +259,14 @@ class Server:
         """Accept on a Unix socket. Raises `OSError`."""
         loop = asyncio.get_running_loop()
         self._listeners.append(await loop.create_unix_server(self._connection, path, backlog=BACKLOG))
+
+    async def listen_on(self, listener: socket.socket) -> None:
+        """Accept on a socket that listens already, TCP or Unix; several processes may share it."""
+        loop = asyncio.get_running_loop()
+        open_server = loop.create_unix_server if listener.family == socket.AF_UNIX else loop.create_server
+        self._listeners.append(await open_server(self._connection, sock=listener, backlog=BACKLOG))
+        if self._sweeper is None:
+            self._sweep()
 
     def _connection(self) -> Connection:
         return Connection(self._handler, self._connections)

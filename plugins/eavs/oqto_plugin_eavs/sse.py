@@ -33,6 +33,11 @@ class Events:
         return tail
 
     @property
+    def held(self) -> int:
+        """Bytes of an unfinished event."""
+        return len(self._tail)
+
+    @property
     def at_border(self) -> bool:
         """Whether nothing of an unfinished event is held."""
         return not self._tail

@@ -173,7 +173,8 @@ class Store:
         done = self._loop.create_future()
         queue.append((what, done))
         self._newest = done if wake is self._journaling else self._newest
-        wake.set()
+        if not wake.is_set():
+            wake.set()
         return done
 
     async def flush(self, timeout_s: float) -> bool:

@@ -11,11 +11,12 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections import defaultdict
+from functools import lru_cache
 
-from .connection import Connection, Headers, Reply, Timeouts, UpstreamFailed, Url
+from .connection import Connection, Headers, Reader, Reply, Timeouts, UpstreamFailed, Url
 from .dial import dial
 
-__all__ = ["Headers", "Pool", "Reply", "Timeouts", "UpstreamFailed", "Url"]
+__all__ = ["Headers", "Pool", "Reader", "Reply", "Timeouts", "UpstreamFailed", "Url"]
 
 IDLE_LIMIT = 512
 
@@ -112,9 +113,14 @@ class Pool:
 
 
 def _head(method: str, url: Url, headers: Headers, length: int) -> bytes:
-    lines = [f"{method} {url.path} HTTP/1.1\r\nhost: {url.authority}\r\n".encode("latin-1")]
+    lines = [_first_lines(method, url)]
     if method != "GET":
         lines.append(b"content-length: %d\r\n" % length)
     lines += [b"%b: %b\r\n" % pair for pair in headers]
     lines.append(b"\r\n")
     return b"".join(lines)
+
+
+@lru_cache(maxsize=1024)
+def _first_lines(method: str, url: Url) -> bytes:
+    return f"{method} {url.path} HTTP/1.1\r\nhost: {url.authority}\r\n".encode("latin-1")

@@ -158,12 +158,65 @@ async def test_a_cancelled_request_closes_its_connection():
         assert not server.pool._origins
 
 
+class Listener:
+    """A reader with room for everything."""
+
+    on_full = None
+
+    async def drained(self):
+        pass
+
+
 async def test_a_quiet_stream_says_so_and_goes_on():
     async with Server([OK[:-2], 0.2, b"hi"]) as server:
+        heard, listener = [], Listener()
         reply = await server.pool.request("GET", server.url, [], b"")
-        assert await reply.chunk(0.05) == b""
-        assert await reply.chunk(5.0) == b"hi"
-        assert await reply.chunk(5.0) is None
+        await reply.pump(heard.append, listener, 0.05)
+        assert heard[0] == b""
+        assert b"".join(heard) == b"hi"
+        assert listener.on_full is None
+        reply.close()
+
+
+async def test_a_provider_that_falls_silent_is_ended():
+    async with Server([OK[:-2], 2.0]) as server:
+        server.pool.timeouts = Timeouts(silence_s=0.2)
+        reply = await server.pool.request("GET", server.url, [], b"")
+        with pytest.raises(UpstreamFailed, match=r"said nothing for 0\.2 s"):
+            await reply.pump(lambda _: None, Listener(), 60)
+        reply.close()
+
+
+async def test_what_the_sink_raises_ends_the_reply():
+    def refuse(data):
+        raise KeyError(data)
+
+    async with Server([OK[:-1], 2.0]) as server:
+        reply = await server.pool.request("GET", server.url, [], b"")
+        with pytest.raises(KeyError):
+            await reply.pump(refuse, Listener(), 60)
+        assert reply.is_open
+        reply.close()
+        assert not reply.is_open
+
+
+async def test_a_full_reader_stops_the_provider():
+    async with Server([b"HTTP/1.1 200 OK\r\n\r\n", b"x" * 2**25, None]) as server:
+        heard, listener = [], Listener()
+        server.pool.timeouts = Timeouts()
+        reply = await server.pool.request("GET", server.url, [], b"")
+
+        def take(data):
+            heard.append(len(data))
+            if len(heard) == 3:
+                listener.on_full(True)
+
+        pumping = asyncio.create_task(reply.pump(take, listener, 60))
+        await asyncio.sleep(0.3)
+        assert len(heard) <= 4
+        listener.on_full(False)
+        await pumping
+        assert sum(heard) == 2**25
         reply.close()
 
 
