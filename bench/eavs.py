@@ -1,9 +1,9 @@
 """What a call through the LLM proxy costs, against nginx as a plain reverse proxy in the same run.
 
-    python bench/eavs.py [--calls 4000] [--streams 768]
+    python bench/eavs.py [--calls 4000] [--streams 768] [--rounds 5]
 
-CPU per call comes from /proc (user + system time of the process tree), so a busy machine disturbs it little;
-read the ratios. The proxy checks a key, sets money aside on disk, meters, prices and writes a durable row for
+CPU per call comes from /proc (time on a CPU of the process tree), and proxy and nginx take turns within a few
+seconds; the medians of the rounds count. On a busy machine both numbers grow, so read the ratios. The proxy checks a key, sets money aside on disk, meters, prices and writes a durable row for
 each call; nginx only forwards. Everything stays on the loopback.
 """
 
@@ -11,9 +11,9 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import os
 import shutil
 import socket
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -105,11 +105,8 @@ def family(pid):
 
 
 def cpu_s(pid):
-    ticks = 0
-    for member in family(pid):
-        fields = Path(f"/proc/{member}/stat").read_text().rpartition(")")[2].split()
-        ticks += int(fields[11]) + int(fields[12])
-    return ticks / os.sysconf("SC_CLK_TCK")
+    threads = [task for member in family(pid) for task in Path(f"/proc/{member}/task").iterdir()]
+    return sum(int((task / "schedstat").read_text().split()[0]) for task in threads) / 1e9
 
 
 def resident_mb(pid):
@@ -170,11 +167,17 @@ def wait_for(address):
     raise SystemExit(f"nobody listens on {address}")
 
 
-def tell(name, eavs, nginx):
-    ratio = eavs["us"] / nginx["us"]
+def median(rows, key):
+    return statistics.median(row[key] for row in rows)
+
+
+def tell(name, rounds):
+    eavs, nginx = zip(*rounds, strict=True)
+    ratio = statistics.median(own["us"] / floor["us"] for own, floor in rounds)
     print(
-        f"{name}: oqto-eavs {eavs['us']:.0f} µs CPU per call, nginx {nginx['us']:.0f}, ratio {ratio:.2f};"
-        f" p50 {eavs['p50_ms']:.1f} / {nginx['p50_ms']:.1f} ms; {eavs['per_s']:.0f} / {nginx['per_s']:.0f} calls/s"
+        f"{name}: oqto-eavs {median(eavs, 'us'):.0f} µs CPU per call, nginx {median(nginx, 'us'):.0f}, ratio {ratio:.2f};"
+        f" p50 {median(eavs, 'p50_ms'):.1f} / {median(nginx, 'p50_ms'):.1f} ms;"
+        f" {median(eavs, 'per_s'):.0f} / {median(nginx, 'per_s'):.0f} calls/s"
     )
 
 
@@ -224,7 +227,16 @@ def compare(folder, ports, eavs, nginx, asked):
             {"clients": 256, "calls": asked.streams, "is_stream": True},
         ),
     ):
-        tell(name, measure(eavs, ports["eavs"], key, **shape), measure(nginx, ports["nginx"], key, **shape))
+        tell(
+            name,
+            [
+                (
+                    measure(eavs, ports["eavs"], key, **shape),
+                    measure(nginx, ports["nginx"], key, **shape),
+                )
+                for _ in range(asked.rounds)
+            ],
+        )
     rows = asyncio.run(control.ask(path, control.Report(by="model"))).rows[0]
     expected = rows.calls * (10 * 3_000 + 20 * 15_000)
     print(
@@ -236,6 +248,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--calls", type=int, default=4000)
     parser.add_argument("--streams", type=int, default=768)
+    parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--upstream", type=int, help=argparse.SUPPRESS)
     asked = parser.parse_args()
     if asked.upstream:
