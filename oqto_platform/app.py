@@ -120,11 +120,11 @@ def build(house: House) -> Oqto:
         exception_handlers=problems.HANDLERS,
         after_exception=[problems.note],
         lifespan=[house.lifespan, metrics.Meter(house).lifespan],
-        request_max_body_size=house.settings.section("server", Server).max_upload_size_mb * 2**20,
+        request_max_body_size=None,  # the gate looks, because the limit may change while we run
         openapi_config=None,
         logging_config=None,
     )
-    app.gate = Gate(app.inner, _origins(house), loopback_only=house.is_personal)
+    app.gate = Gate(app.inner, _origins(house), _max_body_mb(house), loopback_only=house.is_personal)
     app.ui = WebUI()
     app.state.house = house
     house.app = app
@@ -141,6 +141,10 @@ def _first_oqto_error(exc: BaseException) -> OqtoError | None:
 def _identity(request: Request[Any, Any, Any]) -> Identity:
     user: Identity = request.user
     return user
+
+
+def _max_body_mb(house: House) -> Any:
+    return lambda: house.live.current.section("server", Server).max_upload_size_mb
 
 
 def _origins(house: House) -> Any:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import AsyncIterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from importlib.metadata import version as installed_version
 from pathlib import Path
@@ -20,7 +21,8 @@ import structlog
 
 from oqto_platform import absent, config, contributions, logs, tracing, welcome
 from oqto_platform.access import Access
-from oqto_platform.accounts.builtin import PasswordSignIn
+from oqto_platform.accounts.builtin import DevAccountsFollow, PasswordSignIn
+from oqto_platform.accounts.dev import DevAccounts
 from oqto_platform.accounts.service import Accounts
 from oqto_platform.audit import AuditLog
 from oqto_platform.audit.events import ServerStarted
@@ -102,6 +104,7 @@ class House:
         return SimpleNamespace(
             authenticate=PasswordSignIn(lambda: self.services.accounts).authenticate,
             session_stopped=Trail(lambda: self.audit).session_stopped,
+            config_changed=DevAccountsFollow(lambda: self.services.dev_accounts).config_changed,
         )
 
     @property
@@ -124,6 +127,7 @@ class House:
             await self._lead(stack)
             await asyncio.gather(self._start_plugins(stack), self._start_runner())
             await stack.enter_async_context(self._jobs())
+            await self.services.dev_accounts.sync()
             await welcome.show_setup_link(self)
             self.audit(ServerStarted(version=self.services.version, pid=os.getpid()))
             yield
@@ -135,7 +139,7 @@ class House:
         self.audit = AuditLog(*place(settings, self.state_dir), max_mb=settings.audit_max_mb)
         stack.callback(self.audit.close)
         path = Path(self.env.get("OQTO_DATABASE_PATH") or self.data_dir / "oqto.db")
-        self.db = Database(path)
+        self.db = Database(path, self._set_parallelism())
         stack.push_async_callback(self.db.close)
         core = migrate.Owner("core", migrate.HERE / "versions", models.metadata)
         migrate.upgrade(self.db.engine, path, [core, *contributions.tables(self.hooks)])
@@ -145,7 +149,7 @@ class House:
     def _make_services(self) -> Services:
         auth = self.settings.section("auth", Auth)
         secret = signing_secret(auth.jwt_secret, self.state_dir, dev_mode=auth.dev_mode)
-        tokens = Tokens(self.db, secret, Epoch(self.state_dir / "token-epoch"), auth.session_hours * 3600)
+        tokens = Tokens(self.db, secret, Epoch(self.state_dir / "token-epoch"), self._sign_in_s)
         access, accounts, store = Access(self.hooks), Accounts(self.db), Store(self.db)
         reconciler = Reconciler(store, self.hooks, self.live, self.runner_of)
         return Services(
@@ -156,6 +160,7 @@ class House:
             audit=self.audit,
             access=access,
             accounts=accounts,
+            dev_accounts=DevAccounts(self.db, self.live, tokens),
             tokens=tokens,
             throttle=Throttle(),
             sessions=Sessions(store, accounts, self.hooks, self.live, access, reconciler, self.runner_of),
@@ -168,6 +173,16 @@ class House:
             version=installed_version("oqto-platform"),
             mode="personal" if self.is_personal else "server",
         )
+
+    def _set_parallelism(self) -> int | None:
+        """The pool for blocking work gets as many threads as each other pool."""
+        if (threads := self.settings.section("runtime", Runtime).parallelism) is not None:
+            pool = ThreadPoolExecutor(threads, thread_name_prefix="blocking")
+            asyncio.get_running_loop().set_default_executor(pool)
+        return threads
+
+    def _sign_in_s(self) -> float:
+        return self.settings.section("auth", Auth).session_hours * 3600
 
     def runner_of(self, account_id: str) -> RunnerClient:
         """The runner of an account."""

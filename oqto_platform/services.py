@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from oqto_platform.access import Access
+from oqto_platform.accounts.dev import DevAccounts
 from oqto_platform.accounts.service import Accounts
 from oqto_platform.audit import AuditLog
 from oqto_platform.auth.throttle import Throttle
@@ -33,6 +34,7 @@ class Services:
     audit: AuditLog
     access: Access
     accounts: Accounts
+    dev_accounts: DevAccounts
     tokens: Tokens
     throttle: Throttle
     sessions: Sessions

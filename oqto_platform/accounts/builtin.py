@@ -1,12 +1,15 @@
-"""The built-in password sign-in, as the plugin that answers last."""
+"""The built-in ways to sign in, as plugins."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
+from oqto_platform.accounts.dev import DevAccounts
 from oqto_platform.accounts.service import Accounts
 from oqto_platform.auth import passwords
+from oqto_platform.config.sections import Auth
 from oqto_platform.hooks import hookimpl
+from oqto_platform.settings import Settings
 from oqto_platform.types import Credentials, Identity
 
 
@@ -23,3 +26,16 @@ class PasswordSignIn:
             return None
         account = found[0]
         return Identity(account_id=account.id, name=account.name, role=account.role, door="password")
+
+
+class DevAccountsFollow:
+    """Keeps the accounts of `auth.dev_users` at what the file says."""
+
+    def __init__(self, accounts: Callable[[], DevAccounts]) -> None:
+        self._accounts = accounts
+
+    @hookimpl
+    async def config_changed(self, old: Settings, new: Settings) -> None:
+        before, after = (settings.section("auth", Auth).dev_users for settings in (old, new))
+        if before != after:
+            await self._accounts().sync()

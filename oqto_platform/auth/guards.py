@@ -21,7 +21,7 @@ from litestar.handlers import BaseRouteHandler
 from oqto_platform import tracing
 from oqto_platform.audit import acting
 from oqto_platform.audit.events import AccessRefused
-from oqto_platform.errors import Forbidden, NotSignedIn, OqtoError
+from oqto_platform.errors import Forbidden, NotSignedIn, OqtoError, TooLarge
 from oqto_platform.metrics.counts import counts
 from oqto_platform.types import AccountId, Identity
 
@@ -61,12 +61,20 @@ class Gate:
     ASGI middleware in front of everything. `origins()` are the configured other origins.
 
     `loopback_only`: personal mode answers only to loopback names, so that a web page cannot reach it
-    through a name of its own (DNS rebinding).
+    through a name of its own (DNS rebinding). `max_body_mb()` is the largest request body.
     """
 
-    def __init__(self, app: ASGIApp, origins: Callable[[], tuple[str, ...]], *, loopback_only: bool) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        origins: Callable[[], tuple[str, ...]],
+        max_body_mb: Callable[[], int],
+        *,
+        loopback_only: bool,
+    ) -> None:
         self._app = app
         self._origins = origins
+        self._max_body_mb = max_body_mb
         self._loopback_only = loopback_only
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -81,12 +89,27 @@ class Gate:
             scope["path_template"] = "(refused)"
             await _refuse(scope, answer, exc, request_id)
             return
-        if "method" not in scope:
+        if (method := scope.get("method")) is None:
             await self._app(scope, receive, answer)
             return
-        with tracing.request_span(str(scope.get("method")), scope["headers"]) as span:
+        limited = receive if method in SAFE_METHODS else self._limited(receive)
+        with tracing.request_span(str(method), scope["headers"]) as span:
             scope["state"]["span"] = span
-            await self._app(scope, receive, answer)
+            await self._app(scope, limited, answer)
+
+    def _limited(self, receive: Receive) -> Receive:
+        """Raises `TooLarge` inside the handler that reads a body without end."""
+        limit_mb, taken = self._max_body_mb(), 0
+
+        async def limited() -> Any:
+            nonlocal taken
+            message: Any = await receive()
+            taken += len(message.get("body", b""))
+            if taken > limit_mb * 2**20:
+                raise _too_large(limit_mb)
+            return message
+
+        return limited
 
     def _check(self, scope: Scope) -> None:
         if scope["state"].get("door") == "admin-socket":
@@ -95,6 +118,10 @@ class Gate:
         host = headers.get(b"host", "")
         if self._loopback_only and _hostname(host) not in LOOPBACK | {_hostname(o) for o in self._origins()}:
             raise Forbidden(f"this server answers on 127.0.0.1 only, not as {host!r}")
+        if (length := headers.get(b"content-length", "")).isdecimal():
+            limit_mb = self._max_body_mb()
+            if int(length) > limit_mb * 2**20:
+                raise _too_large(limit_mb)
         is_unsafe = scope.get("method") not in SAFE_METHODS  # a WebSocket has none
         origin = headers.get(b"origin")
         if is_unsafe and origin is not None and not self._is_ours(origin, host):
@@ -110,7 +137,11 @@ class Gate:
         return origin in self._origins() or (bool(host) and _netloc(origin) == host)
 
 
-_LOOKED_AT = frozenset({b"host", b"origin", b"sec-fetch-site"})
+_LOOKED_AT = frozenset({b"host", b"origin", b"sec-fetch-site", b"content-length"})
+
+
+def _too_large(limit_mb: int) -> TooLarge:
+    return TooLarge(f"the body is larger than {limit_mb} MiB (server.max_upload_size_mb)")
 
 
 async def signed_in(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:

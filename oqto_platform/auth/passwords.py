@@ -13,6 +13,7 @@ from argon2.low_level import ARGON2_VERSION
 from oqto_platform.errors import Invalid
 
 MIN_LENGTH, MAX_LENGTH = 8, 1024
+BCRYPT = ("$2a$", "$2b$", "$2y$")
 CONCURRENT = 2  # each takes 64 MiB and a core for tens of ms
 
 _hasher = PasswordHasher()
@@ -53,9 +54,21 @@ _unknown = _hash_of_nobody()
 
 
 def _verify(stored: str, password: str) -> bool:
+    if stored.startswith(BCRYPT):
+        return _verify_bcrypt(stored, password)
     try:
         return _hasher.verify(stored, password)
     except (VerificationError, InvalidHashError):
+        return False
+
+
+def _verify_bcrypt(stored: str, password: str) -> bool:
+    """Hashes of other programs. bcrypt looks at 72 bytes; its library refuses what is longer."""
+    import bcrypt
+
+    try:
+        return bcrypt.checkpw(password.encode()[:72], stored.encode())
+    except ValueError:
         return False
 
 

@@ -14,6 +14,7 @@ import mmap
 import os
 import secrets
 import struct
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
@@ -68,9 +69,9 @@ class Epoch:
 
 
 class Tokens:
-    """Mints, verifies and revokes. `lifetime_s` is how long a sign-in lasts."""
+    """Mints, verifies and revokes. `lifetime_s()` is how long a sign-in that begins now lasts."""
 
-    def __init__(self, db: Database, secret: Secret, epoch: Epoch, lifetime_s: float) -> None:
+    def __init__(self, db: Database, secret: Secret, epoch: Epoch, lifetime_s: Callable[[], float]) -> None:
         self._db = db
         self._secret = secret
         self._epoch = epoch
@@ -80,11 +81,11 @@ class Tokens:
 
     @property
     def lifetime_s(self) -> float:
-        return self._lifetime_s
+        return self._lifetime_s()
 
     def mint(self, account_id: str, generation: int) -> str:
         """A token for the cookie."""
-        claims = Claims(account_id, secrets.token_urlsafe(16), generation, now(), now() + self._lifetime_s)
+        claims = Claims(account_id, secrets.token_urlsafe(16), generation, now(), now() + self.lifetime_s)
         return jwt.encode(msgspec.to_builtins(claims), self._secret.reveal(), ALGORITHM)
 
     def remembered(self, token: str) -> Identity | None:

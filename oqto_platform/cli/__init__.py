@@ -19,6 +19,7 @@ COMMANDS = {
     "session": ("oqto_platform.cli.sessions", "session", "Live sessions of everybody: list, stop."),
     "config": ("oqto_platform.cli.config", "config", "The configuration: check, edit, set, show, status."),
     "audit": ("oqto_platform.cli.audit", "audit", "The audit log: verify, tail, query, export."),
+    "hash-password": ("oqto_platform.cli.passwords", "hash_password", "The argon2id hash of a password."),
     "setup-link": ("oqto_platform.cli.status", "setup_link", "The link that makes the first account."),
 }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Literal
 
 import msgspec
@@ -10,6 +11,8 @@ from oqto_platform.settings import Secret, Section, key
 
 MIN_SECRET = 32
 MIN_TOKEN = 16
+DEV_ID = re.compile(r"[A-Za-z0-9_-]{1,40}")
+HASH = re.compile(r"\$argon2id\$|\$2[aby]\$\d\d\$[./A-Za-z0-9]{53}$")
 SAMPLE_SECRETS = ("your-secret-32-chars+", "your-secret-key-change-me-in-production-32-chars")
 
 
@@ -59,8 +62,8 @@ def address(listen: str) -> tuple[str, int]:
 
 class Runtime(Section, frozen=True):
     parallelism: Annotated[
-        Annotated[int, msgspec.Meta(ge=1)] | None,
-        key("Worker pool size; unset: CPU count.", needs="the shared worker pool"),
+        Annotated[int, msgspec.Meta(ge=1, le=512)] | None,
+        key("Threads for blocking work in each pool of a worker process; unset: CPU count.", restart=True),
     ] = None
     timeout: Annotated[int, key("Seconds after which an operation on a runner is given up.", ge=1)] = 60
     fail_fast: Annotated[bool, key("Stop the start at the first failing check.", needs="start-up checks")] = (
@@ -201,6 +204,12 @@ class DevUser(Section, frozen=True):
     password_hash: Annotated[Secret, key("bcrypt or argon2 hash of the password.")]
     role: Annotated[Literal["user", "admin"], key("What the account may do.")] = "user"
 
+    def check(self) -> None:
+        if not DEV_ID.fullmatch(self.id):
+            raise ValueError(f"id: {self.id!r}: use 1 to 40 letters, digits, - or _")
+        if not HASH.match(self.password_hash.reveal()):
+            raise ValueError("password_hash: is no bcrypt or argon2id hash; make one: oqtoctl hash-password")
+
 
 class Auth(Section, frozen=True):
     dev_mode: Annotated[
@@ -217,11 +226,14 @@ class Auth(Section, frozen=True):
         tuple[str, ...], key("Other origins (https://host) that may call us, besides our own.")
     ] = ()
     dev_users: Annotated[
-        tuple[DevUser, ...], key("Accounts for development.", needs="development accounts")
+        tuple[DevUser, ...], key("Accounts for development; they sign in while dev_mode = true.")
     ] = ()
     session_hours: Annotated[int, key("Hours until a sign-in ends by itself.", ge=1, le=8760)] = 24 * 30
 
     def check(self) -> None:
+        names = [user.name.casefold() for user in self.dev_users]
+        if double := next((name for name in names if names.count(name) > 1), ""):
+            raise ValueError(f"dev_users: two of them are named {double!r}")
         length = len(self.jwt_secret.reveal())
         if self.dev_mode and length == 0:
             return

@@ -110,8 +110,9 @@ class Reader:
     def _check(self, name: str, section: Section) -> None:
         for key in keys.of(name, type(section)):
             value = getattr(section, key.field.name)
+            for inner_name, inner in _sections(key.name, value):
+                self._check(inner_name, inner)
             if isinstance(value, Section):
-                self._check(key.name, value)
                 continue
             self._refuse_unbuilt(key, value)
             if isinstance(value, str) and value:
@@ -163,6 +164,14 @@ def _inner(name: str, hint: Any, value: Any) -> typing.Iterator[tuple[str, type[
             value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
         )
         yield from ((f"{name}.{key}", item_kind, item) for key, item in items if isinstance(item, dict))
+
+
+def _sections(name: str, value: Any) -> typing.Iterator[tuple[str, Section]]:
+    """The sections in a value: itself, or the items of a list or table."""
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, tuple) else ()
+    if isinstance(value, Section):
+        yield name, value
+    yield from ((f"{name}.{key}", item) for key, item in items if isinstance(item, Section))
 
 
 def _decode(kind: type, value: Any) -> Any:

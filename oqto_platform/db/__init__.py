@@ -29,13 +29,13 @@ PRAGMAS = (
 
 
 class Database:
-    """Threads around one SQLite file. `close()` waits for what is running."""
+    """Threads around one SQLite file, `readers` of them for reading. `close()` waits for what is running."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, readers: int | None = None) -> None:
         self.path = path
         self.engine = open_engine(path)
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="db-write")
-        self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="db-read")
+        self._readers = ThreadPoolExecutor(readers or READERS, thread_name_prefix="db-read")
 
     async def read(self, work: Callable[[Transaction], T]) -> T:
         """Run `work` on a reader thread; it must not change anything."""

@@ -44,7 +44,7 @@ class Peer(Protocol):
     """The WebSocket, as far as the connection needs it."""
 
     async def receive(self) -> str | bytes | None:
-        """The next frame, or `None` when the client has left."""
+        """The next frame, or `None` when the client has left. `TooLarge` for one that may not be."""
 
     async def send(self, text: str) -> None:
         """Returns when the transport took it."""
@@ -101,8 +101,10 @@ class Connection:
             await self._bye(task.exception())
 
     async def _read(self) -> None:
-        while (text := await self._peer.receive()) is not None:
+        while True:
             try:
+                if (text := await self._peer.receive()) is None:
+                    return
                 self._take(text)
             except OqtoError as exc:
                 await self._send(frames.system("error", id=exc.extra.get("id"), error=exc.to_problem()))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
@@ -11,11 +12,16 @@ from litestar.exceptions import WebSocketDisconnect
 
 from oqto_platform.auth.guards import credential
 from oqto_platform.canon import Command
+from oqto_platform.config.sections import Server
+from oqto_platform.errors import TooLarge
+from oqto_platform.mux import frames
 from oqto_platform.mux.auditing import record_of
 from oqto_platform.mux.connection import Connection
 from oqto_platform.services import Services
 
 Socket = WebSocket[Any, Any, Any]
+SMALL = 2**20
+"""Nothing below is ever too large: one comparison for nearly every frame."""
 
 
 @websocket("/api/ws/mux")
@@ -29,7 +35,7 @@ async def mux(socket: Socket, services: NamedDependency[Services]) -> None:
             services.audit(event)
 
     connection = Connection(
-        _Peer(socket),
+        _Peer(socket, lambda: services.live.current.section("server", Server).max_upload_size_mb),
         socket.user,
         services.sessions.runner,
         lambda: services.tokens.verify(token),
@@ -44,14 +50,22 @@ async def mux(socket: Socket, services: NamedDependency[Services]) -> None:
 class _Peer:
     """Straight to the ASGI messages: Litestar's helpers cost more than the frames."""
 
-    def __init__(self, socket: Socket) -> None:
+    def __init__(self, socket: Socket, limit_mb: Callable[[], int]) -> None:
         self._socket = socket
+        self._limit_mb = limit_mb
 
     async def receive(self) -> str | bytes | None:
         message = await self._socket.receive()
         if message["type"] != "websocket.receive":
             return None
-        return message.get("text") or message.get("bytes") or ""
+        text: str | bytes = message.get("text") or message.get("bytes") or ""
+        if len(text) > SMALL and len(text) > (limit_mb := self._limit_mb()) * 2**20:
+            # Its id, so that whoever sent it hears of it.
+            raise TooLarge(
+                f"the message is larger than {limit_mb} MiB (server.max_upload_size_mb)",
+                id=frames.read_head(text).id,
+            )
+        return text
 
     async def send(self, text: str) -> None:
         try:

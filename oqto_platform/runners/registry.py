@@ -11,6 +11,7 @@ from pathlib import Path
 import msgspec
 
 from oqto_platform.children import Child
+from oqto_platform.config.expand import fill
 from oqto_platform.config.sections import Local
 from oqto_platform.errors import RunnerUnavailable
 from oqto_platform.settings import Settings
@@ -44,7 +45,7 @@ class Registry:
         principal = self._principal
         if not self._pattern:
             return RunnerAddress(socket=self._own_socket, uid=principal.uid, principal=principal)
-        socket = self._pattern.replace("{user}", principal.name).replace("{uid}", str(principal.uid))
+        socket = fill(self._pattern, user=principal.name, uid=principal.uid)
         return RunnerAddress(socket=socket, uid=principal.uid, principal=principal)
 
 

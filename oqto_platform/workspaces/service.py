@@ -10,6 +10,7 @@ from sqlmodel import col, select
 
 from oqto_platform.access import Access
 from oqto_platform.clock import now
+from oqto_platform.config.expand import fill
 from oqto_platform.config.live import Live
 from oqto_platform.config.sections import Local
 from oqto_platform.db import Database
@@ -80,8 +81,6 @@ class Workspaces:
     def _suggested(self, identity: Identity) -> str:
         local = self._live.current.section("local", Local)
         template = local.workspace_dir
-        return (
-            template.replace("/{user_id}", "")
-            if local.single_user
-            else template.replace("{user_id}", identity.name)
-        )
+        if local.single_user:  # one person needs no folder of his own
+            return template.replace("/{user_id}", "").replace("{user_id}", "")
+        return fill(template, user_id=identity.name)

@@ -15,6 +15,7 @@ from oqto_platform.errors import Forbidden, Invalid
 from oqto_platform.hooks import Hooks
 from oqto_platform.types import Check, WorkspaceRequest
 from oqto_runner import browse
+from oqto_runner.config import Current
 from oqto_runner.harness import Harness
 from oqto_runner.sessions import Sessions
 
@@ -32,6 +33,7 @@ class Answers:
         hooks: Hooks,
         harnesses: Mapping[str, Harness],
         state_dir: Path,
+        config: Current,
         end: Callable[[], None],
     ) -> None:
         self.sessions = sessions
@@ -39,12 +41,14 @@ class Answers:
         self._hooks = hooks
         self._harnesses = harnesses
         self._state_dir = state_dir
+        self._config = config
         self._end = end
 
     async def answer(self, request: wire.Request, uid: int) -> wire.Reply:
         """The reply to `request`, asked by `uid`. Raises `OqtoError`."""
         match request:
             case wire.Start(session=session, launch=launch):
+                await self._refresh()
                 return await self.sessions.start(session, launch)
             case wire.Stop(session_id=session_id, reason=reason):
                 await self.sessions.stop(session_id, reason)
@@ -62,6 +66,11 @@ class Answers:
             case _:
                 return await self._about_the_machine(request)
         return wire.Done()
+
+    async def _refresh(self) -> None:
+        """A session begins with what the configuration says now."""
+        if (change := self._config.refresh()) is not None:
+            await self._hooks.call.config_changed(change.old, change.new)
 
     async def _about_the_machine(self, request: wire.Request) -> wire.Reply:
         match request:
@@ -87,7 +96,8 @@ class Answers:
 
     async def _checks(self) -> dict[str, list[Check]]:
         answers = await self._hooks.call.health()
-        return {"runner": self._own_checks(), **{plugin: list(checks) for plugin, checks in answers.items()}}
+        own = [*self._own_checks(), self._config.check()]
+        return {"runner": own, **{plugin: list(checks) for plugin, checks in answers.items()}}
 
     def _own_checks(self) -> list[Check]:
         stat = os.statvfs(self._state_dir)

@@ -24,7 +24,7 @@ class PluginContext:
 
     name: str
     root: Path
-    snapshot: Settings
+    snapshot: Callable[[], Settings]
     keep_running: Callable[[Child], Awaitable[None]]
     tell_session: Callable[[SessionId, Event], bool]
     db: None = None
@@ -45,7 +45,8 @@ class PluginContext:
 
     def settings(self) -> Section | None:
         """The plugin's section; `None` when it registered none."""
-        return self.snapshot.section(self.name, Section) if self.name in self.snapshot.names() else None
+        snapshot = self.snapshot()
+        return snapshot.section(self.name, Section) if self.name in snapshot.names() else None
 
     def audit(self, event: str, **fields: Any) -> None:
         """Append a record to `audit.jsonl` in the runner's state directory."""

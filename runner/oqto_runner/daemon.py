@@ -59,13 +59,13 @@ class Daemon:
         """Load the plugins and the configuration. Raises `PluginLoadError` or `ConfigError`."""
         self._options = options
         self._hooks = _load_plugins(options)
-        self._settings = _load_settings(options, self._hooks)
+        self._state_dir = _private(options.state_dir)
+        self._config = _load_config(options, self._hooks)
         self._harnesses = _harnesses(self._hooks)
-        self._runner_id = _runner_id(options, self._settings)
+        self._runner_id = _runner_id(options, self._config.live.current)
         self._children = Children(leads=lambda: True)
         self._end = asyncio.Event()
         self._reaper = Reaper()
-        self._state_dir = _private(options.state_dir)
         workspaces.protect(self._state_dir)
         self._sessions = Sessions(
             _private(self._state_dir / "sessions"), self._runner_id, self._hooks, self._harnesses
@@ -74,7 +74,13 @@ class Daemon:
 
     def _answers(self) -> Answers:
         return Answers(
-            self._runner_id, self._sessions, self._hooks, self._harnesses, self._state_dir, self._end.set
+            self._runner_id,
+            self._sessions,
+            self._hooks,
+            self._harnesses,
+            self._state_dir,
+            self._config,
+            self._end.set,
         )
 
     async def run(self, listener: socket.socket) -> None:
@@ -154,7 +160,9 @@ class Daemon:
         self._sessions.observe()
 
     def _context(self, plugin: str) -> PluginContext:
-        return PluginContext(plugin, self._state_dir, self._settings, self._supervise, self._sessions.tell)
+        return PluginContext(
+            plugin, self._state_dir, lambda: self._config.live.current, self._supervise, self._sessions.tell
+        )
 
     async def _supervise(self, child: Child) -> None:
         await self._children.supervise(child)
@@ -167,9 +175,9 @@ def _load_plugins(options: Options) -> Hooks:
     return Hooks.load("runner", builtins=options.plugins, disabled=options.disabled, only=only)
 
 
-def _load_settings(options: Options, hooks: Hooks) -> Settings:
+def _load_config(options: Options, hooks: Hooks) -> config.Current:
     kinds = {**config.OWN, **hooks.register_all("register_config")}
-    return config.load(options.config, kinds)
+    return config.Current(options.config, kinds, options.state_dir / "config.last-good.json")
 
 
 def _harnesses(hooks: Hooks) -> dict[str, Harness]:

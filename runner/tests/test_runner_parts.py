@@ -234,6 +234,57 @@ def test_only_the_runners_sections_are_read(tmp_path, monkeypatch):
         config.load(file, {"painter": Painted})
 
 
+class Changing:
+    """Notes what it is told about the configuration."""
+
+    def __init__(self):
+        self.told = []
+
+    @hookimpl
+    def register_config(self):
+        return Painted
+
+    @hookimpl
+    def config_changed(self, old, new):
+        self.told.append([settings.section("painter", Painted).colour for settings in (old, new)])
+
+
+async def test_a_change_is_told_before_the_next_session_and_a_typo_changes_nothing(tmp_path):
+    painter, file = Changing(), tmp_path / "config.toml"
+    file.write_text('[painter]\ncolour = "blue"\n')
+    daemon = Daemon(options(tmp_path, plugins={"painter": painter}, only=("painter",), config=file))
+    answers, context = daemon._answers(), daemon._context("painter")
+    for text in ('[painter]\ncolour = "green"\n', "[painter\n", '[painter]\ncolour = "grey"\n'):
+        file.write_text(text)
+        await answers._refresh()
+    assert painter.told == [["blue", "green"], ["green", "grey"]]
+    assert context.settings().colour == "grey"
+
+
+async def test_a_typo_is_told_in_the_health_report(tmp_path):
+    file = tmp_path / "config.toml"
+    file.write_text("")
+    daemon = Daemon(options(tmp_path, plugins={"painter": Changing()}, only=("painter",), config=file))
+    answers = daemon._answers()
+    file.write_text('[painter]\ncolor = "green"\n')
+    await answers._refresh()
+    check = (await answers._checks())["runner"][-1]
+    assert (check.name, check.ok) == ("config", False)
+    assert check.detail == f"{file}: [painter] unknown key 'color', did you mean 'colour'?"
+
+
+def test_a_runner_starts_with_what_was_right_last(tmp_path):
+    file = tmp_path / "config.toml"
+    file.write_text('[auth]\njwt_secret = "CANARY"\n[painter]\ncolour = "blue"\n')
+    painted = {"plugins": {"painter": Changing()}, "only": ("painter",), "config": file}
+    Daemon(options(tmp_path, **painted))
+    kept = tmp_path / "state" / "config.last-good.json"
+    assert kept.stat().st_mode & 0o777 == 0o600
+    assert b"CANARY" not in kept.read_bytes()
+    file.write_text("[painter\n")
+    assert Daemon(options(tmp_path, **painted))._context("painter").settings().colour == "blue"
+
+
 def options(tmp_path, **more):
     return Options(socket=tmp_path / "s", state_dir=tmp_path / "state", **more)
 

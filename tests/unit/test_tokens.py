@@ -22,7 +22,7 @@ HOUR = 3600.0
 @pytest.fixture
 def workers(db, tmp_path):
     """Two workers of one server."""
-    made = [Tokens(db, SECRET, Epoch(tmp_path / "epoch"), HOUR) for _ in range(2)]
+    made = [Tokens(db, SECRET, Epoch(tmp_path / "epoch"), lambda: HOUR) for _ in range(2)]
     yield made
     for tokens in made:
         tokens._epoch.close()
@@ -59,7 +59,7 @@ async def test_a_token_stands_for_its_account_until_it_expires(workers, ada, tur
     )
     clock.pass_(HOUR + 1)
     assert workers[0].remembered(token) is None
-    expired = Tokens(workers[0]._db, SECRET, workers[0]._epoch, -1)
+    expired = Tokens(workers[0]._db, SECRET, workers[0]._epoch, lambda: -1)
     clock.pass_(-HOUR - 1)
     assert await holds(expired, expired.mint(ada.id, 0)) is None
 
