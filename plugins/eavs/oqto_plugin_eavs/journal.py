@@ -57,8 +57,6 @@ class Journal:
             self._turn, self._at = 1 - self._turn, 0
         line = encode(batch) + b"\n"
         _write(self._files[self._turn], line + b"\0", self._at)
-        if self._is_durable:
-            os.fdatasync(self._files[self._turn])
         self._at += len(line)
         self._unapplied[self._turn] += 1
         return self._turn
@@ -69,10 +67,13 @@ class Journal:
 
     def _open(self) -> None:
         while len(self._files) < len(self._paths):
-            file = os.open(self._paths[len(self._files)], os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            path = self._paths[len(self._files)]
+            path.touch(mode=0o600)
+            path.write_bytes(bytes(SIZE))
+            file = os.open(path, os.O_WRONLY | os.O_CLOEXEC | (os.O_DSYNC if self._is_durable else 0))
             self._files.append(file)
-            _write(file, bytes(SIZE), 0)
-            os.fsync(file)
+            if self._is_durable:
+                os.fsync(file)
 
     def close(self) -> None:
         """Close the files; they go when all they hold is in the ledger."""

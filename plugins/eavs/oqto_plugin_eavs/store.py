@@ -10,9 +10,9 @@ locked disk is told to whoever waits.
 from __future__ import annotations
 
 import asyncio
+import queue
 import sqlite3
 import threading
-import time
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
@@ -33,8 +33,10 @@ BEHIND_S = 0.25
 BEHIND_LIMIT = 50_000
 """Rows that may wait for a SQLite that is locked or full; then no call may leave."""
 BLOCK = 64
+CLOSE_S = 2.0
 Statement = tuple[str, tuple[Any, ...]]
 Waiting = tuple[tuple[Any, ...], asyncio.Future[None]]
+Job = tuple[list[Waiting], list[Waiting]]
 
 COLUMNS = [
     "id",
@@ -139,7 +141,9 @@ class Store:
         self._connection = _connect(path, is_durable=is_durable)
         self._journal = Journal(path, is_durable=is_durable)
         _apply(self._connection, self._journal.recover())
-        self._journaling, self._applying = threading.Event(), threading.Event()
+        self._jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
+        self._is_writing = self._is_due = False
+        self._applying = threading.Event()
         self._is_urgent, self._is_closing = threading.Event(), False
         self._newest: asyncio.Future[None] | None = None
         self._threads = [
@@ -156,25 +160,26 @@ class Store:
 
     def open_row(self, row: tuple[Any, ...]) -> asyncio.Future[None]:
         """Write a pending call, `COLUMNS`; the future fails when the disk does."""
-        return self._queue(self._opens, row, self._journaling)
+        return self._journaled(self._opens, row)
 
     def close_row(self, row: tuple[Any, ...]) -> asyncio.Future[None]:
         """Settle a call, its id and `OUTCOME`; tried again until the disk takes it."""
-        return self._queue(self._closes, row, self._journaling)
+        return self._journaled(self._closes, row)
 
     def write(self, *statements: Statement) -> asyncio.Future[None]:
         """Run statements as one transaction of their own, after the rows that are durable by now."""
-        self._is_urgent.set()
-        return self._queue(self._others, statements, self._applying)
-
-    def _queue(
-        self, queue: deque[Waiting], what: tuple[Any, ...], wake: threading.Event
-    ) -> asyncio.Future[None]:
         done = self._loop.create_future()
-        queue.append((what, done))
-        self._newest = done if wake is self._journaling else self._newest
-        if not wake.is_set():
-            wake.set()
+        self._others.append((statements, done))
+        self._is_urgent.set()
+        self._applying.set()
+        return done
+
+    def _journaled(self, waiting: deque[Waiting], row: tuple[Any, ...]) -> asyncio.Future[None]:
+        self._newest = done = self._loop.create_future()
+        waiting.append((row, done))
+        if not self._is_writing and not self._is_due:
+            self._is_due = True
+            self._loop.call_soon(self._submit)  # with all that this turn of the loop brings
         return done
 
     async def flush(self, timeout_s: float) -> bool:
@@ -202,35 +207,33 @@ class Store:
 
     async def close(self) -> None:
         """Write what is queued and close the files."""
+        deadline = self._loop.time() + CLOSE_S
+        while (self._is_writing or self._opens or self._closes) and self._loop.time() < deadline:  # noqa: ASYNC110 the writer is a thread
+            await asyncio.sleep(0.002)
         self._is_closing = True
-        for event in (self._journaling, self._is_urgent, self._applying):
+        self._jobs.put(None)
+        for event in (self._is_urgent, self._applying):
             event.set()
         for thread in self._threads:
-            await asyncio.to_thread(thread.join, 2.0)
+            await asyncio.to_thread(thread.join, CLOSE_S)
 
-    # The thread of the journal.
+    # The journal: the loop gathers, a thread writes, one batch at a time.
+
+    def _submit(self) -> None:
+        self._is_due = False
+        if self._is_writing or not (self._opens or self._closes):
+            return
+        # Taken in this order, so that a close taken now has its open taken now or before.
+        closes, opens = _take(self._closes), _take(self._opens)
+        self._is_writing = True
+        self._jobs.put((opens, closes))
 
     def _keep_journal(self) -> None:
-        while not self._is_closing or self._opens:
-            self._journaling.wait()
-            self._journaling.clear()
-            if self._write_rows() >= CROWD:
-                time.sleep(GATHER_S)
-
-    def _write_rows(self) -> int:
-        # Taken in this order, so that a close taken now has its open taken now or before.
-        closes = _take(self._closes)
-        opens = _take(self._opens)
-        batch = Batch([row for row, _ in opens], [row for row, _ in closes])
-        if not opens and not closes:
-            return 0
-        failure = self._append(batch)
-        self._answer([done for _, done in opens], failure)
-        if failure is None:
-            self._answer([done for _, done in closes], None)
-        else:
-            self._keep(closes)
-        return len(opens) + len(closes)
+        while (job := self._jobs.get()) is not None:
+            opens, closes = job
+            failure = self._append(Batch([row for row, _ in opens], [row for row, _ in closes]))
+            if not self._loop.is_closed():
+                self._loop.call_soon_threadsafe(self._written, opens, closes, failure)
 
     def _append(self, batch: Batch) -> str | None:
         if batch.opens and self._behind_rows > BEHIND_LIMIT:
@@ -245,10 +248,18 @@ class Store:
         self._applying.set()
         return None
 
-    def _keep(self, closes: list[Waiting]) -> None:
-        self._closes.extendleft(reversed(closes))
-        if closes and not self._is_closing:
-            threading.Timer(RETRY_S, self._journaling.set).start()
+    def _written(self, opens: list[Waiting], closes: list[Waiting], failure: str | None) -> None:
+        self._is_writing = False
+        _tell(opens, failure)
+        if failure is None:
+            _tell(closes, None)
+            pause = GATHER_S if len(opens) + len(closes) >= CROWD else 0.0
+        else:
+            self._closes.extendleft(reversed(closes))
+            pause = RETRY_S if closes else 0.0
+        if (self._opens or self._closes) and not self._is_due:
+            self._is_due = True
+            self._loop.call_later(pause, self._submit)
 
     # The thread of SQLite.
 
@@ -284,7 +295,9 @@ class Store:
 
     def _write_others(self) -> None:
         for statements, done in _take(self._others):
-            self._answer([done], self._run(lambda: _execute(self._connection, statements)))  # noqa: B023 run at once
+            failure = self._run(lambda: _execute(self._connection, statements))  # noqa: B023 run at once
+            if not self._loop.is_closed():
+                self._loop.call_soon_threadsafe(_tell, [(statements, done)], failure)
 
     def _run(self, work: Callable[[], None]) -> str | None:
         try:
@@ -298,10 +311,6 @@ class Store:
             return self.failure
         self.failure = ""
         return None
-
-    def _answer(self, waiters: list[asyncio.Future[None]], failure: str | None) -> None:
-        if waiters and not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(_tell, waiters, failure)
 
 
 def _take(queue: deque[Waiting]) -> list[Waiting]:
@@ -335,8 +344,8 @@ def _fill(connection: sqlite3.Connection, batch: Batch) -> None:
     connection.executemany(CLOSE, closes)
 
 
-def _tell(waiters: list[asyncio.Future[None]], failure: str | None) -> None:
-    for done in waiters:
+def _tell(waiters: list[Waiting], failure: str | None) -> None:
+    for _, done in waiters:
         if done.done():
             continue
         if failure is None:
