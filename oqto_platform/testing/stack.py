@@ -63,7 +63,7 @@ class Stack:
         return {name: os.environ[name] for name in keep if name in os.environ} | {
             "HOME": str(self.home),
             "PYTHONUNBUFFERED": "1",
-            **{f"OQTO__{key.replace('.', '__').upper()}": str(value) for key, value in values.items()},
+            **{f"OQTO__{key.replace('.', '__').upper()}": _text(value) for key, value in values.items()},
         }
 
     def __enter__(self) -> Self:
@@ -151,6 +151,11 @@ class Stack:
     def cookie(self) -> str:
         """The `Cookie` header of the signed-in client."""
         return f"oqto={self.client.cookies['oqto']}"
+
+
+def _text(value: Any) -> str:
+    """A setting as the environment spells it: a Python bool is not TOML's."""
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def free_port() -> int:
