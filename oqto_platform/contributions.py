@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from oqto_platform.hooks import Hooks, PerPlugin
     from oqto_platform.types import Job, Tables
 
+BUILTIN = "builtin"
 ROUTES = "/api/plugins"
 DEPENDENCIES = ("identity",)
 """What a handler of a plugin may ask for by name, as `NamedDependency`."""
@@ -89,19 +90,46 @@ def _router(hooks: Hooks, plugin: str, handlers: list[Any]) -> Router:
     prefix = f"{ROUTES}/{plugin}"
     try:
         router = Router(prefix, route_handlers=handlers)
-        paths = [(route.path, _methods(route)) for route in router.routes]
+        routes = [line for route in router.routes for line in _lines(route)]
     except (LitestarException, TypeError, ValueError) as exc:
         raise hooks.error(plugin, f"its routes cannot be mounted: {type(exc).__name__}: {exc}") from exc
-    for path, _ in paths:
-        if path != prefix and not path.startswith(f"{prefix}/"):
-            raise hooks.error(plugin, f"the route {path} lies outside of {prefix}; routes are relative to it")
-    if twice := _first_repeated(f"{' '.join(methods)} {path}" for path, methods in paths):
+    for route in router.routes:
+        if route.path != prefix and not route.path.startswith(f"{prefix}/"):
+            raise hooks.error(
+                plugin, f"the route {route.path} lies outside of {prefix}; write it relative to that"
+            )
+    if twice := _first_repeated(routes):
         raise hooks.error(plugin, f"two handlers have the route {twice}; remove one of them")
     return router
 
 
-def _methods(route: Any) -> tuple[str, ...]:
-    return tuple(sorted(getattr(route, "methods", ())))
+def _lines(route: Any) -> Iterator[str]:
+    """`GET /path` for each method of each handler."""
+    for handler in handlers_of(route):
+        for method in getattr(handler, "http_methods", ("WS",)):
+            yield f"{method} {route.path}"
+
+
+def handlers_of(route: Any) -> list[Any]:
+    """The handlers of one route of Litestar; a WebSocket has one."""
+    return list(getattr(route, "route_handlers", None) or [route.route_handler])
+
+
+def harnesses(hooks: Hooks) -> dict[str, dict[str, Any]]:
+    """The agents that each plugin of a runner knows, by name."""
+    answers: Mapping[str, Iterable[Any]] = hooks.register_all("register_harnesses")
+    owners: dict[str, str] = {}
+    found: dict[str, dict[str, Any]] = {}
+    # Ours first, so that who takes its name is who is told.
+    for plugin in sorted(answers, key=lambda name: (name != BUILTIN, name)):
+        for harness in answers[plugin]:
+            if (owner := owners.setdefault(harness.name, plugin)) != plugin or harness.name in found.get(
+                plugin, {}
+            ):
+                text = f"its harness {harness.name!r} has the name of one of the plugin {owner!r}; give it another"
+                raise hooks.error(plugin, text)
+            found.setdefault(plugin, {})[harness.name] = harness
+    return found
 
 
 def jobs(hooks: Hooks, context: PerPlugin) -> list[Job]:

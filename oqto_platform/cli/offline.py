@@ -66,7 +66,8 @@ class Offline:
         self._path = path
         chosen = config.peek(path, os.environ, "plugins", Plugins)
         self._disabled = set(chosen.disabled)
-        self._only = tuple(only) or chosen.only
+        named = tuple(name for name in os.environ.get("OQTO_PLUGINS", "").split(",") if name)
+        self._only = tuple(only) or named or chosen.only
 
     def problems(self) -> list[str]:
         """Everything that would stop a start, one sentence each; a bad plugin does not hide the next one."""
@@ -95,7 +96,7 @@ class Offline:
     def _bring_all(self, side: Side, hooks: Hooks) -> None:
         if side == "runner":
             hooks.register_all("register_config")
-            _harnesses(hooks)
+            contributions.harnesses(hooks)
             return
         context = self._context(hooks)
         contributions.tables(hooks)
@@ -130,7 +131,12 @@ def _privileges(
     sections = hooks.register_all("register_config")
     known = [key.name for key in keys.leaves(name, sections[name])] if name in sections else []
     if side == "runner":
-        return Privileges(side=side, hooks=info.hooks, keys=known, harnesses=_harnesses(hooks).get(name, []))
+        return Privileges(
+            side=side,
+            hooks=info.hooks,
+            keys=known,
+            harnesses=list(contributions.harnesses(hooks).get(name, ())),
+        )
     context, paths = context_of(hooks), config.peek(path, os.environ, "paths", Paths)
     return Privileges(
         side=side,
@@ -148,8 +154,7 @@ def _privileges(
 
 def _routes(router: Any) -> Iterable[str]:
     for route in router.routes:
-        handlers = getattr(route, "route_handlers", None) or [route.route_handler]
-        for handler in handlers:
+        for handler in contributions.handlers_of(route):
             methods = " ".join(sorted(set(getattr(handler, "http_methods", ("WS",))) - {"OPTIONS"}))
             if methods:
                 yield f"{methods} {route.path} ({_door(handler.opt)})"
@@ -159,18 +164,3 @@ def _door(opt: dict[str, Any]) -> str:
     if opt.get("public"):
         return "open to everybody"
     return "admins" if opt.get("admin") else "who is signed in"
-
-
-def _harnesses(hooks: Hooks) -> dict[str, list[str]]:
-    """Plugin to the names of its harnesses; two of one name are refused."""
-    owners: dict[str, str] = {}
-    found: dict[str, list[str]] = {}
-    for plugin, harnesses in hooks.register_all("register_harnesses").items():
-        for harness in harnesses:
-            if (owner := owners.get(harness.name)) is not None:
-                raise hooks.error(
-                    plugin, f"its harness {harness.name!r} has the name of one of the plugin {owner!r}"
-                )
-            owners[harness.name] = plugin
-            found.setdefault(plugin, []).append(harness.name)
-    return found

@@ -15,7 +15,7 @@ from typing import Any
 
 import structlog
 
-from oqto_platform import clock, wire
+from oqto_platform import clock, contributions, wire
 from oqto_platform.children import PROBE_S, Child, Children
 from oqto_platform.config.sections import Runner
 from oqto_platform.errors import Conflict, PluginLoadError
@@ -181,15 +181,8 @@ def _load_config(options: Options, hooks: Hooks) -> config.Current:
 
 
 def _harnesses(hooks: Hooks) -> dict[str, Harness]:
-    found: dict[str, Harness] = {}
-    for plugin, harnesses in hooks.register_all("register_harnesses").items():
-        for harness in harnesses:
-            if harness.name in found:
-                raise PluginLoadError(
-                    f"plugin {plugin!r} registers the harness {harness.name!r}, which exists already"
-                )
-            found[harness.name] = harness
-    return dict(sorted(found.items()))
+    known = contributions.harnesses(hooks).values()
+    return dict(sorted((name, harness) for harnesses in known for name, harness in harnesses.items()))
 
 
 def _runner_id(options: Options, settings: Settings) -> str:

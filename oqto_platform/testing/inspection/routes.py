@@ -37,6 +37,11 @@ def _nothing() -> None:
 
 
 def _public(route: Any) -> list[str]:
-    handlers = getattr(route, "route_handlers", None) or [route.route_handler]
-    opened = [handler for handler in handlers if handler.opt.get("public")]
-    return [f"{' '.join(sorted(getattr(h, 'http_methods', ('WS',))))} {route.path}" for h in opened]
+    from oqto_platform import contributions
+
+    opened = [handler for handler in contributions.handlers_of(route) if handler.opt.get("public")]
+    return [
+        f"{method} {route.path}"
+        for handler in opened
+        for method in sorted(getattr(handler, "http_methods", ("WS",)))
+    ]
