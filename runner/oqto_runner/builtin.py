@@ -8,7 +8,8 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 from oqto_platform import Workspace, WorkspaceRequest, hookimpl
-from oqto_platform.types import Context
+from oqto_platform.settings import Settings
+from oqto_platform.types import Check, Context
 from oqto_runner.harness import Harness
 
 if TYPE_CHECKING:
@@ -32,6 +33,24 @@ def register_harnesses() -> Sequence[Harness]:
 @hookimpl
 def startup(context: Context) -> None:
     _pi().keep_compiled_code(context.data_dir / "pi")
+
+
+@hookimpl
+async def doctor(settings: Settings) -> Sequence[Check]:
+    """Whether pi and a Node that can run it are here, for the account that asks."""
+    return [await asyncio.to_thread(_pi_check)]
+
+
+def _pi_check() -> Check:
+    from oqto_platform.errors import AgentFailed
+    from oqto_runner.harness.pi.program import find_program
+
+    try:
+        found = find_program()
+    except AgentFailed as exc:
+        return Check(name="agent pi", ok=False, detail=exc.detail, repair="install what is named")
+    version = ".".join(map(str, found.version))
+    return Check(name="agent pi", ok=True, detail=f"{version} at {found.script}, with {found.node}")
 
 
 @hookimpl(trylast=True)

@@ -140,6 +140,14 @@ async def health() -> Sequence[Check]:
 
 
 @hookimpl
+async def doctor(settings: Settings) -> Sequence[Check]:
+    """The port of the proxy, and the keys of the configured providers."""
+    from .checkup import all_checks
+
+    return await asyncio.to_thread(all_checks, settings)
+
+
+@hookimpl
 async def budget_reserve(session: Session, account: Account) -> Reservation | None:
     """A fresh key on the session's one wallet."""
     context = _core.context

@@ -13,6 +13,7 @@ import structlog
 from oqto_platform import hookimpl
 from oqto_platform.canon import Event
 from oqto_platform.errors import Unconfined
+from oqto_platform.settings import Settings
 from oqto_platform.types import (
     Check,
     ConfinedPlan,
@@ -123,6 +124,11 @@ async def shutdown() -> None:
     if _State.sandboxes is not None:
         await _State.sandboxes.close()
         _State.sandboxes = None
+
+
+@hookimpl
+async def doctor(settings: Settings) -> Sequence[Check]:
+    return await asyncio.to_thread(all_checks, owner(), "/")
 
 
 @hookimpl
