@@ -36,7 +36,7 @@ def test_a_port_that_somebody_else_has(tmp_path, monkeypatch):
     [
         ('kind = "openai"\napi_key = "k"', True, "api.openai.com"),
         ('kind = "openai"', False, "it has no API key"),
-        ('kind = "clairvoyance"\napi_key = "k"', False, "clairvoyance"),
+        ('kind = "openai-compatible"\nbase_url = "ftp://models"', False, "https://host/v1"),
         ('kind = "openai-compatible"\nbase_url = "http://127.0.0.1:1/v1"', True, "127.0.0.1"),
     ],
 )
