@@ -9,14 +9,13 @@ nobody but itself. Both ends check who is at the other end with `SO_PEERCRED`.
 from __future__ import annotations
 
 import asyncio
-import socket
-import struct
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, Literal
 
 import msgspec
 
+from oqto_platform import peers
 from oqto_platform.canon import Command
 from oqto_platform.errors import OqtoError, Problem, RunnerUnavailable, from_problem
 from oqto_platform.types import (
@@ -221,10 +220,7 @@ decode_reply = msgspec.json.Decoder(Reply).decode
 
 def peer_uid(writer: asyncio.StreamWriter) -> int:
     """The uid of the process at the other end of a Unix socket, as the kernel knows it."""
-    raw = writer.get_extra_info("socket").getsockopt(
-        socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i")
-    )
-    return int(struct.unpack("3i", raw)[1])
+    return peers.uid_of(writer.get_extra_info("socket"))
 
 
 @asynccontextmanager
@@ -234,17 +230,12 @@ async def connect(
     """A connection to the runner at `path`; refuses one that another uid answers on."""
     try:
         async with asyncio.timeout(CONNECT_TIMEOUT_S):
-            reader, writer = await asyncio.open_unix_connection(path, limit=LIMIT)
+            reader, writer = await peers.connect(path, expected_uid, limit=LIMIT)
     except (OSError, TimeoutError) as exc:
         raise RunnerUnavailable(
             f"the runner does not answer on {path}: {exc or 'timed out'}", socket=path
         ) from exc
     try:
-        # 0: root may be anybody, and a socket that systemd holds is root's until the runner takes it over.
-        if expected_uid is not None and (uid := peer_uid(writer)) not in (expected_uid, 0):
-            raise RunnerUnavailable(
-                f"uid {uid} answers on {path}, expected {expected_uid}; not talking to it"
-            )
         yield reader, writer
     finally:
         writer.close()

@@ -31,7 +31,7 @@ def main(arguments: list[str] | None = None) -> int:
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
     )
     try:
-        return _serve(asked)
+        return int(asked.run(asked))
     except OqtoError as exc:
         print(f"oqto-eavs: {exc.detail}", file=sys.stderr)  # noqa: T201 a program talks to its terminal
         return 2
@@ -40,7 +40,8 @@ def main(arguments: list[str] | None = None) -> int:
 def _serve(asked: argparse.Namespace) -> int:
     import uvloop
 
-    from .daemon import Place, serve
+    from .daemon import serve
+    from .place import Place
 
     host, _, port = asked.listen.rpartition(":")
     state = Path(asked.state_dir).expanduser().absolute()
@@ -53,11 +54,26 @@ def _serve(asked: argparse.Namespace) -> int:
         llm_mode=int(asked.llm_socket_mode, 8),
         ca_file=asked.ca_file,
         is_durable=not asked.fast_unsafe,
+        workers=asked.workers,
     )
-    gc.freeze()
-    gc.set_threshold(GC_THRESHOLD)
+    _tune()
     uvloop.run(serve(place))
     return 0
+
+
+def _work(asked: argparse.Namespace) -> int:
+    import uvloop
+
+    from .worker import work
+
+    _tune()
+    uvloop.run(work(Path(asked.till), [int(handle) for handle in asked.listeners.split(",")], asked.ca_file))
+    return 0
+
+
+def _tune() -> None:
+    gc.freeze()
+    gc.set_threshold(GC_THRESHOLD)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -78,6 +94,20 @@ def _parser() -> argparse.ArgumentParser:
     serve.add_argument(
         "--fast-unsafe", action="store_true", help="do not wait for the disk: a power cut may lose rows"
     )
+    serve.add_argument(
+        "--workers",
+        type=int,
+        default=1,
+        help="processes that relay; above 1 beside the one that keeps the ledger",
+    )
+    serve.set_defaults(run=_serve)
+    work = commands.add_parser(
+        "work", help="relay calls for a proxy that was started with --workers; it does this"
+    )
+    work.add_argument("--till", required=True, help="socket of the ledger's owner")
+    work.add_argument("--listeners", required=True, help="numbers of inherited listening sockets")
+    work.add_argument("--ca-file", default="", help="as for serve")
+    work.set_defaults(run=_work)
     return parser
 
 

@@ -15,6 +15,7 @@ from oqto_platform.errors import BudgetExceeded
 from . import prices
 from .ledger import Facts, TooFast
 from .refusals import Refused
+from .store import StoreFailed
 
 if TYPE_CHECKING:
     import asyncio
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from .exchange import Ask
     from .keys import Key, Keys
     from .ledger import Bill, Call, Ledger
+    from .metrics import Metrics
     from .prices import Price
     from .providers import Provider, Registry
     from .proxy import Limits
@@ -109,17 +111,23 @@ def output_tokens(ask: Ask, limits: Limits) -> int:
     return min(max(most, 1), limits.hold_output) * max(ask.n or 1, 1)
 
 
-def too_fast(exc: TooFast) -> Refused:
-    """The refusal for a limit beside money."""
-    text = f"{exc.wait.reason} for {exc.whose}."
-    return Refused(429, "rate_limit_exceeded", text, retry_after_s=exc.wait.seconds)
+def refusal_of(exc: Exception) -> Refused | None:
+    """The refusal that a failure of the ledger means for the caller; `None` when it is no answer to one."""
+    if isinstance(exc, Refused):
+        return exc
+    if isinstance(exc, BudgetExceeded):
+        return Refused(402, "budget_exceeded", exc.detail)
+    if isinstance(exc, TooFast):
+        text = f"{exc.wait.reason} for {exc.whose}."
+        return Refused(429, "rate_limit_exceeded", text, retry_after_s=exc.wait.seconds)
+    return Refused(503, "ledger_unavailable", exc.detail) if isinstance(exc, StoreFailed) else None
 
 
 class Till:
     """The counter of this process: finds keys, sets money aside, takes bills."""
 
-    def __init__(self, keys: Keys, ledger: Ledger) -> None:
-        self._keys, self._ledger = keys, ledger
+    def __init__(self, keys: Keys, ledger: Ledger, metrics: Metrics) -> None:
+        self._keys, self._ledger, self._metrics = keys, ledger, metrics
 
     async def find(self, secret: str) -> Key:
         """The key of a secret; raises `Refused` for none and for one that is not in force."""
@@ -134,7 +142,7 @@ class Till:
         try:
             self._ledger.look(key.wallet, key.flow, takes=takes)
         except TooFast as exc:
-            raise too_fast(exc) from exc
+            raise refusal_of(exc) or exc from exc
 
     async def open(self, asked: Opening) -> Call:
         """Take a place and set money aside, on disk; raises `Refused` or `StoreFailed`."""
@@ -145,10 +153,8 @@ class Till:
             return await self._ledger.open_call(
                 asked.id, key.wallet, asked.hold, facts, tokens=asked.tokens, flow=key.flow, after=asked.after
             )
-        except TooFast as exc:
-            raise too_fast(exc) from exc
-        except BudgetExceeded as exc:
-            raise Refused(402, "budget_exceeded", exc.detail) from exc
+        except (TooFast, BudgetExceeded) as exc:
+            raise refusal_of(exc) or exc from exc
 
     def stretch(self, call: Call, hold: int) -> bool:
         """Set more aside; whether there was more."""
@@ -157,3 +163,11 @@ class Till:
     def close(self, call: Call, bill: Bill, *, keeps_place: bool) -> asyncio.Future[None]:
         """Take the bill; done when it is on disk. `keeps_place`: another attempt follows."""
         return self._ledger.close_call(call, bill, keeps_place=keeps_place)
+
+    def refused(self, reason: str) -> None:
+        """Count a refusal."""
+        self._metrics.refused[reason] += 1
+
+    async def drain(self) -> None:
+        """Wait until every bill is on disk."""
+        await self._ledger.drain()

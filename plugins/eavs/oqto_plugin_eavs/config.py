@@ -96,6 +96,15 @@ class Eavs(Section, frozen=True):
     ca_file: Annotated[
         str, key("Certificates to trust for providers instead of the system's.", restart=True, expand=True)
     ] = ""
+    workers: Annotated[
+        int,
+        key(
+            "Processes that relay calls. 1 serves a whole host of agents; above it they are beside the ledger's process.",
+            restart=True,
+            ge=1,
+            le=64,
+        ),
+    ] = 1
     llm_socket_mode: Annotated[
         Literal["600", "660", "666"], key("Who may connect to the proxy's Unix socket.", restart=True)
     ] = "600"

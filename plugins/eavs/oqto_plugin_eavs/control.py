@@ -9,12 +9,11 @@ from __future__ import annotations
 
 import asyncio
 import os
-import socket
-import struct
 from typing import Literal
 
 import msgspec
 
+from oqto_platform import peers
 from oqto_platform.errors import OqtoError, Problem, from_problem
 from oqto_platform.types import Check, ModelSource
 
@@ -338,6 +337,7 @@ class HealthReply(_Reply, frozen=True, kw_only=True, tag="healthy"):
     pid: int
     open_calls: int
     listens: str
+    workers: int = 1
 
 
 class Done(_Reply, frozen=True, kw_only=True, tag="done"):
@@ -370,37 +370,15 @@ decode_request = msgspec.json.Decoder(Request).decode
 decode_reply = msgspec.json.Decoder(Reply).decode
 
 
-def peer_uid(writer: asyncio.StreamWriter) -> int:
-    """The account at the other end, as the kernel knows it."""
-    raw = writer.get_extra_info("socket").getsockopt(
-        socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i")
-    )
-    return int(struct.unpack("3i", raw)[1])
-
-
 async def ask(path: str, request: Request, *, timeout_s: float = TIMEOUT_S) -> Reply:
     """One request, one reply. Raises `ProxyUnavailable`, or the error that a `failed` reply carries."""
     try:
         async with asyncio.timeout(timeout_s):
-            line = await _exchange(path, encode(request) + b"\n")
+            line = await peers.ask(path, encode(request), os.getuid(), limit=LIMIT)
     except (OSError, TimeoutError, ValueError) as exc:
         text = f"the LLM proxy does not answer on {path}: {exc or 'timed out'}; see its log, or restart the server"
         raise ProxyUnavailable(text) from exc
-    if not line.endswith(b"\n"):
-        raise ProxyUnavailable("the LLM proxy closed the connection before it answered")
     reply: Reply = decode_reply(line)
     if isinstance(reply, Failed):
         raise from_problem(reply.problem)
     return reply
-
-
-async def _exchange(path: str, line: bytes) -> bytes:
-    reader, writer = await asyncio.open_unix_connection(path, limit=LIMIT)
-    try:
-        if (uid := peer_uid(writer)) not in (os.getuid(), 0):
-            raise OSError(f"uid {uid} listens there")
-        writer.write(line)
-        await writer.drain()
-        return await reader.readline()
-    finally:
-        writer.close()

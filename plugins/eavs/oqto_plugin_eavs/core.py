@@ -113,7 +113,7 @@ async def startup(context: Context) -> None:
         return
     host, port = address_of(settings)
     child = child_of(context, settings, host, port)
-    await _end_one_elsewhere(child, f"http://{host}:{port}")
+    await _end_another(child, f"http://{host}:{port}", settings.workers)
     await context.supervise(child)
     if context.leads():
         await configure(context, settings)
@@ -251,7 +251,7 @@ def child_of(context: Context, settings: Eavs, host: str, port: int) -> Child:
     state, data = context.state_dir, context.data_dir
     listen = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
     options = ["--state-dir", str(state), "--data-dir", str(data), "--listen", listen]
-    options += ["--llm-socket-mode", settings.llm_socket_mode]
+    options += ["--llm-socket-mode", settings.llm_socket_mode, "--workers", str(settings.workers)]
     if settings.ca_file:
         options += ["--ca-file", settings.ca_file]
     return Child(
@@ -263,15 +263,15 @@ def child_of(context: Context, settings: Eavs, host: str, port: int) -> Child:
     )
 
 
-async def _end_one_elsewhere(child: Child, url: str) -> None:
-    """A proxy left over from another `base_url` would be adopted and never found: end it."""
+async def _end_another(child: Child, url: str, workers: int) -> None:
+    """A proxy left over from another `base_url` or with other workers would be adopted as it is: end it."""
     try:
         reply = _expect(
             control.HealthReply, await control.ask(child.socket, control.HealthCheck(), timeout_s=2)
         )
     except control.ProxyUnavailable:
         return
-    if reply.listens != url:
+    if (reply.listens, reply.workers) != (url, workers):
         await stop(child)
 
 

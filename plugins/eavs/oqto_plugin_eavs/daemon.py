@@ -12,53 +12,37 @@ import os
 import signal
 import socket
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 import structlog
 
+from oqto_platform import peers
 from oqto_platform.errors import Internal, Invalid, OqtoError
 
 from . import control
+from .admission import Till
+from .crew import Crew
 from .desk import Desk
 from .keys import Keys
 from .ledger import Ledger
 from .metrics import Metrics
 from .providers import Registry
 from .proxy import Limits, Proxy
-from .server import Server
+from .server import BACKLOG, Server
 from .store import Store
 from .upstream import Pool
 from .vault import Vault
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from .place import Place
 
 log = structlog.get_logger("oqto.eavs")
 
 PATH_LIMIT = 107
 REQUEST_S = 30.0
-
-
-@dataclass(frozen=True)
-class Place:
-    """Where the proxy lives. `state` holds the sockets, `data` what must survive."""
-
-    state: Path
-    data: Path
-    host: str
-    port: int
-    llm_mode: int = 0o600
-    ca_file: str = ""
-    is_durable: bool = True
-
-    @property
-    def llm_socket(self) -> Path:
-        """What isolated sandboxes talk to."""
-        return self.state / "llm.sock"
-
-    @property
-    def control_socket(self) -> Path:
-        """What the core talks to."""
-        return self.state / "control.sock"
 
 
 async def serve(place: Place) -> None:
@@ -85,14 +69,10 @@ async def _build(place: Place, stack: AsyncExitStack) -> None:
     keys = Keys(store, ledger)
     await keys.load()
     await ledger.recall(keys.flow_of)
-    proxy = Proxy(
-        ledger=ledger,
-        keys=keys,
-        registry=registry,
-        pool=Pool(ca_file=place.ca_file),
-        limits=Limits(),
-        metrics=Metrics(ledger, store),
-    )
+    metrics = Metrics(ledger, store)
+    pool, till = Pool(ca_file=place.ca_file), Till(keys, ledger, metrics)
+    proxy = Proxy(till=till, registry=registry, pool=pool, limits=Limits())
+    crew = Crew(proxy, keys, ledger, metrics)
     vault = Vault(place.data / "vault.key")
     desk = Desk(
         store=store,
@@ -100,23 +80,43 @@ async def _build(place: Place, stack: AsyncExitStack) -> None:
         keys=keys,
         proxy=proxy,
         vault=vault,
-        listens=f"http://{place.host}:{place.port}",
+        metrics=metrics,
+        crew=crew,
+        place=place,
     )
     await desk.load()
-    server = Server(proxy.handle)
-    stack.callback(server.close)
-    await server.listen(place.host, place.port)
-    await server.listen_unix(place.llm_socket)
-    place.llm_socket.chmod(place.llm_mode)
-    stack.callback(place.llm_socket.unlink, missing_ok=True)
-    stack.push_async_callback(proxy.close)
+    listeners = _listen(place, stack)
+    if place.workers > 1:
+        stack.push_async_callback(crew.close)
+        await crew.start(place, listeners)
+    else:
+        server = Server(proxy.handle)
+        stack.callback(server.close)
+        for listener in listeners:
+            await server.listen_on(listener)
+        stack.push_async_callback(proxy.close)
     stack.callback(place.control_socket.unlink, missing_ok=True)
     # Last, because whoever started us takes this socket's answer for readiness.
     await stack.enter_async_context(await _open_door(place.control_socket, desk))
 
 
+def _listen(place: Place, stack: AsyncExitStack) -> list[socket.socket]:
+    family = socket.AF_INET6 if ":" in place.host else socket.AF_INET
+    tcp, unix = socket.socket(family), socket.socket(socket.AF_UNIX)
+    tcp.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    tcp.bind((place.host, place.port))
+    unix.bind(str(place.llm_socket))
+    place.llm_socket.chmod(place.llm_mode)
+    stack.callback(place.llm_socket.unlink, missing_ok=True)
+    for listener in (tcp, unix):
+        stack.callback(listener.close)
+        listener.listen(BACKLOG)
+        listener.setblocking(False)
+    return [tcp, unix]
+
+
 def _check_free(place: Place) -> None:
-    for path in (place.llm_socket, place.control_socket):
+    for path in (place.llm_socket, place.control_socket, place.till_socket):
         if len(os.fsencode(path)) > PATH_LIMIT:
             raise Invalid(
                 f"the socket path {path} is longer than {PATH_LIMIT} bytes; choose a shorter state directory"
@@ -160,7 +160,7 @@ async def _open_door(path: Path, desk: Desk) -> asyncio.AbstractServer:
 
 
 async def _exchange(desk: Desk, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    if control.peer_uid(writer) not in (os.getuid(), 0):
+    if peers.uid_of(writer.get_extra_info("socket")) not in (os.getuid(), 0):
         return
     line = await reader.readline()
     if not line:

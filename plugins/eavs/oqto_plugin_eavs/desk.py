@@ -20,8 +20,11 @@ from .wallet_desk import WalletDesk
 from .wallets import PLATFORM
 
 if TYPE_CHECKING:
+    from .crew import Crew
     from .keys import Keys
     from .ledger import Ledger
+    from .metrics import Metrics
+    from .place import Place
     from .proxy import Proxy
     from .store import Store
     from .vault import Vault
@@ -44,11 +47,20 @@ class Desk:
     """Everything that the core and the admin may ask of the proxy."""
 
     def __init__(
-        self, *, store: Store, ledger: Ledger, keys: Keys, proxy: Proxy, vault: Vault, listens: str
+        self,
+        *,
+        store: Store,
+        ledger: Ledger,
+        keys: Keys,
+        proxy: Proxy,
+        vault: Vault,
+        metrics: Metrics,
+        crew: Crew,
+        place: Place,
     ) -> None:
         self._store, self._ledger, self._proxy = store, ledger, proxy
         self._wallets = WalletDesk(store, ledger, keys)
-        self._vault, self._listens = vault, listens
+        self._vault, self._metrics, self._crew, self._place = vault, metrics, crew, place
 
     async def load(self) -> None:
         """Bring the stored providers back."""
@@ -97,7 +109,7 @@ class Desk:
         return control.ReportReply(rows=[control.Row(**dict(zip(fields, row, strict=True))) for row in rows])
 
     async def _read_metrics(self, ask: control.ReadMetrics) -> control.MetricsReply:
-        return self._proxy.metrics.reply()
+        return self._metrics.reply()
 
     async def _list_providers(self, ask: control.ListProviders) -> control.ProvidersReply:
         return control.ProvidersReply(providers=[view(provider) for provider in self._proxy.registry.all()])
@@ -114,6 +126,7 @@ class Desk:
             )
         await self._save(provider)
         self._proxy.registry.put(provider)
+        await self._crew.tell()
         return control.ProvidersReply(providers=[view(provider)])
 
     async def _save(self, provider: Provider) -> None:
@@ -133,6 +146,7 @@ class Desk:
             raise Conflict(in_file if known.source == "config" else built_in)
         await self._store.write(("DELETE FROM providers WHERE name = ?", (ask.name,)))
         self._proxy.registry.drop(ask.name)
+        await self._crew.tell()
         return control.Done()
 
     async def _configure(self, ask: control.Configure) -> control.Done:
@@ -151,6 +165,7 @@ class Desk:
             hold_output=ask.hold_output_tokens,
             allow_unpriced=ask.allow_unpriced,
         )
+        await self._crew.tell()
         return control.Done()
 
     async def _sources(self, ask: control.Sources) -> control.SourcesReply:
@@ -166,9 +181,12 @@ class Desk:
             repair="free space on the disk, or end the program that locks the file" if failure else "",
         )
         checks = [ledger, *(check for p in self._proxy.registry.all() if (check := _check(p)) is not None)]
-        open_calls = len(self._proxy.exchanges)
         return control.HealthReply(
-            checks=checks, pid=os.getpid(), open_calls=open_calls, listens=self._listens
+            checks=checks,
+            pid=os.getpid(),
+            open_calls=sum(len(wallet.open_calls) for wallet in self._ledger.wallets.values()),
+            listens=self._place.url,
+            workers=self._place.workers,
         )
 
 

@@ -77,7 +77,7 @@ class Exchange:
                 self._refuse(Refused(503, "shutting_down", "The proxy is being restarted.", retry_after_s=1))
 
     def _refuse(self, refused: Refused) -> None:
-        self.proxy.metrics.refused[refused.reason] += 1
+        self.proxy.till.refused(refused.reason)
         if self.request.has_begun:
             return  # the server cuts a reply that did not end
         dialect = self._dialect or routing.dialect_of(self.request.path)
@@ -183,7 +183,7 @@ def _understand(body: bytes) -> Ask:
         return decode_ask(body)
     except msgspec.ValidationError as exc:
         raise Refused(400, "invalid_request", f"The request is not what this path takes: {exc}.") from exc
-    except msgspec.DecodeError as exc:
+    except (msgspec.DecodeError, UnicodeDecodeError) as exc:
         raise Refused(400, "invalid_json", f"The body is not JSON: {exc}.") from exc
 
 

@@ -19,6 +19,8 @@ from .rates import Flow, Rates
 from .wallets import account_of, workspace_of
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from .ledger import Ledger
     from .store import Store
     from .wallets import Wallet
@@ -100,6 +102,7 @@ class Keys:
         self._store, self._ledger = store, ledger
         self._by_hash: dict[bytes, Key] = {}
         self._names: set[str] = set()
+        self.on_revoke: list[Callable[[bytes], None]] = []
 
     async def load(self) -> None:
         """Read the keys that are in force."""
@@ -181,10 +184,14 @@ class Keys:
             return fresh, secret
         end = clock.now() + grace_s
         key.expires_at = end if expires_at is None else min(end, expires_at)
+        for listener in self.on_revoke:
+            listener(key.hash)
         await self._store.write((EXPIRE, (key.expires_at, key.hash)))
         return fresh, secret
 
     async def revoke(self, key: Key) -> None:
         """End a key at once; calls in flight go on."""
         self._by_hash.pop(key.hash, None)
+        for listener in self.on_revoke:
+            listener(key.hash)
         await self._store.write((REVOKE, (clock.now(), key.hash)))

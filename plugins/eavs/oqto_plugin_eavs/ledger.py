@@ -247,6 +247,10 @@ class Ledger:
             flow.end()
             flow.take_tokens(clock.monotonic(), tokens - call.tokens)
 
+    def free_place(self, call: Call) -> None:
+        """Give up the place that a failed attempt kept."""
+        self._free(call, 0)
+
     def _look(self, wallet: Wallet, flow: Flow | None, tokens: int) -> tuple[Flow, ...]:
         flows = [
             (owner.flow, WORDS.get(owner.kind, owner.kind))

@@ -22,7 +22,7 @@ from . import prices as price_list
 from .upstream import Url
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from .routing import Route
     from .upstream import Headers
@@ -284,6 +284,10 @@ class Registry:
     def put(self, provider: Provider) -> None:
         """Add or replace one."""
         self._providers[provider.name] = provider
+
+    def replace(self, providers: Iterable[Provider]) -> None:
+        """Use exactly these."""
+        self._providers = {provider.name: provider for provider in providers}
 
     def drop(self, name: str) -> None:
         """Forget one; the built-in demo comes back in its place."""

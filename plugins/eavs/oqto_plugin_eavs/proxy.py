@@ -8,16 +8,14 @@ import secrets
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from .admission import Till
 from .exchange import JSON, Exchange
 
 if TYPE_CHECKING:
-    from .keys import Keys
-    from .ledger import Ledger
-    from .metrics import Metrics
+    from .admission import Till
     from .providers import Registry
     from .server import Request
     from .upstream import Pool
+    from .worker import FarTill
 
 
 @dataclass(frozen=True)
@@ -32,15 +30,12 @@ class Limits:
 class Proxy:
     """What answers every request over one ledger."""
 
-    def __init__(
-        self, *, ledger: Ledger, keys: Keys, registry: Registry, pool: Pool, limits: Limits, metrics: Metrics
-    ) -> None:
-        self.ledger, self.registry, self.pool, self.limits = ledger, registry, pool, limits
-        self.till = Till(keys, ledger)
-        self.metrics = metrics
+    def __init__(self, *, till: Till | FarTill, registry: Registry, pool: Pool, limits: Limits) -> None:
+        self.till: Any = till
+        self.registry, self.pool, self.limits = registry, pool, limits
         self.is_closing = False
         self.exchanges: set[asyncio.Task[Any]] = set()
-        self._ids = (f"req_{secrets.token_hex(5)}{number:x}" for number in itertools.count(1))
+        self._ids = map(f"req_{secrets.token_hex(5)}{{:x}}".format, itertools.count(1))
 
     async def handle(self, request: Request) -> None:
         """Answer one request."""
@@ -61,5 +56,5 @@ class Proxy:
             task.cancel()
         if self.exchanges:
             await asyncio.wait(self.exchanges, timeout=1.0)
-        await self.ledger.drain()
+        await self.till.drain()
         self.pool.close()

@@ -35,8 +35,8 @@ def free_port():
 class RunningProxy:
     """`oqto-eavs serve` as a process, in a folder of its own with short socket paths."""
 
-    def __init__(self, folder):
-        self.folder, self.port = folder, free_port()
+    def __init__(self, folder, *options):
+        self.folder, self.port, self.options = folder, free_port(), options
         self.url = f"http://127.0.0.1:{self.port}"
         self._clients = threading.local()
         self._made = []
@@ -56,7 +56,7 @@ class RunningProxy:
         argv = [sys.executable, "-m", "oqto_plugin_eavs", "serve", "--state-dir", str(self.folder)]
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                [*argv, "--listen", f"127.0.0.1:{self.port}"],
+                [*argv, "--listen", f"127.0.0.1:{self.port}", *self.options],
                 stdout=log,
                 stderr=log,
                 stdin=subprocess.DEVNULL,
@@ -149,9 +149,9 @@ def provider(shared_provider):
     return shared_provider
 
 
-def new_proxy():
+def new_proxy(*options):
     folder = Path(tempfile.mkdtemp(prefix="eavs-"))
-    return RunningProxy(folder)
+    return RunningProxy(folder, *options)
 
 
 def end(running):

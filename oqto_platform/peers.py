@@ -1,0 +1,44 @@
+"""Unix sockets whose other end is known: connect to an expected account, ask one line, get one line."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import struct
+
+
+def uid_of(connection: socket.socket) -> int:
+    """The uid of the process at the other end, as the kernel knows it."""
+    raw = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
+    return int(struct.unpack("3i", raw)[1])
+
+
+async def connect(
+    path: str, expected_uid: int | None, *, limit: int
+) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """
+    A connection to the socket at `path`, with lines of up to `limit` bytes.
+
+    Raises `OSError`, and `PermissionError` when another account than `expected_uid` or root answers. Root may be
+    anybody, and a socket that systemd holds is root's until its daemon takes it over.
+    """
+    reader, writer = await asyncio.open_unix_connection(path, limit=limit)
+    uid = uid_of(writer.get_extra_info("socket"))
+    if expected_uid is not None and uid not in (expected_uid, 0):
+        writer.close()
+        raise PermissionError(f"uid {uid} answers on {path}, expected {expected_uid}; not talking to it")
+    return reader, writer
+
+
+async def ask(path: str, line: bytes, expected_uid: int | None, *, limit: int) -> bytes:
+    """One line asked, one answered. Raises `OSError` as `connect` does, and when the other end has no answer."""
+    reader, writer = await connect(path, expected_uid, limit=limit)
+    try:
+        writer.write(line + b"\n")
+        await writer.drain()
+        answer = await reader.readline()
+    finally:
+        writer.close()
+    if not answer.endswith(b"\n"):
+        raise ConnectionResetError("it closed the connection before it answered")
+    return answer
