@@ -21,7 +21,7 @@ from oqto_plugin_sandbox.denials.voice import Voice
 from oqto_plugin_sandbox.egress.proxy import PORT, EgressProxy
 from oqto_plugin_sandbox.egress.rules import Decision
 from oqto_plugin_sandbox.plan.render import Vanished
-from oqto_plugin_sandbox.policy.load import Owner, load
+from oqto_plugin_sandbox.policy.load import Owner, load, stamps
 from oqto_plugin_sandbox.policy.model import Policy
 
 MAX_SOCKET_PATH = 100
@@ -35,6 +35,9 @@ PROXY_ENV = {
 
 
 class _Attached(msgspec.Struct, kw_only=True):
+    workspace: str
+    stated: Mapping[str, tuple[int, ...]]
+    """The policy files as they were read."""
     proxy: EgressProxy | None
     groups: limits.Groups
     before: scan.Before | None
@@ -80,6 +83,7 @@ class Sandboxes:
     async def confine(self, name: str, workspace: str, spawn: SpawnPlan) -> ConfinedPlan:
         """Confine one process. The policy files are read now, so a change holds from the next start on."""
         workspace = launch.real_workspace(workspace)
+        stated = stamps(self.owner, workspace)
         policy = await asyncio.to_thread(load, self.owner, workspace)
         if not policy.enabled:
             return launch.unconfined(spawn)
@@ -87,6 +91,8 @@ class Sandboxes:
         await self.ended(name)
         proxy = await self._proxy(name, policy)
         attached = _Attached(
+            workspace=workspace,
+            stated=stated,
             proxy=proxy,
             groups=limits.make_groups(policy.limits, name),
             before=scan.before(workspace, (*policy.allow_write, *policy.extra_rw_bind)),
@@ -142,6 +148,17 @@ class Sandboxes:
         """A tool of the agent has ended: explain what the policy kept it from."""
         if (attached := self._attached.get(name)) is not None and (voice := attached.voice) is not None:
             voice.say(await asyncio.to_thread(voice.heard, call), call.id)
+            self._compare(name, attached, voice)
+
+    def _compare(self, name: str, attached: _Attached, voice: Voice) -> None:
+        """Nobody may believe that a stricter policy holds in a sandbox that was made before it."""
+        now = stamps(self.owner, attached.workspace)
+        for file in sorted(file for file, stamp in now.items() if stamp != attached.stated[file]):
+            self._report(name, "policy changed", file)
+            voice.warn(
+                f"{file} has changed. This session goes on as it was started; stop and resume it to apply that."
+            )
+        attached.stated = now
 
     async def gone(self, name: str) -> None:
         """The agent is gone and its log still open: what its sandbox saw last, and what the agent left behind."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
 import zipfile
 from pathlib import Path
 
@@ -95,6 +96,29 @@ def test_f18_make_and_a_compiler(box):
     )
     box.write(box.workspace / "Makefile", "all: hello\n\t./hello\nhello: hello.c\n\tcc -o hello hello.c\n")
     assert works(box.sh("make -s -j2", policy=OFFLINE)) == ["compiled"]
+
+
+def test_f18_cargo_builds_and_tests(box):
+    if not shutil.which("rustc") or not shutil.which("cc", path="/usr/bin"):
+        pytest.skip("Rust or cc is not installed")
+    asked = ["rustc", "--print", "sysroot"]
+    toolchain = subprocess.run(asked, capture_output=True, text=True, check=True).stdout.strip()
+    manifest = '[package]\nname = "{}"\nversion = "1.0.0"\nedition = "2021"\n'
+    box.write(
+        box.workspace / "Cargo.toml", manifest.format("app") + '[dependencies]\ndep = { path = "dep" }\n'
+    )
+    box.write(box.workspace / "src/main.rs", 'fn main() { println!("{}", dep::word()); }\n')
+    box.write(box.workspace / "dep/Cargo.toml", manifest.format("dep"))
+    box.write(
+        box.workspace / "dep/src/lib.rs",
+        'pub fn word() -> &\'static str { "built" }\n#[test]\nfn it() { assert_eq!(word(), "built"); }\n',
+    )
+    done = box.sh(
+        "cargo build -q --offline && ./target/debug/app && cargo test -q --offline -p dep",
+        policy=OFFLINE, readable=(toolchain,), env={"PATH": f"{toolchain}/bin:/usr/bin:/bin"}, timeout=300,
+    )  # fmt: skip
+    assert works(done)[0] == "built"
+    assert "1 passed" in done.out
 
 
 def test_f18_pytest(box):

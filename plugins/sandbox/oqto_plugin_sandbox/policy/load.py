@@ -65,6 +65,20 @@ def load(owner: Owner, workspace: str) -> Policy:
     return msgspec.structs.replace(policy, sources={**rest, **_sources(stated, policy.profiles)})
 
 
+def stamps(owner: Owner, workspace: str) -> dict[str, tuple[int, ...]]:
+    """Every file that could state a policy, with what changes when it is written, replaced or removed."""
+    files = (*owner.system_files, f"{owner.home}/{USER_FILE}", f"{workspace}/{WORKSPACE_FILE}")
+    return {file: _stamp(file) for file in files}
+
+
+def _stamp(file: str) -> tuple[int, ...]:
+    try:
+        status = Path(file).lstat()
+    except OSError:
+        return ()
+    return (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+
+
 def _sources(stated: list[tuple[Layer, str]], profiles: tuple[str, ...]) -> dict[str, str]:
     """Each key, and each entry of a deny list as `key=entry`, with every `file:line` that states it."""
     found: dict[str, list[str]] = {}
