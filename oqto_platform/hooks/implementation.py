@@ -39,6 +39,7 @@ class Tally:
     seconds: float = 0.0
     longest_block_s: float = 0.0
     last_failure: str = ""
+    changed_arguments: int = 0
     failures_in_a_row: int = 0
     skipped: int = 0
     off_since: float | None = None

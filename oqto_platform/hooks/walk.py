@@ -184,6 +184,7 @@ class Walk:
     def _refuse_changes(self, impl: Impl, given: Mapping[str, Any]) -> None:
         for name in self._changeable:
             if given[name] != self._arguments[name]:
+                impl.tally.changed_arguments += 1
                 log.warning("plugin changes its argument; the change is dropped", plugin=impl.plugin,
                             version=impl.origin.version, hook=impl.hook, argument=name,
                             repair="answer with msgspec.structs.replace(…)")  # fmt: skip

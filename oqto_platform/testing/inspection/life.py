@@ -81,11 +81,11 @@ class Life:
             self._report.say("life", f"{hook}: {tally.last_failure}")
 
     def _look_for_changes(self, hook: str, before: Mapping[str, Any], arguments: Mapping[str, Any]) -> None:
-        # A frozen Struct may hold a dict, which is not.
-        for name, value in arguments.items():
-            if _frozen(value) != before[name]:
-                text = f"{hook} changes its argument {name}; answer with msgspec.structs.replace(…)"
-                self._report.say("mutation", text)
+        # A frozen Struct may hold a dict, which is not. Where the house gives copies it counts what was done to them.
+        changed = [name for name, value in arguments.items() if _frozen(value) != before[name]]
+        if self._hooks.tallies()[hook, self._report.plugin].changed_arguments or changed:
+            text = f"{hook} changes what it is given; answer with msgspec.structs.replace(…)"
+            self._report.say("mutation", text)
 
     async def _call_again(self, hook: str) -> None:
         first, second = await self._call(hook), await self._call(hook)
