@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import inspect
 from collections.abc import Iterator
 from unittest import mock
 
@@ -55,7 +56,7 @@ def describe_click(name: str, command: click.Command) -> str:
     context = click.Context(command, info_name=name)
     usage = " ".join([name, *command.collect_usage_pieces(context)])
     records = [record for param in command.get_params(context) if (record := param.get_help_record(context))]
-    text = (command.help or "").split("\f")[0].strip()
+    text = inspect.cleandoc(command.help or "").split("\f")[0].strip()
     rows = [(f"`{option}`", meaning) for option, meaning in records if not option.endswith("--help")]
     return page(name, usage, text, rows)
 

@@ -19,6 +19,7 @@ from oqto_platform.audit import AuditLog
 from oqto_platform.audit.events import PluginSwitched
 from oqto_platform.audit.place import configured
 from oqto_platform.cli.client import call, is_running
+from oqto_platform.cli.new import new
 from oqto_platform.config.edit import edited
 from oqto_platform.config.expand import xdg
 from oqto_platform.config.sections import Paths, Plugins
@@ -34,6 +35,9 @@ def plugins(ctx: click.Context) -> None:
     """Installed plugins."""
     if ctx.invoked_subcommand is None:
         ctx.invoke(list_plugins)
+
+
+plugins.add_command(new)
 
 
 @plugins.command("list")

@@ -1,0 +1,126 @@
+"""From an empty folder and wheels to a plugin that shows a panel and refuses sessions, and away again."""
+
+from __future__ import annotations
+
+import re
+import sys
+
+import pytest
+
+from oqto_platform.testing.stack import Stack
+
+pytestmark = pytest.mark.real
+
+NAMES = ("oqto-platform", "oqto-runner", "oqto-plugin-sandbox")
+OTHERS = ("copier", "mypy", "pytest", "ruff", "uv", "uv_build", "websockets")
+CHANGES = {
+    "config.py": (r'(refused\."\)\]) = False', r"\1 = True"),
+    "static/panel.js": (r'GREETING = ".*";', 'GREETING = "High water at noon.";'),
+}
+
+
+@pytest.fixture(scope="module")
+def environment(make_environment):
+    return make_environment(*NAMES, others=OTHERS)
+
+
+@pytest.fixture(scope="module")
+def project(environment, tmp_path_factory):
+    """What the command makes in an empty folder, installed as its author would."""
+    folder = tmp_path_factory.mktemp("empty")
+    said = environment.run("oqtoctl", "plugins", "new", "tide-table", cwd=folder)
+    assert "cd oqto-plugin-tide-table" in said
+    made = folder / "oqto-plugin-tide-table"
+    install(environment, "--no-deps", "--editable", made, cwd=folder)
+    return made
+
+
+def install(environment, *what, cwd):
+    # pip would make an environment for the build, from a network that a test does without.
+    options = ("--offline", "--no-build-isolation", "--python", environment.python)
+    environment.run("uv", "pip", "install", *options, *what, cwd=cwd)
+
+
+def change(project):
+    for name, (old, new) in CHANGES.items():
+        file = project / "oqto_plugin_tide_table" / name
+        text, count = re.subn(old, new, file.read_text())
+        assert count == 1, name
+        file.write_text(text)
+
+
+def server(environment, root):
+    """The server of the environment, with every plugin that is installed there."""
+    command = (environment.python, "-m", "oqto_platform.cli.serve", "serve", "--single-user", "--port")
+    stack = Stack(root, plugins=())
+    stack.command = (*map(str, command), str(stack.port))
+    return stack
+
+
+def test_what_is_made_passes_its_suite_and_its_checks(environment, project):
+    for program, *arguments in (["ruff", "check", "."], ["ruff", "format", "--check", "."], ["mypy"]):
+        environment.run(program, *arguments, cwd=project)
+    said = environment.run("python", "-m", "pytest", "-q", "-p", "no:cacheprovider", cwd=project)
+    assert re.search(r"\d+ passed", said)
+    assert "skipped" not in said
+
+
+def test_two_lines_later_there_are_a_panel_and_a_refusal_and_afterwards_neither(
+    environment, project, tmp_path_factory
+):
+    root = tmp_path_factory.mktemp("s")
+    change(project)
+    with server(environment, root) as stack:
+        stack.set_up()
+        (panel,) = stack.client.get("/api/plugins/panels").json()
+        assert (panel["plugin"], panel["element"]) == ("tide_table", "oqto-tide-table")
+        assert "High water at noon." in stack.client.get(panel["module"]).text
+        with pytest.raises(RuntimeError, match="We are closed"):
+            stack.start_session(harness="echo")
+    environment.run(
+        "uv", "pip", "uninstall", "--python", environment.python, "oqto-plugin-tide-table", cwd=root
+    )
+    with server(environment, root) as stack:
+        stack.sign_in()
+        assert stack.client.get("/api/plugins/panels").json() == []
+        assert stack.start_session(harness="echo")["state"] == "running"
+    install(environment, "--no-deps", "--editable", project, cwd=root)
+
+
+def test_without_the_template_engine_it_says_what_to_install(tmp_path, monkeypatch):
+    from click.testing import CliRunner
+
+    from oqto_platform.cli.new import new
+    from oqto_platform.errors import Invalid
+
+    monkeypatch.setitem(sys.modules, "copier", None)
+    result = CliRunner().invoke(new, ["tide", "--into", str(tmp_path)])
+    assert isinstance(result.exception, Invalid)
+    assert "pip install 'oqto-platform[new]'" in result.exception.detail
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("../tide", "small letters"),
+        ("Tide", "small letters"),
+        ("1tide", "small letters"),
+        ("tide--table", "small letters"),
+        ("t" * 31, "at most 30"),
+        ("auth", "is taken"),
+        ("sandbox", "is taken"),
+        ("there", "is there already"),
+    ],
+)
+def test_a_name_that_will_not_do_is_refused_before_anything_is_made(name, words, tmp_path):
+    from click.testing import CliRunner
+
+    from oqto_platform.cli.new import new
+    from oqto_platform.errors import OqtoError
+
+    (tmp_path / "oqto-plugin-there").mkdir()
+    result = CliRunner().invoke(new, [name, "--into", str(tmp_path)])
+    assert isinstance(result.exception, OqtoError)
+    assert words in result.exception.detail
+    assert [path.name for path in tmp_path.iterdir()] == ["oqto-plugin-there"]
