@@ -194,3 +194,15 @@ async def test_f15_a_policy_that_changed_is_said_to_need_a_new_start(machine, wh
     await machine.boxes.ended("a")
     again = await machine.start("a", "cat notes")
     assert (await again.communicate())[0] == b""
+
+
+async def test_e27_the_socket_of_the_proxy_asks_the_same_policy(machine):
+    machine.system.write_text('[network]\nmode = "proxy"\nallow_domains = ["ok.test"]\n')
+    script = (
+        "import socket\ns = socket.socket(socket.AF_UNIX)\n"
+        "try:\n    s.connect('/run/oqto/3128.sock'); s.sendall(b'CONNECT evil.test:443 HTTP/1.1\\r\\n\\r\\n'); print(s.recv(99)[:12])\n"
+        "except OSError as e: print(type(e).__name__)"
+    )
+    process = await machine.start("a", f'/usr/bin/python3 -c "{script}"')
+    out, err = await process.communicate()
+    assert out.strip() in (b"b'HTTP/1.1 403'", b"PermissionError"), err

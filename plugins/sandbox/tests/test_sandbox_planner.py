@@ -73,7 +73,7 @@ def writable(plan: Plan, path: str) -> bool:
     return bool(found) and isinstance(found[-1], Bind) and found[-1].writable
 
 
-@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(wanted=entries, stated=policies)
 def test_any_home_and_policy_is_held_or_refused_in_words(wanted, stated):
     root = os.path.realpath(tempfile.mkdtemp(prefix="oqto-plan-", dir="/var/tmp"))

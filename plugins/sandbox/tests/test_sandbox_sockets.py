@@ -79,6 +79,26 @@ def test_e14_places_of_sockets_are_absent(box):
     )
 
 
+@pytest.mark.parametrize("mode", ["isolated", "proxy"])
+def test_e14_a_service_of_somebody_else_cannot_be_reached(box, mode):
+    """A development server or a database of another account on this machine's loopback."""
+    import socket
+
+    with socket.create_server(("127.0.0.1", 0)) as theirs, socket.create_server(("0.0.0.0", 0)) as wide:
+        ports = [server.getsockname()[1] for server in (theirs, wide)]
+        own = socket.gethostbyname(socket.gethostname())
+        script = (
+            "import socket\n"
+            f"for host in ('127.0.0.1', '{own}', 'localhost'):\n"
+            f"    for port in {ports}:\n"
+            "        try: socket.create_connection((host, port), 2); print('REACHED', host, port)\n"
+            "        except OSError: pass\n"
+            "s = socket.create_server(('127.0.0.1', 0)); socket.create_connection(s.getsockname(), 2); print('twin')"
+        )
+        done = box.python(script, policy=f'network.mode = "{mode}"')
+    assert done.out == "twin\n", done.err
+
+
 # -- relays ------------------------------------------------------------------------------------------
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+import tempfile
 import zipfile
 from pathlib import Path
 
@@ -98,11 +99,26 @@ def test_f18_make_and_a_compiler(box):
     assert works(box.sh("make -s -j2", policy=OFFLINE)) == ["compiled"]
 
 
-def test_f18_cargo_builds_and_tests(box):
+@pytest.fixture(scope="module")
+def toolchain():
+    """Rust where every account can read it: the one that is installed may lie in somebody's home."""
     if not shutil.which("rustc") or not shutil.which("cc", path="/usr/bin"):
         pytest.skip("Rust or cc is not installed")
     asked = ["rustc", "--print", "sysroot"]
-    toolchain = subprocess.run(asked, capture_output=True, text=True, check=True).stdout.strip()
+    installed = subprocess.run(asked, capture_output=True, text=True, check=True).stdout.strip()
+    folder = Path(tempfile.mkdtemp(prefix="oqto-rust-", dir=Path(tempfile.gettempdir()).resolve()))
+    folder.chmod(0o755)
+    try:
+        for part in ("bin", "lib"):
+            copy = ["cp", "-a", "--reflink=auto", f"{installed}/{part}", str(folder)]
+            if subprocess.run([copy[0], "-al", *copy[3:]], capture_output=True, check=False).returncode:
+                subprocess.run(copy, check=True)
+        yield str(folder)
+    finally:
+        shutil.rmtree(folder)
+
+
+def test_f18_cargo_builds_and_tests(box, toolchain):
     manifest = '[package]\nname = "{}"\nversion = "1.0.0"\nedition = "2021"\n'
     box.write(
         box.workspace / "Cargo.toml", manifest.format("app") + '[dependencies]\ndep = { path = "dep" }\n'
