@@ -87,6 +87,8 @@ class Gate:
             self._check(scope)
         except OqtoError as exc:
             scope["path_template"] = "(refused)"
+            if isinstance(exc, TooLarge):
+                await _drain(receive)
             await _refuse(scope, answer, exc, request_id)
             return
         if (method := scope.get("method")) is None:
@@ -137,6 +139,7 @@ class Gate:
         return origin in self._origins() or (bool(host) and _netloc(origin) == host)
 
 
+DRAIN_BYTES = 64 * 2**20
 _LOOKED_AT = frozenset({b"host", b"origin", b"sec-fetch-site", b"content-length"})
 
 
@@ -221,6 +224,20 @@ def _count(scope: Scope, status: int, seconds: float) -> None:
     tracing.answered(scope["state"].get("span"), method, route, status)
     counts.add("oqto_http_requests", (method, route, str(status)))
     counts.observe("oqto_http_request_seconds", (route,), seconds)
+
+
+async def _drain(receive: Receive) -> None:
+    """
+    Take some of a body that is too large before the refusal.
+
+    The connection closes after it, and a client that still sends then would never see the answer.
+    """
+    taken = 0
+    while taken < DRAIN_BYTES:
+        message: Any = await receive()
+        taken += len(message.get("body", b""))
+        if not message.get("more_body"):
+            return
 
 
 async def _refuse(scope: Scope, send: Send, exc: OqtoError, request_id: str) -> None:

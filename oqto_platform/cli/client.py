@@ -51,8 +51,8 @@ def socket_path(options: dict[str, Any]) -> Path:
     if options["admin_socket"]:
         return Path(options["admin_socket"])
     path = config.locate(os.environ, options["config"])
-    configured = Path(config.peek(path, os.environ, "server", Server).admin_socket_path)
-    fallback = Path(config.peek(path, os.environ, "paths", Paths).state_dir) / "oqtoctl.sock"
+    configured = Path(config.glimpse(path, os.environ, "server", Server).admin_socket_path)
+    fallback = Path(config.glimpse(path, os.environ, "paths", Paths).state_dir) / "oqtoctl.sock"
     return fallback if not configured.is_socket() and fallback.is_socket() else configured
 
 

@@ -6,11 +6,14 @@ Every error names where the value was set, the section, the key and what would b
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
+
+import msgspec
 
 from oqto_platform.config import environment, files
 from oqto_platform.config.environment import PROFILE
@@ -22,7 +25,7 @@ from oqto_platform.config.validate import Reader
 from oqto_platform.errors import ConfigError
 from oqto_platform.settings import Section, Settings
 
-__all__ = ["load", "locate", "peek", "relocate", "usual_places"]
+__all__ = ["glimpse", "load", "locate", "peek", "relocate", "usual_places"]
 
 TOP_LEVEL = {"$schema", "profile"}
 DEFAULTS = "built-in defaults"
@@ -74,6 +77,36 @@ def peek(path: Path | None, env: Mapping[str, str], name: str, kind: type[S]) ->
     section = Reader(env, str(path or DEFAULTS), origins).section(name, kind, tree.get(name, {}))
     assert isinstance(section, kind)
     return section
+
+
+def glimpse(path: Path | None, env: Mapping[str, str], name: str, kind: type[S]) -> S:
+    """
+    `peek` for whoever must go on although the file is wrong: then what is right of the section, by itself.
+
+    A server that refused the file still runs, and is asked what is wrong with it.
+    """
+    with contextlib.suppress(ConfigError):
+        return peek(path, env, name, kind)
+    found = peek(None, env, name, kind)
+    variables = {variable.upper() for variable in env}
+    for key, value in _readable(path).get(name, {}).items():
+        if f"{environment.PREFIX}{name}__{key}".upper() in variables:
+            continue
+        with contextlib.suppress(ConfigError):
+            found = _with(found, name, kind, key, value, env)
+    return found
+
+
+def _readable(path: Path | None) -> Tree:
+    try:
+        return files.read(path)[0][1] if path else {}
+    except ConfigError:
+        return {}
+
+
+def _with(found: S, name: str, kind: type[S], key: str, value: Any, env: Mapping[str, str]) -> S:
+    one = Reader(env, "", {}).section(name, kind, {key: value})
+    return msgspec.structs.replace(found, **{key: getattr(one, key)})
 
 
 def _merged(

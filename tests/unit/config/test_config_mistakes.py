@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 
 from oqto_platform import config
+from oqto_platform.errors import ConfigError
 
 HOME = {"HOME": "/home/ada"}
 
@@ -69,6 +72,105 @@ def test_a_mistake_is_told_with_file_section_key_and_what_would_be_right(write, 
 def test_a_file_that_is_no_toml_is_told_with_line_and_column(write, refusal, text, words):
     path = write(text)
     assert refusal(path) == f"{path}: {words}"
+
+
+PROD = "[auth]\ndev_mode = false\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (f"{PROD}", "[auth] jwt_secret: needed when dev_mode = false; set it, e.g. to env:AUTH_JWT_SECRET"),
+        (f"{PROD}jwt_secret = 'short'\n", "[auth] jwt_secret: has 5 characters; use at least 32"),
+        (f"{PROD}jwt_secret = 'env:SHORT'\n", "[auth] jwt_secret: has 4 characters; use at least 32"),
+        (
+            f"{PROD}jwt_secret = 'env:AUTH_JWT_SECRET'\n",
+            "[auth] jwt_secret: the environment variable AUTH_JWT_SECRET is not set (env:AUTH_JWT_SECRET)",
+        ),
+        (
+            f"{PROD}jwt_secret = 'your-secret-key-change-me-in-production-32-chars'\n",
+            "[auth] jwt_secret: is the one of an example, which everybody knows; make one: openssl rand -base64 48",
+        ),
+        (
+            "[server]\nlisten = '127.0.0.1:65536'\n",
+            "[server] listen: '127.0.0.1:65536' is not host:port, such as 127.0.0.1:8080",
+        ),
+        ("[container]\nbase_port = 70000\n", "[container] base_port: expected `int` <= 65535"),
+        (
+            "[sessions]\nidle_check_interval_seconds = 0\n",
+            "[sessions] idle_check_interval_seconds: expected `int` >= 1",
+        ),
+        ("[sessions]\nidle_timeout_minutes = -5\n", "[sessions] idle_timeout_minutes: expected `int` >= 1"),
+        (
+            "[local]\nworkspace_dir = '/srv/{user}'\n",
+            "[local] workspace_dir: unknown placeholder {user}; known: {user_id}",
+        ),
+        ("[logging]\nfile = '/tmp/{uid}'\n", "[logging] file: unknown placeholder {uid}; known: none here"),
+        ("[logging]\nfile = '/usr'\n", "[logging] file: /usr is a folder; a file is meant"),
+        ("[paths]\ndata_dir = '/etc/passwd'\n", "[paths] data_dir: /etc/passwd is a file; a folder is meant"),
+        (
+            "[server]\nadmin_socket_path = '/usr'\n",
+            "[server] admin_socket_path: /usr is a folder; a socket is meant",
+        ),
+        (
+            "[[auth.dev_users]]\nid='a'\nname='A'\nemail=''\npassword_hash='plain'\n",
+            "[auth.dev_users.0] password_hash: is no bcrypt or argon2id hash; make one: oqtoctl hash-password",
+        ),
+        (
+            "[[auth.dev_users]]\nid='a'\nname='A'\nemail=''\npasword_hash='x'\n",
+            "[auth.dev_users.0] unknown key 'pasword_hash', did you mean 'password_hash'?",
+        ),
+        (
+            "[backend]\nmode = 'container'\n",
+            "[backend] mode: this version has no support for container sessions yet; use 'local' or 'auto'",
+        ),
+    ],
+)
+def test_what_no_type_can_say_is_told_with_its_repair(write, refusal, text, words):
+    path = write(text)
+    assert refusal(path, {"HOME": "/home/ada", "SHORT": "four"}) == f"{path}: {words}"
+
+
+def test_a_mistake_in_a_profile_is_told_with_that_file(write, refusal):
+    path = write("profile = 'work'\n")
+    overlay = write("[server]\nmax_upload_size_mb = 0\n", "config.work.toml")
+    assert refusal(path) == f"{overlay}: [server] max_upload_size_mb: expected `int` >= 1"
+
+
+def test_a_file_that_another_can_write_is_refused(write):
+    path = write("")
+
+    def told(uid=os.getuid()):
+        with pytest.raises(ConfigError) as refused:
+            config.load(path, HOME, owner=uid)
+        return refused.value.detail
+
+    config.load(path, HOME, owner=os.getuid())
+    path.chmod(0o646)
+    assert told() == f"{path}: everybody can write the file {path}; repair: chmod go-w {path}"
+    path.chmod(0o644)
+    path.parent.chmod(0o777)
+    assert told() == f"{path}: everybody can write the folder {path.parent}; repair: chmod go-w {path.parent}"
+    path.parent.chmod(0o1777)
+    config.load(path, HOME, owner=os.getuid())
+    path.parent.chmod(0o700)
+    link = path.with_name("link.toml")
+    link.symlink_to(path)
+    path.chmod(0o666)
+    with pytest.raises(ConfigError, match="everybody can write the file"):
+        config.load(link, HOME, owner=os.getuid())
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can give a file away")
+def test_a_file_of_somebody_else_is_refused(write):
+    path = write("")
+    os.chown(path, 65534, 0)
+    with pytest.raises(ConfigError) as refused:
+        config.load(path, HOME, owner=0)
+    assert refused.value.detail.startswith(
+        f"{path}: the file {path} belongs to nobody, who could change it; "
+    )
+    assert refused.value.detail.endswith(f"repair: chown root {path}")
 
 
 def test_a_file_that_cannot_be_read_is_told_with_the_reason(write, refusal, tmp_path):
