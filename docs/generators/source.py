@@ -23,7 +23,6 @@ NOT_IMPORTED = (
     "oqto_platform.testing",
     "oqto_platform.db.migrations",
     "__main__",
-    ".shim",
 )
 
 

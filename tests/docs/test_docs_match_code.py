@@ -70,7 +70,7 @@ def import_everything() -> None:
     for package in PACKAGES:
         module = importlib.import_module(package)
         for found in pkgutil.walk_packages(module.__path__, f"{package}.", onerror=lambda _: None):
-            if not found.name.startswith(NOT_IMPORTED) and not found.name.endswith(("__main__", ".shim")):
+            if not found.name.startswith(NOT_IMPORTED) and not found.name.endswith("__main__"):
                 importlib.import_module(found.name)
 
 
