@@ -11,6 +11,8 @@ before it. When the process itself is gone the log ends with `session.closed`.
 
 from __future__ import annotations
 
+from typing import get_args
+
 import msgspec
 
 from oqto_platform.canon.command import (
@@ -97,6 +99,7 @@ from oqto_platform.canon.message import (
 
 __all__ = [
     "PASSING",
+    "PASSING_KINDS",
     "Abort",
     "AbortRetry",
     "AccessDenied",
@@ -185,3 +188,7 @@ decode_command = msgspec.json.Decoder(Command).decode
 def event_name(kind: type[Event]) -> str:
     """`TextDelta` → `stream.text_delta`."""
     return str(kind.__struct_config__.tag)
+
+
+PASSING_KINDS = frozenset(kind for kind in get_args(Event) if event_name(kind) in PASSING)
+"""The classes of `PASSING`."""

@@ -40,7 +40,7 @@ class Activity:
         """Follow the queue, and begin to count when a turn ends."""
         if isinstance(event, QueueChanged):
             self._has_queue = bool(event.steering or event.follow_up)
-        if isinstance(event, AgentIdle | SessionClosed):
+        elif isinstance(event, (AgentIdle, SessionClosed)):
             self.touch()
 
     def idle_s(self, *, is_working: bool) -> float:

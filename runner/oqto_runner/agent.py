@@ -17,13 +17,13 @@ import structlog
 
 from oqto_platform import clock
 from oqto_platform.canon import (
+    PASSING_KINDS,
     Abort,
     AgentError,
     AgentIdle,
     Command,
     Event,
     MessageEnd,
-    SessionClosed,
     SessionCreated,
     TitleChanged,
 )
@@ -31,9 +31,11 @@ from oqto_platform.errors import AgentFailed, Conflict, DiskFull, OqtoError
 from oqto_platform.types import Outcome, Session, StopReason
 from oqto_platform.wire import AgentState
 from oqto_runner.activity import Activity
+from oqto_runner.endings import closing_event, judged
 from oqto_runner.eventlog import EventLog
 from oqto_runner.harness import Conversation, Step
-from oqto_runner.process import Process, describe_exit
+from oqto_runner.process import Process
+from oqto_runner.replies import Replies
 from oqto_runner.witness import Witness
 
 TICK_S = 0.25
@@ -45,17 +47,6 @@ _RESUME_LINES = 64
 _ABORT_TOKEN = -1
 
 log = structlog.get_logger("oqto.sessions")
-
-
-ENDINGS: dict[StopReason, str] = {
-    "asked": "it was stopped on request",
-    "idle": "it was stopped because nothing happened for a while",
-    "exited": "it ended by itself",
-    "failed": "it could not go on",
-    "deleted": "the session was deleted",
-    "shutdown": "the server was stopped",
-    "interrupted": "the runner was restarted",
-}
 
 
 class Agent:
@@ -83,9 +74,11 @@ class Agent:
         self._wake = asyncio.Event()
         self._lines: deque[bytes] = deque()
         self._commands: deque[tuple[int, Command]] = deque()
-        self._waiting: dict[int, asyncio.Future[Any]] = {}
-        self._token = 0
+        self._replies = Replies()
         self._is_tick_due = False
+        self._is_resting = False
+        self._unsettled: tuple[Step, DiskFull | None] | None = None
+        self._fault: Exception | None = None
         self._is_running = False
         self._is_paused = False
         self._is_muted = False
@@ -112,15 +105,15 @@ class Agent:
     def take_lines(self, lines: list[bytes]) -> None:
         """Lines of the agent's stdout; it is made to wait while too many are unread."""
         self._lines.extend(lines)
+        self._go_on()
         if self._is_running and len(self._lines) > _PAUSE_LINES and not self._is_paused:
             self._is_paused = True
             self.process.pause(is_paused=True)
-        self._wake.set()
 
     def take_too_long(self) -> None:
         """The agent wrote a line longer than any message may be."""
         self._too_long += 1
-        self._wake.set()
+        self._go_on()
 
     def tell(self, event: Event) -> bool:
         """An event that is not the agent's own; `False` when the log takes none any more."""
@@ -154,13 +147,13 @@ class Agent:
         if self.state in ("dead", "stopping"):
             raise Conflict("the agent of this session does not run any more; resume the session first")
         self._activity.note_command(command)
-        token, answer = self._expect()
+        token, answer = self._replies.expect()
         # An abort overtakes what waits; everything else keeps its order.
         if isinstance(command, Abort):
             self._commands.appendleft((token, command))
         else:
             self._commands.append((token, command))
-        self._wake.set()
+        self._go_on()
         try:
             async with asyncio.timeout(timeout_s):
                 return await answer
@@ -168,13 +161,7 @@ class Agent:
             name = type(command).__struct_config__.tag
             raise AgentFailed(f"the agent did not answer {name} within {timeout_s:g} s") from exc
         finally:
-            self._waiting.pop(token, None)
-
-    def _expect(self) -> tuple[int, asyncio.Future[Any]]:
-        self._token += 1
-        answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        self._waiting[self._token] = answer
-        return self._token, answer
+            self._replies.forget(token)
 
     async def stop(self, reason: StopReason, detail: str = "") -> None:
         """End the turn, then the process and all it started; returns when `session.closed` is logged."""
@@ -197,7 +184,8 @@ class Agent:
     async def _converse(self) -> None:
         ticker = asyncio.get_running_loop().create_task(self._tick())
         try:
-            await self._carry_out(self._asked(lambda now: self._conversation.open(now)))
+            self._carry_out(self._asked(self._conversation.open))
+            await self._work_off()
             await self._until_exit()
         except Exception as exc:  # a disk may fail in any way; the agent must not outlive its log
             log.exception("session failed", session=self.session.id)
@@ -218,26 +206,54 @@ class Agent:
         exited.add_done_callback(lambda _: self._wake.set())
         try:
             while not exited.done():
-                await self._wake.wait()
-                self._wake.clear()
+                await self._rest()
                 await self._work_off()
         finally:
             exited.cancel()
+
+    async def _rest(self) -> None:
+        """Until there is work that `_go_on` could not do, or a fault of what it did."""
+        self._is_resting = True
+        try:
+            await self._wake.wait()
+        finally:
+            self._is_resting = False
+        self._wake.clear()
+        if self._fault is not None:
+            raise self._fault
+
+    def _go_on(self) -> None:
+        """Something waits. It is done in the caller's turn where it can be: a task's turn costs more."""
+        if self._is_resting and self._fault is None:
+            try:
+                if self._work():
+                    return
+            except Exception as exc:  # noqa: BLE001 - the pump ends the session for it
+                self._fault = exc
+        self._wake.set()
 
     async def _tick(self) -> None:
         while True:
             await asyncio.sleep(TICK_S)
             self._is_tick_due = True
-            self._wake.set()
+            self._go_on()
 
     async def _work_off(self) -> None:
         """Everything that waits, leaving the loop to others every few milliseconds."""
-        begun = clock.monotonic()
-        while (step := self._next_step()) is not None:
-            await self._carry_out(step)
-            if clock.monotonic() - begun > _TURN_S:
+        while not self._work():
+            if self._unsettled is not None:
+                await self._settle(*self._unsettled)
+            else:
                 await asyncio.sleep(0)
-                begun = clock.monotonic()
+
+    def _work(self) -> bool:
+        """What waits, step by step; `False` when a step must be settled first or the turn is over."""
+        ends_at = clock.monotonic() + _TURN_S
+        while self._unsettled is None and (step := self._next_step()) is not None:
+            self._carry_out(step)
+            if clock.monotonic() > ends_at:
+                return False
+        return self._unsettled is None
 
     def _next_step(self) -> Step | None:
         if self._commands:
@@ -250,11 +266,11 @@ class Agent:
             return Step(events=(AgentError(error="the agent wrote a line over 64 MiB; it was dropped"),))
         if self._is_tick_due:
             self._is_tick_due = False
-            return self._asked(lambda now: self._conversation.tick(now))
+            return self._asked(self._conversation.tick)
         if self._lines:
             line = self._lines.popleft()
             self._let_go_on()
-            return self._asked(lambda now: self._conversation.receive(line, now))
+            return self._asked(self._conversation.receive, line)
         return None
 
     def _let_go_on(self) -> None:
@@ -262,27 +278,41 @@ class Agent:
             self._is_paused = False
             self.process.pause(is_paused=False)
 
-    def _asked(self, ask: Callable[[float], Step]) -> Step:
+    def _asked(self, ask: Callable[..., Step], *what: Any) -> Step:
+        """What the harness answers to `ask(*what, now)`."""
         try:
-            return ask(clock.monotonic())
+            return ask(*what, clock.monotonic())
         except Exception as exc:  # a harness may come from anybody; its fault is told and the session lives
             log.exception("harness failed", session=self.session.id, harness=self.session.harness)
             return Step(events=(AgentError(error=f"the harness {self.session.harness} failed: {exc}"),))
 
     def _commanded(self, token: int, command: Command) -> Step:
-        return self._asked(lambda now: self._conversation.command(token, command, now))
+        return self._asked(self._conversation.command, token, command)
 
-    async def _carry_out(self, step: Step) -> None:
+    def _carry_out(self, step: Step) -> None:
+        """Log, then act; what has to be waited for stays in `_unsettled`, and nothing else is done meanwhile."""
         events = self._with_created(step.events)
         try:
             self._append(events)
         except DiskFull as exc:
-            await self._survive_full_disk(step, exc)
-            self._give(step, exc)
+            self._unsettled = step, exc
             return
-        if any(isinstance(e, MessageEnd) and e.message.role == "user" for e in events):
+        if any(type(event) is MessageEnd and event.message.role == "user" for event in events):
+            self._unsettled = step, None
+        else:
+            self._act(step)
+
+    async def _settle(self, step: Step, exc: DiskFull | None) -> None:
+        if exc is None:
             await self._log.synced()
-        self._give(step, self._written(step.lines))
+            self._act(step)
+        else:
+            await self._survive_full_disk(step, exc)
+            self._replies.give(step.answers, exc)
+        self._unsettled = None
+
+    def _act(self, step: Step) -> None:
+        self._replies.give(step.answers, self._written(step.lines))
         if not self._conversation.is_working:
             self._idle.set()
 
@@ -299,11 +329,15 @@ class Agent:
             return
         if events:
             self._log.append(*events)
-        self._witness.see(events)
         for event in events:
-            self._activity.note_event(event)
-            if isinstance(event, TitleChanged):
-                self.title = event.title
+            if type(event) not in PASSING_KINDS:
+                self._note(event)
+
+    def _note(self, event: Event) -> None:
+        self._activity.note_event(event)
+        self._witness.see(event)
+        if isinstance(event, TitleChanged):
+            self.title = event.title
 
     def _written(self, lines: tuple[bytes, ...]) -> OqtoError | None:
         if not lines:
@@ -313,16 +347,6 @@ class Agent:
         except AgentFailed as exc:
             return exc
         return None
-
-    def _give(self, step: Step, error: OqtoError | None) -> None:
-        for answer in step.answers:
-            waiting = self._waiting.get(answer.token)
-            if waiting is None or waiting.done():
-                continue
-            if problem := error or answer.error:
-                waiting.set_exception(problem)
-            else:
-                waiting.set_result(answer.data)
 
     async def _survive_full_disk(self, step: Step, exc: DiskFull) -> None:
         log.error("disk full", session=self.session.id, reason=exc.detail)
@@ -341,19 +365,17 @@ class Agent:
 
     async def _finish(self) -> None:
         """The process is gone: end what is open, say so last."""
-        outcome = self.outcome = self._judged()
+        outcome = self.outcome = judged(self.process, self._reason, self._detail)
         self._is_muted = False
         closing = self._asked(lambda now: self._conversation.close(now, outcome.detail))
         with contextlib.suppress(DiskFull):
             self._append(closing.events)
-        self._give(closing, None)
+        self._replies.give(closing.answers, None)
         await self._take_last_words(outcome)
         if self._log.last > self._begin:
             self._close_log(outcome)
         await self._log.synced()
-        for waiting in self._waiting.values():
-            if not waiting.done():
-                waiting.set_exception(AgentFailed(f"the agent ended before it answered: {outcome.detail}"))
+        self._replies.fail_all(AgentFailed(f"the agent ended before it answered: {outcome.detail}"))
 
     async def _take_last_words(self, outcome: Outcome) -> None:
         if self._ready.is_set():
@@ -362,28 +384,11 @@ class Agent:
                 self._append(tuple(self._witness.told))
 
     def _close_log(self, outcome: Outcome) -> None:
-        closed = SessionClosed(
-            reason=outcome.reason,
-            detail=outcome.detail,
-            exit_code=outcome.exit_code,
-            stderr_tail=outcome.stderr_tail,
-        )
         self._log.reserve.release()
         try:
-            self._log.append(closed)
+            self._log.append(closing_event(outcome))
         except DiskFull as exc:
             log.error("the end of a session could not be logged", session=self.session.id, reason=exc.detail)
-
-    def _judged(self) -> Outcome:
-        code = self.process.exit_code
-        said = describe_exit(code) if code is not None else "its process could not be ended"
-        reason: StopReason = self._reason or ("exited" if code == 0 else "failed")
-        return Outcome(
-            reason=reason,
-            detail=self._detail or (said if self._reason is None else ENDINGS[self._reason]),
-            exit_code=code,
-            stderr_tail=self.process.stderr_tail,
-        )
 
 
 async def _first(*waits: Any) -> None:

@@ -11,24 +11,33 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import structlog
 
 from oqto_platform import canon, clock
-from oqto_platform.canon import PASSING, AgentIdle, Event, MessageEnd, ResyncRequired, SessionClosed
+from oqto_platform.canon import PASSING_KINDS, AgentIdle, Event, MessageEnd, ResyncRequired, SessionClosed
 from oqto_platform.wire import Following
 from oqto_runner.reopen import Reopened, history_lines, reopen
 from oqto_runner.reserve import Reserve
-from oqto_runner.segments import AppendFile, Gone, Segments
+from oqto_runner.segments import AppendFile, Cursor, Gone, Segments
 from oqto_runner.tracker import Progress, Tracker, seq_of
 
 SEGMENT_BYTES = 8 * 2**20
 TOTAL_BYTES = 256 * 2**20
 
+Push = Callable[[bytes], bool]
+"""Takes whole lines at once, or refuses them all: then they are read from the log, at the reader's pace."""
+
 _SYNCED = (MessageEnd, AgentIdle, SessionClosed)
 log = structlog.get_logger("oqto.eventlog")
+
+
+def never(lines: bytes) -> bool:
+    """The `Push` of a follower that reads everything at its own pace."""
+    return False
 
 
 class EventLog:
@@ -50,7 +59,7 @@ class EventLog:
         self.reserve = Reserve(directory)
         reopened = reopen(directory, self._segments)
         self._take(reopened)
-        self._grew = asyncio.Event()
+        self._listeners: list[_Listener] = []
         self._sync: asyncio.Task[None] | None = None
         self._is_dirty = False
         self._is_open = True
@@ -77,17 +86,29 @@ class EventLog:
 
     def append(self, *events: Event) -> None:
         """Number, stamp, encode and write `events`, all or none. Raises `DiskFull`."""
-        lines = [self._line(event, self.last + 1 + n) for n, event in enumerate(events)]
-        durable = [line for event, line in zip(events, lines, strict=True) if _is_durable(event)]
-        self._write(b"".join(lines), b"".join(durable))
-        offset = self._history.size - sum(map(len, durable))
+        lines = [self._line(event, seq) for seq, event in enumerate(events, self.last + 1)]
+        durable = [
+            line for event, line in zip(events, lines, strict=True) if type(event) not in PASSING_KINDS
+        ]
+        text = b"".join(lines)
+        self._write(text, b"".join(durable))
+        self.last += len(events)
+        self._track(events, lines, self._history.size - sum(map(len, durable)))
+        if self._listeners:
+            self._tell(text)
+
+    def _track(self, events: tuple[Event, ...], lines: list[bytes], offset: int) -> None:
         for event, line in zip(events, lines, strict=True):
             self._tracker.note(event, line, offset)
-            offset += len(line) if _is_durable(event) else 0
-        self.last += len(events)
-        if any(isinstance(event, _SYNCED) for event in events):
-            self._sync_soon()
-        self._wake()
+            if type(event) not in PASSING_KINDS:
+                offset += len(line)
+                self._sync_after(event)
+
+    def _sync_after(self, event: Event) -> None:
+        if isinstance(event, _SYNCED):
+            self._is_dirty = True
+            if self._sync is None or self._sync.done():
+                self._sync = asyncio.get_running_loop().create_task(self._sync_files())
 
     def _line(self, event: Event, seq: int) -> bytes:
         event.session_id, event.runner_id = self._ids
@@ -103,8 +124,12 @@ class EventLog:
             self._segments.undo(self._segments.live.size - len(lines))
             raise
 
-    async def follow(self, after: int) -> AsyncGenerator[Following | bytes, None]:
-        """First `Following`, then chunks of whole lines, for ever; ends when the log is closed."""
+    async def follow(self, after: int, live: Push = never) -> AsyncGenerator[Following | bytes, None]:
+        """
+        First `Following`, then chunks of whole lines, for ever; ends when the log is closed.
+
+        At the end of the log new lines go to `live` at once; the generator only goes on when that refuses.
+        """
         is_exact = 0 < after <= self.last and after + 1 >= self.oldest
         yield Following(
             mode="exact" if is_exact else "snapshot", last=self.last, reset=not is_exact and after > 0
@@ -112,14 +137,14 @@ class EventLog:
         begin = after if is_exact else None
         while self._is_open:
             try:
-                async with contextlib.aclosing(self._from(begin)) as chunks:
+                async with contextlib.aclosing(self._from(begin, live)) as chunks:
                     async for chunk in chunks:
                         yield chunk
             except Gone:
                 begin = None
                 yield self._resync()
 
-    async def _from(self, after: int | None) -> AsyncGenerator[bytes, None]:
+    async def _from(self, after: int | None, live: Push) -> AsyncGenerator[bytes, None]:
         """A snapshot where `after` is `None`, then all that follows, as it comes. Raises `Gone`."""
         if after is None:
             snapshot = self._snapshot()
@@ -133,7 +158,29 @@ class EventLog:
             if chunk := self._segments.read(cursor):
                 yield chunk
             else:
-                await self._grew.wait()
+                await self._attend(cursor, live)
+
+    async def _attend(self, cursor: Cursor, live: Push) -> None:
+        """Pass what is appended on to `live`, moving `cursor`, until it refuses or the log is closed."""
+        listener = _Listener(cursor, live, asyncio.get_running_loop().create_future())
+        self._listeners.append(listener)
+        try:
+            await listener.left
+        finally:
+            if listener in self._listeners:
+                self._listeners.remove(listener)
+
+    def _tell(self, text: bytes) -> None:
+        for listener in self._listeners[:]:
+            if listener.live(text):
+                self._segments.to_end(listener.cursor)
+            else:
+                self._leave(listener)
+
+    def _leave(self, listener: _Listener) -> None:
+        self._listeners.remove(listener)
+        if not listener.left.done():
+            listener.left.set_result(None)
 
     def _snapshot(self) -> _Snapshot:
         boundary, offset = self._tracker.boundary(self.last, self._history.size)
@@ -178,19 +225,11 @@ class EventLog:
         if not self._is_open:
             return
         self._is_open = False
-        self._wake()
+        for listener in self._listeners[:]:
+            self._leave(listener)
         self._segments.close()
         self._history.close()
         self.reserve.release()
-
-    def _wake(self) -> None:
-        self._grew.set()
-        self._grew = asyncio.Event()
-
-    def _sync_soon(self) -> None:
-        self._is_dirty = True
-        if self._sync is None or self._sync.done():
-            self._sync = asyncio.get_running_loop().create_task(self._sync_files())
 
     async def _sync_files(self) -> None:
         while self._is_dirty:
@@ -201,6 +240,15 @@ class EventLog:
                 await asyncio.to_thread(_sync_and_close, fds)
             except OSError as exc:
                 log.error("the log does not reach the disk", session=self._ids[0], reason=exc.strerror)
+
+
+@dataclass(eq=False)
+class _Listener:
+    """A follower at the end of the log. `left` is done when it has to catch up from the files again."""
+
+    cursor: Cursor
+    live: Push
+    left: asyncio.Future[None]
 
 
 class _Snapshot:
@@ -223,10 +271,6 @@ class _Snapshot:
             chunk = self._history.read(start, end)
             start += len(chunk)
             yield chunk
-
-
-def _is_durable(event: Event) -> bool:
-    return canon.event_name(type(event)) not in PASSING
 
 
 def _sync_and_close(fds: list[int]) -> None:

@@ -32,11 +32,11 @@ class AppendFile:
 
     def append(self, data: bytes) -> None:
         """Write `data` completely or leave the file as it was. Raises `DiskFull`."""
-        written = 0
         try:
             with as_disk_full(self.path):
+                written = os.write(self.fd, data)
                 while written < len(data):
-                    written += os.write(self.fd, data[written:] if written else data)
+                    written += os.write(self.fd, data[written:])
         except BaseException:
             os.ftruncate(self.fd, self.size)
             raise
@@ -102,6 +102,7 @@ class Segments:
         self._segment_bytes = segment_bytes
         self._total_bytes = total_bytes
         self._by_first: dict[int, Segment] = {}
+        self.live: Segment
 
     @staticmethod
     def path(directory: Path, first: int) -> Path:
@@ -118,10 +119,6 @@ class Segments:
         return next(iter(self._by_first))
 
     @property
-    def live(self) -> Segment:
-        return self._by_first[next(reversed(self._by_first))]
-
-    @property
     def live_file(self) -> AppendFile:
         file = self.live.file
         assert file is not None
@@ -129,27 +126,33 @@ class Segments:
 
     def adopt(self, first: int, path: Path) -> None:
         """Take over a finished file of an earlier run."""
-        self._by_first[first] = Segment(first, None, path, path.stat().st_size, [(first, 0)])
+        adopted = Segment(first, None, path, path.stat().st_size, [(first, 0)])
+        self.live = self._by_first[first] = adopted
 
     def begin(self, first: int) -> None:
         """Go on in `events-<first>.jsonl`, which may exist; the one before it is finished."""
         file = AppendFile(self.path(self._directory, first))
-        if self._by_first and (before := self.live).file is not None:
-            before.file.close()
-            before.file = None
+        self.close()
         self._by_first.pop(first, None)
-        self._by_first[first] = Segment(first, file, file.path, file.size, [(first, 0)])
+        self.live = self._by_first[first] = Segment(first, file, file.path, file.size, [(first, 0)])
 
     def append(self, first_seq: int, data: bytes) -> None:
         """Write the lines of events that begin with `first_seq`."""
-        if self.live.size >= self._segment_bytes:
+        live = self.live
+        if live.size >= self._segment_bytes:
             self.begin(first_seq)
             self._drop_oldest()
-        live = self.live
+            live = self.live
         if live.size - live.marks[-1][1] >= CHUNK:
             live.marks.append((first_seq, live.size))
-        self.live_file.append(data)
-        live.size = self.live_file.size
+        assert live.file is not None
+        live.file.append(data)
+        live.size = live.file.size
+
+    def to_end(self, cursor: Cursor) -> None:
+        """Move `cursor` behind everything that was appended."""
+        live = self.live
+        cursor.first, cursor.offset = live.first, live.size
 
     def undo(self, size: int) -> None:
         """Take back what was appended to the live segment beyond `size`."""

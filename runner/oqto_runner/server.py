@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import os
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -18,6 +19,8 @@ from oqto_runner.answers import Answers
 
 REQUEST_TIMEOUT_S = 30.0
 LINGER_S = 1.0
+PUSH_LIMIT = 64 * 1024
+"""Bytes that may wait for a follower before it is left to read the log."""
 log = structlog.get_logger("oqto.server")
 
 
@@ -91,11 +94,20 @@ class Server:
         )
 
     async def _relay(self, request: wire.Follow, writer: asyncio.StreamWriter) -> None:
-        chunks = self._answers.sessions.follow(request.session_id, request.after)
+        live = partial(_push, writer)
+        chunks = self._answers.sessions.follow(request.session_id, request.after, live)
         async with contextlib.aclosing(chunks):
             async for chunk in chunks:
                 writer.write(chunk if isinstance(chunk, bytes) else wire.encode(chunk) + b"\n")
                 await writer.drain()
+
+
+def _push(writer: asyncio.StreamWriter, lines: bytes) -> bool:
+    """Write at once, unless the reader is behind: then it is served from the log, as fast as it takes it."""
+    if writer.transport.get_write_buffer_size() > PUSH_LIMIT:
+        return False
+    writer.write(lines)
+    return True
 
 
 async def _request(reader: asyncio.StreamReader) -> wire.Request:

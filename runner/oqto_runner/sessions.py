@@ -30,7 +30,7 @@ from oqto_platform.wire import Following, SessionStatus
 from oqto_runner import browse, procfs, recovery, workspaces
 from oqto_runner.agent import Agent
 from oqto_runner.deliveries import REMEMBERED, Deliveries
-from oqto_runner.eventlog import EventLog
+from oqto_runner.eventlog import EventLog, Push
 from oqto_runner.harness import Harness
 from oqto_runner.launching import Launcher
 from oqto_runner.logs import Logs
@@ -238,13 +238,15 @@ class Sessions:
         life = self._lives.get(session_id)
         return life is not None and life.agent.tell(event)
 
-    async def follow(self, session_id: SessionId, after: int) -> AsyncGenerator[Following | bytes, None]:
-        """The events of a session, whether it runs or not. Raises `NotFound`."""
+    async def follow(
+        self, session_id: SessionId, after: int, live: Push
+    ) -> AsyncGenerator[Following | bytes, None]:
+        """The events of a session, whether it runs or not: see `EventLog.follow`. Raises `NotFound`."""
         if not SessionFolder(self._root, session_id).exists():
             raise NotFound(f"session {session_id} has no events here")
         events = self._logs.take(session_id)
         try:
-            async for chunk in events.follow(after):
+            async for chunk in events.follow(after, live):
                 yield chunk
         finally:
             await self._logs.give_back(session_id, events)

@@ -21,19 +21,10 @@ from oqto_platform.canon import (
 )
 
 _NAME = re.compile(rb'\{"event":"([a-z_.]+)"')
-_RELEVANT = frozenset(
-    event_name(kind).encode()
-    for kind in (
-        MessageStart,
-        MessageEnd,
-        ToolStart,
-        ToolProgress,
-        ToolEnd,
-        AgentWorking,
-        AgentIdle,
-        SessionClosed,
-    )
+_KINDS: frozenset[type[Event]] = frozenset(
+    (MessageStart, MessageEnd, ToolStart, ToolProgress, ToolEnd, AgentWorking, AgentIdle, SessionClosed)
 )
+_RELEVANT = frozenset(event_name(kind).encode() for kind in _KINDS)
 _PASSING = frozenset(name.encode() for name in PASSING)
 
 
@@ -76,7 +67,9 @@ class Tracker:
         return min(self.messages.values(), default=(last, history_size))
 
     def note(self, event: Event, line: bytes, history_offset: int) -> None:
-        self.is_closed = isinstance(event, SessionClosed)
+        self.is_closed = type(event) is SessionClosed
+        if type(event) not in _KINDS:
+            return
         match event:
             case MessageStart():
                 self.messages[event.message_id] = (event.seq - 1, history_offset)

@@ -40,13 +40,12 @@ class Witness:
             self.told.append(event)
         return not self._is_closed
 
-    def see(self, events: tuple[Event, ...]) -> None:
-        """Events that were just logged."""
-        for event in events:
-            if isinstance(event, ToolStart):
-                self._inputs[event.tool_call_id] = event.input
-            elif isinstance(event, ToolEnd):
-                self._tell_soon(event)
+    def see(self, event: Event) -> None:
+        """A durable event that was just logged."""
+        if isinstance(event, ToolStart):
+            self._inputs[event.tool_call_id] = event.input
+        elif isinstance(event, ToolEnd):
+            self._tell_soon(event)
 
     def _tell_soon(self, event: ToolEnd) -> None:
         call = ToolCall(

@@ -35,6 +35,7 @@ STEP = st.one_of(
     st.tuples(st.just("batch"), st.integers(2, 40)),
     st.tuples(st.just("read"), st.integers(0, 2)),
     st.tuples(st.just("cut"), st.integers(0, 2)),
+    st.tuples(st.just("mood"), st.integers(0, 2)),
     st.tuples(
         st.just("crash"), st.sampled_from(["clean", "torn", "garbage", "history short", "history torn"])
     ),
@@ -98,6 +99,13 @@ class Reader:
             None,
             0,
         )
+        self.is_keen, self.pushed = False, []
+
+    def push(self, lines):
+        """A reader that is not keen refuses, and has to be served from the files."""
+        if self.is_keen:
+            self.pushed.append(lines)
+        return self.is_keen
 
     def take(self, item, written):
         if isinstance(item, Following):
@@ -143,11 +151,14 @@ class World:
         self.log.append(*events)
         self.written += [canon.encode(event) for event in events]
         assert self.log.last == len(self.written)
+        for reader in self.readers:
+            while reader.pushed:
+                reader.take(reader.pushed.pop(0), self.written)
 
     async def read(self, reader):
         """One chunk, if there is any; a reader that waits keeps waiting."""
         if reader.stream is None:
-            reader.stream = self.log.follow(reader.seq)
+            reader.stream = self.log.follow(reader.seq, reader.push)
             reader.take(await anext(reader.stream), self.written)
         reader.waiting = reader.waiting or asyncio.ensure_future(anext(reader.stream))
         await asyncio.wait([reader.waiting], timeout=0.002)
@@ -211,6 +222,8 @@ async def play(steps):
                 world.append(*(["delta", "progress"][n % 2] for n in range(what)))
             elif step == "crash":
                 await world.crash(what)
+            elif step == "mood":
+                world.readers[what].is_keen ^= True
             elif step == "cut":
                 await world.cut(world.readers[what])
             else:

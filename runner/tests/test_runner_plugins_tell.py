@@ -24,7 +24,9 @@ async def test_a_resumed_session_is_told_again_and_ends_each_time(new_runner):
     session = await runner.begin()
     await runner.stop(session)
     await runner.begin(session, resume=True)
-    await runner.turn(session, "crash 3")
+    async with runner.follow(session, (await runner.status(session)).seq) as follower:
+        await runner.prompt(session, "crash 3")
+        await follower.until("session.closed")
     kinds = [event["event"] for event in runner.logged(session)]
     assert kinds.count("notify") == kinds.count("session.closed") == 2
     assert kinds[-1] == "session.closed"
