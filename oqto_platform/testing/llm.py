@@ -156,6 +156,8 @@ class ScriptedProvider:
         return await self._answer(reply, turn)
 
     async def _answer(self, reply: _Reply, turn: Turn) -> bool:
+        if reply.received.path.endswith("/embeddings"):
+            return await reply.embeddings(tokens_of(turn))
         wire = _wire(reply.received, turn)
         if wire is None:
             return await reply.json(404, _problem(f"no such path {reply.received.path}", "not_found"))
@@ -201,6 +203,17 @@ class _Reply:
         )
         self.received.is_finished = not missing
         return not missing
+
+    async def embeddings(self, usage: Tokens) -> bool:
+        given = self.received.body.get("input")
+        texts = given if isinstance(given, list) else [given]
+        rows = [
+            {"object": "embedding", "index": at, "embedding": [0.5, -0.25, 1.0]} for at in range(len(texts))
+        ]
+        self.received.usage = usage
+        counts = {"prompt_tokens": usage.prompt, "total_tokens": usage.prompt}
+        model = self.received.body.get("model")
+        return await self.json(200, {"object": "list", "model": model, "data": rows, "usage": counts})
 
     async def stream(self, wire: Wire, turn: Turn) -> bool:
         self.received.status = 200

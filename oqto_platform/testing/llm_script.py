@@ -115,7 +115,8 @@ def conversation(body: dict[str, Any]) -> list[tuple[str, str]]:
     items = body.get("messages") or body.get("input") or body.get("contents") or []
     if isinstance(items, str):
         return [("user", items)]
-    return [entry for message in items for entry in _entries(message)]
+    told = [{"role": "user", "content": item} if isinstance(item, str) else item for item in items]
+    return [entry for message in told for entry in _entries(message)]
 
 
 def plan(body: dict[str, Any]) -> tuple[Turn, str]:

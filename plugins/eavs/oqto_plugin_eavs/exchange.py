@@ -196,8 +196,9 @@ def _models(names: list[str], headers: dict[bytes, bytes], path: str, *, is_one:
             "first_id": names[0] if names else None,
             "last_id": names[-1] if names else None,
         }
-    elif "v1beta" in path:
-        rows = [{"name": f"models/{name}", "displayName": name} for name in names]
+    elif "v1beta" in path or b"x-goog-api-key" in headers:
+        able = {"supportedGenerationMethods": ["generateContent", "countTokens"]}
+        rows = [{"name": f"models/{name}", "displayName": name, **able} for name in names]
         page = {"models": rows}
     else:
         rows = [{"id": name, "object": "model", "created": 0, "owned_by": "oqto"} for name in names]
