@@ -14,12 +14,12 @@ from litestar.di import NamedDependency
 from litestar.params import FromQuery, Parameter, QueryParameter
 from litestar.response import Stream
 
+from oqto_platform.admin.schemas import AuditPage, AuditReport
 from oqto_platform.audit import export as exporting
 from oqto_platform.audit import query
 from oqto_platform.audit import verify as verifying
 from oqto_platform.audit.events import AuditExported, kinds
 from oqto_platform.audit.query import Filter
-from oqto_platform.audit.record import Record
 from oqto_platform.errors import Conflict
 from oqto_platform.services import Services
 from oqto_platform.types import Identity
@@ -30,26 +30,6 @@ PIECES = 500
 Limit = Annotated[int, Parameter(ge=1, le=500)]
 Number = Annotated[int, Parameter(ge=0)]
 Text = Annotated[str, Parameter(max_length=200)]
-
-
-class AuditPage(msgspec.Struct, frozen=True, kw_only=True):
-    """Records, newest first. `next`: ask again with `before` = this number. `events`: what can be filtered by."""
-
-    records: list[Record]
-    next: int | None
-    events: list[str]
-
-
-class AuditReport(msgspec.Struct, frozen=True, kw_only=True):
-    """Whether the chain is whole, and what is wrong with it."""
-
-    is_whole: bool
-    records: int
-    last: int
-    head: str
-    files: int
-    findings: list[verifying.Finding]
-    notes: list[str]
 
 
 @get("/api/admin/audit", opt={"admin": True})

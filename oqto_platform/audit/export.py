@@ -10,7 +10,7 @@ from typing import Literal
 
 import msgspec
 
-from oqto_platform.audit.record import Record
+from oqto_platform.audit.record import AuditRecord
 
 Format = Literal["jsonl", "json", "csv"]
 MEDIA: dict[str, str] = {"jsonl": "application/jsonl", "json": "application/json", "csv": "text/csv"}
@@ -18,7 +18,7 @@ COLUMNS = ("seq", "time", "event", "actor", "account", "door", "target", "sessio
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
-def written(found: Iterable[tuple[bytes, Record]], form: Format) -> Iterator[bytes]:
+def written(found: Iterable[tuple[bytes, AuditRecord]], form: Format) -> Iterator[bytes]:
     """The export in pieces. `jsonl` keeps the lines as they are, so that `verify` can be run on it."""
     if form == "csv":
         yield _row(COLUMNS)
@@ -29,7 +29,7 @@ def written(found: Iterable[tuple[bytes, Record]], form: Format) -> Iterator[byt
         yield from (line + b"\n" for line, _ in found)
 
 
-def cells(one: Record) -> list[str]:
+def cells(one: AuditRecord) -> list[str]:
     """One row. A cell that a spreadsheet would take for a formula gets a quote: names come from outside."""
     fields = msgspec.json.encode(one.fields).decode() if one.fields else ""
     values = (
@@ -39,7 +39,7 @@ def cells(one: Record) -> list[str]:
     return [f"'{value}" if value.startswith(FORMULA) else value for value in values]
 
 
-def time_of(one: Record) -> str:
+def time_of(one: AuditRecord) -> str:
     """When, as RFC 3339 in UTC with milliseconds."""
     return (
         datetime.fromtimestamp(one.ts / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

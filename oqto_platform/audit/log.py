@@ -90,7 +90,7 @@ def _of_plugin(name: str, fields: dict[str, Any]) -> Any:
 def _compose(event: Any, seq: int, prev: str) -> bytes:
     columns, fields = (event.columns, event.fields) if isinstance(event, _PluginEvent) else split(event)
     fields = logs.clean("", fields)
-    made = record.Record(
+    made = record.AuditRecord(
         seq=seq,
         ts=now_ms(),
         event=event.name,
@@ -114,7 +114,7 @@ def _short(text: str) -> str:
     return logs.clean("", text[:1024])  # type: ignore[no-any-return]
 
 
-def _shortened(made: record.Record) -> record.Record:
+def _shortened(made: record.AuditRecord) -> record.AuditRecord:
     """A line that somebody from outside made huge: the fields are cut, the rest stays."""
     cut = {key: str(value)[:200] for key, value in list(made.fields.items())[:20]}
     return msgspec.structs.replace(made, fields=cut | {"is_cut": True})

@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 
 from oqto_platform.audit import files, record
-from oqto_platform.audit.record import Record
+from oqto_platform.audit.record import AuditRecord
 
 MOST_LINES = 200_000
 """Lines that one page looks at; then it answers with what it has and where to go on."""
@@ -34,13 +34,13 @@ class Filter(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 class Page(msgspec.Struct, frozen=True, kw_only=True):
     """`next`: ask again with `before` = this number; `None` at the end."""
 
-    records: list[Record]
+    records: list[AuditRecord]
     next: int | None = None
 
 
 def page(path: Path, seal: Path, wanted: Filter, *, limit: int, before: int = 0) -> Page:
     """At most `limit` records that fit, newest first, with numbers below `before` (0: from the end)."""
-    found: list[Record] = []
+    found: list[AuditRecord] = []
     looked_at = 0
     for one in backwards(path, seal):
         if before and one.seq >= before:
@@ -55,9 +55,9 @@ def page(path: Path, seal: Path, wanted: Filter, *, limit: int, before: int = 0)
     return Page(records=found)
 
 
-def after(path: Path, seal: Path, seq: int, wanted: Filter) -> list[Record]:
+def after(path: Path, seal: Path, seq: int, wanted: Filter) -> list[AuditRecord]:
     """What was written since the record `seq`, oldest first."""
-    fresh: list[Record] = []
+    fresh: list[AuditRecord] = []
     for one in backwards(path, seal):
         if one.seq <= seq:
             break
@@ -66,7 +66,7 @@ def after(path: Path, seal: Path, seq: int, wanted: Filter) -> list[Record]:
     return fresh[::-1]
 
 
-def matching(path: Path, seal: Path, wanted: Filter) -> Iterator[tuple[bytes, Record]]:
+def matching(path: Path, seal: Path, wanted: Filter) -> Iterator[tuple[bytes, AuditRecord]]:
     """Every line that fits, oldest first, with its record."""
     with files.snapshot(path, seal) as (opened, _):
         for file in opened:
@@ -76,7 +76,7 @@ def matching(path: Path, seal: Path, wanted: Filter) -> Iterator[tuple[bytes, Re
                     yield line, one
 
 
-def backwards(path: Path, seal: Path) -> Iterator[Record]:
+def backwards(path: Path, seal: Path) -> Iterator[AuditRecord]:
     """Every record, newest first; what is none is passed over (`verify` tells it)."""
     with files.snapshot(path, seal) as (opened, _):
         for file in reversed(opened):
@@ -85,7 +85,7 @@ def backwards(path: Path, seal: Path) -> Iterator[Record]:
                     yield one
 
 
-def fits(one: Record, wanted: Filter) -> bool:
+def fits(one: AuditRecord, wanted: Filter) -> bool:
     """Whether a record is looked for."""
     return (
         one.ts >= wanted.since

@@ -11,7 +11,7 @@ FIRST = "0" * 64
 """What the first record of all carries in place of a hash."""
 
 
-class Record(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class AuditRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """
     Who did what to what, with which outcome.
 
@@ -35,7 +35,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 encode = msgspec.json.Encoder().encode
-decode = msgspec.json.Decoder(Record).decode
+decode = msgspec.json.Decoder(AuditRecord).decode
 
 
 def digest(line: bytes) -> str:
@@ -43,7 +43,7 @@ def digest(line: bytes) -> str:
     return hashlib.sha256(line).hexdigest()
 
 
-def read(line: bytes) -> Record | None:
+def read(line: bytes) -> AuditRecord | None:
     """The record in a line; `None` for anything else."""
     try:
         return decode(line)

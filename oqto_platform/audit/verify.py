@@ -9,7 +9,7 @@ import msgspec
 
 from oqto_platform.audit import files, record
 from oqto_platform.audit.files import Opened, Seal
-from oqto_platform.audit.record import FIRST, Record
+from oqto_platform.audit.record import FIRST, AuditRecord
 
 MOST = 100
 TELLING = {
@@ -18,7 +18,7 @@ TELLING = {
 }
 
 
-class Finding(msgspec.Struct, frozen=True, kw_only=True):
+class AuditFinding(msgspec.Struct, frozen=True, kw_only=True):
     """One break: `seq` is the record it is about, `file` and `line` (from 1) where it shows."""
 
     seq: int
@@ -34,7 +34,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     last: int
     head: str
     files: int
-    findings: list[Finding] = []
+    findings: list[AuditFinding] = []
     notes: list[str] = []
 
     @property
@@ -48,12 +48,12 @@ class _Walk:
     def __init__(self, first: int) -> None:
         self.records = 0
         self.last = Seal(first - 1, FIRST if first == 1 else "")
-        self.findings: list[Finding] = []
+        self.findings: list[AuditFinding] = []
         self.notes: list[str] = []
 
     def find(self, seq: int, where: tuple[str, int], what: str) -> None:
         if len(self.findings) < MOST:
-            self.findings.append(Finding(seq=seq, file=where[0], line=where[1], what=what))
+            self.findings.append(AuditFinding(seq=seq, file=where[0], line=where[1], what=what))
 
     def take(self, line: bytes, where: tuple[str, int]) -> None:
         """Compare one line with the one before it."""
@@ -71,7 +71,7 @@ class _Walk:
         self.records += 1
         self.last = Seal(seq, record.digest(line))
 
-    def _compare(self, found: Record, seq: int, where: tuple[str, int]) -> None:
+    def _compare(self, found: AuditRecord, seq: int, where: tuple[str, int]) -> None:
         due = self.last.seq + 1
         if seq > due:
             self.find(due, where, f"{_records(due, seq - 1)} missing")

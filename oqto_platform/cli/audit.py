@@ -18,7 +18,7 @@ import msgspec
 from oqto_platform.audit import export as exporting
 from oqto_platform.audit import place, query
 from oqto_platform.audit import verify as verifying
-from oqto_platform.audit.record import Record
+from oqto_platform.audit.record import AuditRecord
 from oqto_platform.errors import Conflict, Invalid, NotFound
 
 POLL_S = 0.5
@@ -99,7 +99,7 @@ def tail(ctx: click.Context, /, lines: int, follow: bool, file: str, **wanted: A
 def query_command(ctx: click.Context, /, limit: int, file: str, **wanted: Any) -> None:
     """Records by time, actor, action and session, newest first."""
     path, seal = _place(ctx, file)
-    chosen, found, before = _filter(**wanted), list[Record](), 0
+    chosen, found, before = _filter(**wanted), list[AuditRecord](), 0
     while len(found) < limit:
         page = query.page(path, seal, chosen, limit=limit - len(found), before=before)
         found += page.records
@@ -138,13 +138,13 @@ def export(
     click.echo(f"written to {output}")
 
 
-def _show(ctx: click.Context, found: list[Record]) -> None:
+def _show(ctx: click.Context, found: list[AuditRecord]) -> None:
     for one in found:
         click.echo(msgspec.json.encode(one) if ctx.obj["json"] else _line(one))
     sys.stdout.flush()
 
 
-def _line(one: Record) -> str:
+def _line(one: AuditRecord) -> str:
     about = " ".join(part for part in (one.target, one.session) if part)
     fields = " ".join(f"{name}={json.dumps(value, ensure_ascii=False)}" for name, value in one.fields.items())
     outcome = "" if one.outcome == "ok" else one.outcome.upper()

@@ -1,6 +1,6 @@
 import { ProblemError, unreachable } from "./problem";
 import type * as rest from "./rest";
-import type { PanelView, Problem } from "./types.gen";
+import type { AuditPage, AuditReport, PanelView, Problem } from "./types.gen";
 
 type SignedOut = () => void;
 let signedOut: SignedOut = () => {};
@@ -82,6 +82,9 @@ export const api = {
   // What a plugin refuses is an answer to its panel; whether the sign-in has ended is told elsewhere.
   ofPlugin: (method: string, path: string, body: unknown) =>
     call<unknown>(method, path, { body, isSignIn: true }),
+
+  audit: (query: URLSearchParams) => get<AuditPage>(`/api/admin/audit?${query}`),
+  verifyAudit: () => get<AuditReport>("/api/admin/audit/verify"),
 
   models: () => get<rest.ModelSource[]>("/api/models"),
   providers: () => get<rest.Provider[]>("/api/plugins/eavs/providers"),

@@ -68,6 +68,44 @@ export interface AgentWorking {
   ts?: number;
 }
 
+export interface AuditFinding {
+  seq: number;
+  file: string;
+  line: number;
+  what: string;
+}
+
+export interface AuditPage {
+  records: Array<AuditRecord>;
+  next: number | null;
+  events: Array<string>;
+}
+
+export interface AuditRecord {
+  seq?: number;
+  ts: number;
+  event: string;
+  actor?: string;
+  account?: string;
+  door?: string;
+  target?: string;
+  session?: string;
+  outcome?: string;
+  request?: string;
+  fields?: Record<string, unknown>;
+  prev: string;
+}
+
+export interface AuditReport {
+  is_whole: boolean;
+  records: number;
+  last: number;
+  head: string;
+  files: number;
+  findings: Array<AuditFinding>;
+  notes: Array<string>;
+}
+
 export interface AuthState {
   setup_required: boolean;
   account: Account | null;

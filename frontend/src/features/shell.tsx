@@ -1,4 +1,15 @@
-import { createEffect, createSignal, type JSX, Match, on, onCleanup, onMount, Show, Switch } from "solid-js";
+import {
+  createEffect,
+  createSignal,
+  type JSX,
+  lazy,
+  Match,
+  on,
+  onCleanup,
+  onMount,
+  Show,
+  Switch,
+} from "solid-js";
 import { t } from "../i18n";
 import { useApp } from "../state/app";
 import { go, route } from "../state/route";
@@ -13,6 +24,9 @@ import { AccountPage } from "./settings/account-page";
 import { KeyboardSheet } from "./settings/keyboard";
 import { ModelsPage } from "./settings/models-page";
 import { NewSessionPage } from "./workspaces/new-session";
+
+// Few people open it, and it is large.
+const AuditPage = lazy(() => import("./admin/audit-page"));
 
 const NARROW = "(max-width: 767px)";
 
@@ -81,7 +95,7 @@ export function Shell(): JSX.Element {
             <Match when={session()} keyed>
               {(id) => <ChatPage id={id} onMenu={() => setOpen(true)} />}
             </Match>
-            <Match when={needsModel() && route().page !== "account" && route().page !== "models"}>
+            <Match when={needsModel() && !["account", "models", "audit"].includes(route().page)}>
               <Page onMenu={() => setOpen(true)}>
                 <FirstRun />
               </Page>
@@ -94,6 +108,11 @@ export function Shell(): JSX.Element {
             <Match when={route().page === "models"}>
               <Page onMenu={() => setOpen(true)}>
                 <ModelsPage />
+              </Page>
+            </Match>
+            <Match when={route().page === "audit" && app.account.role === "admin"}>
+              <Page onMenu={() => setOpen(true)}>
+                <AuditPage />
               </Page>
             </Match>
             <Match when={route().page === "account"}>

@@ -1,8 +1,9 @@
 import { en } from "./en";
+import { admin } from "./en-admin";
 import { chat } from "./en-chat";
 import { panels } from "./en-panels";
 
-const words = { ...en, ...chat, ...panels };
+const words = { ...en, ...admin, ...chat, ...panels };
 export type Key = keyof typeof words;
 
 /** The sentence for `key`, with `{name}` filled in from `values`. */

@@ -6,7 +6,8 @@ export type Route =
   | { page: "new"; path: string }
   | { page: "session"; id: string }
   | { page: "models" }
-  | { page: "account" };
+  | { page: "account" }
+  | { page: "audit"; session: string };
 
 /** `#/session/ses_1` → the page and its parts. An address that is not known is home. */
 export function parseRoute(hash: string): Route {
@@ -15,6 +16,7 @@ export function parseRoute(hash: string): Route {
   if (page === "setup" && first) return { page, token: first };
   if (page === "session" && first) return { page, id: first };
   if (page === "new") return { page, path: decode(rest.join("/")) };
+  if (page === "audit") return { page, session: first };
   if (page === "models" || page === "account") return { page };
   return { page: "home" };
 }

@@ -1,4 +1,4 @@
-import { For, type JSX } from "solid-js";
+import { For, type JSX, Show } from "solid-js";
 import { api } from "../../api/client";
 import { type Key, t } from "../../i18n";
 import { useApp } from "../../state/app";
@@ -50,6 +50,12 @@ export function AccountMenu(props: { onKeyboard(): void }): JSX.Element {
           <Icon name="user" />
           {t("account.settings")}
         </MenuItem>
+        <Show when={app.account.role === "admin"}>
+          <MenuItem onPick={() => go("#/audit")}>
+            <Icon name="shield" />
+            {t("account.audit")}
+          </MenuItem>
+        </Show>
         <MenuItem onPick={() => props.onKeyboard()}>
           <Icon name="keyboard" />
           {t("account.keyboard")}
