@@ -1,8 +1,8 @@
 """
 Memory and process limits of one sandbox: control groups where the host lets us make them, rlimits elsewhere.
 
-Version 1 needs write access to the `memory` and `pids` hierarchies (root). Version 2 needs a delegated
-subtree whose parent already hands these controllers down.
+Version 1 needs write access to the `memory` and `pids` hierarchies (root), version 2 a delegated group
+(`delegation.py`).
 """
 
 from __future__ import annotations
@@ -11,16 +11,17 @@ import contextlib
 import os
 import resource
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 
+from oqto_plugin_sandbox import delegation
 from oqto_plugin_sandbox.policy.model import Limits
 
 MIB = 1 << 20
 PREFIX = "oqto-sandbox-"
 _V1 = {"memory": "memory.limit_in_bytes", "pids": "pids.max"}
 _V2 = {"memory": "memory.max", "pids": "pids.max"}
-_EVENTS = {"memory.limit_in_bytes": "memory.oom_control", "memory.max": "memory.events"}
 
 
 _KILLS = {"memory.oom_control": "memory", "memory.events": "memory", "pids.events": "pids"}
@@ -42,7 +43,9 @@ class Groups(msgspec.Struct, frozen=True, kw_only=True):
         for folder in self.folders:
             for file, controller in _KILLS.items():
                 words = dict(
-                    line.split(" ", 1) for line in _text(Path(folder) / file).splitlines() if " " in line
+                    line.split(" ", 1)
+                    for line in delegation.text(Path(folder) / file).splitlines()
+                    if " " in line
                 )
                 if (count := words.get(_COUNTS[controller], "")).isdigit():
                     found[controller] = int(count)
@@ -89,54 +92,45 @@ def available() -> dict[str, bool]:
     return {controller: _parent(controller) is not None for controller in _V1}
 
 
+class _Parent(NamedTuple):
+    """Where groups are made."""
+
+    folder: Path
+    is_unified: bool
+
+
 def _make(controller: str, value: int, name: str) -> Path | None:
     parent = _parent(controller)
     if parent is None:
         return None
-    folder = parent / f"{PREFIX}{name}"
+    folder = parent.folder / f"{PREFIX}{name}"
     try:
         folder.mkdir(exist_ok=True)
-        file = folder / (_V2 if (folder / "cgroup.events").exists() else _V1)[controller]
-        file.write_text(str(value))
+        (folder / (_V2 if parent.is_unified else _V1)[controller]).write_text(str(value))
     except OSError:
         return None
-    if file.name == "memory.limit_in_bytes":
-        with contextlib.suppress(OSError):  # swap accounting may be off; then there is nothing to bound
-            (folder / "memory.memsw.limit_in_bytes").write_text(str(value))
+    if controller == "memory":
+        # Else what does not fit goes to swap; its accounting may be off, and then there is nothing to bound.
+        swap, most = ("memory.swap.max", 0) if parent.is_unified else ("memory.memsw.limit_in_bytes", value)
+        if (folder / swap).exists():
+            with contextlib.suppress(OSError):
+                (folder / swap).write_text(str(most))
     return folder
 
 
 def _causes(folder: Path, limits: Limits) -> tuple[tuple[str, str], ...]:
-    events = [folder / name for name in _EVENTS.values() if (folder / name).exists()]
-    return tuple((str(file), f"memory limit {limits.memory_mb} MiB") for file in events[:1])
+    files = [folder / name for name, controller in _KILLS.items() if controller == "memory"]
+    return tuple((str(file), f"memory limit {limits.memory_mb} MiB") for file in files if file.exists())
 
 
-def _parent(controller: str) -> Path | None:
-    """The runner's own group in a hierarchy that counts `controller` and that we may write to."""
-    own = _own_groups()
-    for key, root in ((controller, Path("/sys/fs/cgroup") / controller), ("", Path("/sys/fs/cgroup"))):
-        folder = root / own.get(key, "/missing").lstrip("/")
-        if not os.access(folder / "cgroup.procs", os.W_OK) or not os.access(folder, os.W_OK):
-            continue
-        if key or controller in _words(folder / "cgroup.subtree_control"):
-            return folder
-    return None
-
-
-def _own_groups() -> dict[str, str]:
-    groups = {}
-    for line in _text(Path("/proc/self/cgroup")).splitlines():
-        _, names, path = line.split(":", 2)
-        groups.update(dict.fromkeys(names.split(","), path))
-    return groups
-
-
-def _words(file: Path) -> list[str]:
-    return _text(file).split()
-
-
-def _text(file: Path) -> str:
-    try:
-        return file.read_text()
-    except OSError:
-        return ""
+def _parent(controller: str) -> _Parent | None:
+    """Where this process may make groups that limit `controller`."""
+    folder = delegation.unified()
+    if folder is not None and delegation.hands_down(folder, controller):
+        return _Parent(folder, is_unified=True)
+    own = delegation.own_groups().get(controller)
+    if own is None:
+        return None
+    folder = delegation.ROOT / controller / own.lstrip("/")
+    is_ours = all(os.access(folder / name, os.W_OK) for name in ("", "cgroup.procs"))
+    return _Parent(folder, is_unified=False) if is_ours else None

@@ -24,6 +24,7 @@ from oqto_platform.types import (
     SpawnPlan,
     ToolCall,
 )
+from oqto_plugin_sandbox import delegation
 from oqto_plugin_sandbox.checks import all_checks
 from oqto_plugin_sandbox.egress.rules import Decision
 from oqto_plugin_sandbox.policy.load import Owner
@@ -69,6 +70,7 @@ def startup(context: Context) -> None:
     def tell(session: str, event: Event) -> None:
         context.tell(SessionId(session), event)
 
+    delegation.arrange()
     private = _private_places(context.state_dir)
     _State.sandboxes = Sandboxes(owner(), context.state_dir, note, private, report, tell)
 
