@@ -12,6 +12,7 @@ import "./styles/chat.css";
 import "./styles/composer.css";
 import "./styles/prose.css";
 import "./styles/panels.css";
+import "./styles/budget.css";
 import { render } from "solid-js/web";
 import { Root } from "./app";
 import { showTheme } from "./state/theme";

@@ -1,3 +1,4 @@
+import type * as money from "./budget";
 import { ProblemError, unreachable } from "./problem";
 import type * as rest from "./rest";
 import type { AuditPage, AuditReport, PanelView, Problem } from "./types.gen";
@@ -89,5 +90,11 @@ export const api = {
   models: () => get<rest.ModelSource[]>("/api/models"),
   providers: () => get<rest.Provider[]>("/api/plugins/eavs/providers"),
   addProvider: (body: rest.NewProvider) => post<rest.Provider>("/api/plugins/eavs/providers", body),
+  budget: () => get<money.Budget>("/api/plugins/eavs/mine/budget"),
+  ownUsage: (by: "day" | "model" | "session", since: number) =>
+    get<money.UsageRow[]>(`/api/plugins/eavs/mine/usage?by=${by}&since=${since}`),
+  wallets: () => get<money.Wallet[]>("/api/plugins/eavs/wallets"),
+  setLimit: (wallet: string, body: money.NewLimit) =>
+    call<void>("PUT", `/api/plugins/eavs/limits/${id(wallet)}`, { body }),
   deleteProvider: (name: string) => call<void>("DELETE", `/api/plugins/eavs/providers/${id(name)}`),
 };

@@ -26,6 +26,7 @@ import { ModelsPage } from "./settings/models-page";
 import { NewSessionPage } from "./workspaces/new-session";
 
 // Few people open it, and it is large.
+const BudgetPage = lazy(() => import("./budget/budget-page"));
 const AuditPage = lazy(() => import("./admin/audit-page"));
 
 const NARROW = "(max-width: 767px)";
@@ -95,7 +96,7 @@ export function Shell(): JSX.Element {
             <Match when={session()} keyed>
               {(id) => <ChatPage id={id} onMenu={() => setOpen(true)} />}
             </Match>
-            <Match when={needsModel() && !["account", "models", "audit"].includes(route().page)}>
+            <Match when={needsModel() && !["account", "models", "audit", "budget"].includes(route().page)}>
               <Page onMenu={() => setOpen(true)}>
                 <FirstRun />
               </Page>
@@ -113,6 +114,11 @@ export function Shell(): JSX.Element {
             <Match when={route().page === "audit" && app.account.role === "admin"}>
               <Page onMenu={() => setOpen(true)}>
                 <AuditPage />
+              </Page>
+            </Match>
+            <Match when={route().page === "budget"}>
+              <Page onMenu={() => setOpen(true)}>
+                <BudgetPage />
               </Page>
             </Match>
             <Match when={route().page === "account"}>

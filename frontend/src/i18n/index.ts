@@ -1,9 +1,10 @@
 import { en } from "./en";
 import { admin } from "./en-admin";
+import { budget } from "./en-budget";
 import { chat } from "./en-chat";
 import { panels } from "./en-panels";
 
-const words = { ...en, ...admin, ...chat, ...panels };
+const words = { ...en, ...admin, ...chat, ...panels, ...budget };
 export type Key = keyof typeof words;
 
 /** The sentence for `key`, with `{name}` filled in from `values`. */

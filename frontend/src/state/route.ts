@@ -6,6 +6,7 @@ export type Route =
   | { page: "new"; path: string }
   | { page: "session"; id: string }
   | { page: "models" }
+  | { page: "budget" }
   | { page: "account" }
   | { page: "audit"; session: string };
 
@@ -17,7 +18,7 @@ export function parseRoute(hash: string): Route {
   if (page === "session" && first) return { page, id: first };
   if (page === "new") return { page, path: decode(rest.join("/")) };
   if (page === "audit") return { page, session: first };
-  if (page === "models" || page === "account") return { page };
+  if (page === "models" || page === "budget" || page === "account") return { page };
   return { page: "home" };
 }
 

@@ -41,9 +41,10 @@ def _budget_handlers(context: Context, ask: Ask) -> Sequence[Any]:
     async def budget(identity: NamedDependency[Identity]) -> Budget:
         mine = str(identity.account_id)
         wallets = (await ask(control.ListWallets(account_id=mine))).wallets
+        alerts = (await ask(control.Alerts(account_id=mine, most=50))).alerts
         return Budget(
             wallets=[wallet for wallet in wallets if identity.is_admin or wallet.kind not in SHARED],
-            alerts=list((await ask(control.Alerts(account_id=mine, most=50))).alerts),
+            alerts=[alert for alert in alerts if identity.is_admin or alert.kind not in SHARED],
             may_make_keys=context.settings().allow_account_keys,
         )
 

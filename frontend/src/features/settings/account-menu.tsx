@@ -46,6 +46,10 @@ export function AccountMenu(props: { onKeyboard(): void }): JSX.Element {
           <Icon name="spark" />
           {t("account.models")}
         </MenuItem>
+        <MenuItem onPick={() => go("#/budget")}>
+          <Icon name="wallet" />
+          {t("account.budget")}
+        </MenuItem>
         <MenuItem onPick={() => go("#/account")}>
           <Icon name="user" />
           {t("account.settings")}
