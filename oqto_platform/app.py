@@ -10,9 +10,8 @@ worker.prepare()
 with slim.without("greenlet", "rich"):
     import structlog as _structlog  # noqa: F401 (loaded here, where its companions are out of reach)
 
-import sys
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from typing import Any
 
 from litestar import Litestar, Request
@@ -31,6 +30,7 @@ from oqto_platform.hooks import PerPlugin
 from oqto_platform.house import House
 from oqto_platform.metrics import routes as metrics
 from oqto_platform.mux.socket import mux
+from oqto_platform.opening import Opening
 from oqto_platform.panels import routes as panels
 from oqto_platform.rsgi import RSGIMixin
 from oqto_platform.services import Services
@@ -46,7 +46,7 @@ MODULES: tuple[Any, ...] = (
 
 class Oqto(RSGIMixin, Litestar):
     """
-    Litestar that also answers Granian's native interface. A failing start is one sentence.
+    Litestar that also answers Granian's native interface, from the first moment on.
 
     The gate stands before everything. What is no route of ours is the web UI's: decided here, because a
     mount at `/` would win over every route with a parameter.
@@ -54,6 +54,7 @@ class Oqto(RSGIMixin, Litestar):
 
     gate: Gate
     ui: WebUI
+    opening: Opening
 
     @staticmethod
     def _get_default_plugins(plugins: list[Any]) -> list[Any]:
@@ -68,34 +69,30 @@ class Oqto(RSGIMixin, Litestar):
             await self.gate(scope, receive, send)
 
     async def inner(self, scope: Any, receive: Any, send: Any) -> None:
-        """What the gate lets in."""
-        is_page = scope["type"] == "http" and not scope["path"].startswith(ROUTED)
-        await (self.ui if is_page else super().__call__)(scope, receive, send)
+        """What the gate lets in; all but the page and the health waits until the worker is open."""
+        path = scope["path"]
+        if scope["type"] == "http" and not path.startswith(ROUTED):
+            await self.ui(scope, receive, send)
+            return
+        if path not in health.PATHS:
+            await self.opening.wait()
+        await super().__call__(scope, receive, send)
 
     async def _asgi_lifespan(self, receive: Any, send: Any) -> None:
-        """The lifespan part of ASGI; Litestar's own answers a failing start with a traceback."""
         await receive()
-        async with AsyncExitStack() as stack:
-            try:
-                await stack.enter_async_context(self.lifespan())
-            except SystemExit as exc:
-                sys.stderr.write(f"{exc}\n")
-                await send({"type": "lifespan.startup.failed", "message": ""})
-                return
+        async with self.lifespan():
             await send({"type": "lifespan.startup.complete"})
             await receive()
         await send({"type": "lifespan.shutdown.complete"})
 
     @asynccontextmanager
     async def lifespan(self) -> AsyncIterator[None]:
-        async with AsyncExitStack() as stack:
-            try:
-                await stack.enter_async_context(super().lifespan())
-            except BaseException as exc:
-                if cause := _first_oqto_error(exc):
-                    raise SystemExit(f"oqto: {cause.detail}") from exc
-                raise
+        """Answer at once, and open behind it."""
+        self.opening = self.state.opening = Opening(super().lifespan)
+        try:
             yield
+        finally:
+            await self.opening.end()
 
 
 def build(house: House) -> Oqto:
@@ -129,13 +126,6 @@ def build(house: House) -> Oqto:
     app.state.house = house
     house.app = app
     return app
-
-
-def _first_oqto_error(exc: BaseException) -> OqtoError | None:
-    """Litestar starts its lifespans in a task group, which wraps what they raise."""
-    if isinstance(exc, BaseExceptionGroup):
-        return next((found for inner in exc.exceptions if (found := _first_oqto_error(inner))), None)
-    return exc if isinstance(exc, OqtoError) else None
 
 
 def _identity(request: Request[Any, Any, Any]) -> Identity:

@@ -6,8 +6,6 @@ from typing import Any
 
 import msgspec
 from litestar import Request, Response, get
-from litestar.di import NamedDependency
-from sqlmodel import text
 
 from oqto_platform.auth.guards import identify
 from oqto_platform.errors import NotSignedIn, OqtoError
@@ -24,13 +22,20 @@ class HealthView(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     checks: list[Check] = []
 
 
+PATHS = ("/health/live", "/health/ready")
+"""What is answered while the worker still opens."""
+
+
 @get("/health/live", opt={"public": True})
 async def live() -> HealthView:
     return HealthView(status="ok")
 
 
 @get("/health/ready", opt={"public": True})
-async def ready(request: Request[Any, Any, Any], services: NamedDependency[Services]) -> Response[HealthView]:
+async def ready(request: Request[Any, Any, Any]) -> Response[HealthView]:
+    if not request.app.state.opening.is_done:
+        return Response(HealthView(status="starting"), status_code=503)
+    services: Services = request.app.state.services
     checks = await all_checks(services)
     # A typo in a file must not take a server that works on as before away from its people.
     is_ok = all(check.ok or check.name == CONFIG for check in checks)
@@ -58,7 +63,7 @@ def _config(services: Services) -> Check:
 async def _database(services: Services) -> Check:
     try:
         await services.db.read(
-            lambda transaction: transaction.connection().execute(text("select 1")).scalar()
+            lambda transaction: transaction.connection().exec_driver_sql("select 1").scalar()
         )
     except Exception as exc:  # noqa: BLE001 (whatever the driver says is the detail of the check)
         return Check(

@@ -12,6 +12,7 @@ import os
 from collections.abc import AsyncIterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from importlib import import_module
 from importlib.metadata import version as installed_version
 from pathlib import Path
 from types import SimpleNamespace
@@ -20,35 +21,26 @@ from typing import TYPE_CHECKING, Any
 import structlog
 
 from oqto_platform import absent, config, contributions, logs, tracing, welcome
-from oqto_platform.access import Access
 from oqto_platform.accounts.builtin import DevAccountsFollow, PasswordSignIn
-from oqto_platform.accounts.dev import DevAccounts
-from oqto_platform.accounts.service import Accounts
 from oqto_platform.audit import AuditLog
 from oqto_platform.audit.events import ServerStarted
 from oqto_platform.audit.place import place
 from oqto_platform.audit.trail import Trail
-from oqto_platform.auth.throttle import Throttle
-from oqto_platform.auth.tokens import Epoch, Tokens, signing_secret
 from oqto_platform.background import Leadership, run_while_leading
 from oqto_platform.children import PROBE_S, Children
 from oqto_platform.config.live import Live
-from oqto_platform.config.sections import Auth, Local, Logging, Paths, Plugins, Runtime
+from oqto_platform.config.sections import Local, Logging, Paths, Plugins, Runtime
 from oqto_platform.context import CoreContext, private_dir
-from oqto_platform.db import Database, migrate, models
 from oqto_platform.hooks import Hooks, PerPlugin
 from oqto_platform.panels.catalogue import Catalogue
 from oqto_platform.reloading import Reloading
 from oqto_platform.runners.client import RunnerClient
 from oqto_platform.runners.registry import Registry
-from oqto_platform.services import Services
-from oqto_platform.sessions.reconcile import Reconciler
-from oqto_platform.sessions.service import Sessions
-from oqto_platform.sessions.store import Store
 from oqto_platform.types import Account, AccountId, Job
-from oqto_platform.workspaces.service import Workspaces
 
 if TYPE_CHECKING:
+    from oqto_platform.db import Database
+    from oqto_platform.services import Services
     from oqto_platform.settings import Settings
 
 log = structlog.get_logger("oqto.house")
@@ -123,7 +115,7 @@ class House:
             tracing.start(self.env, installed_version("oqto-platform"))
             stack.callback(tracing.stop)
             self._open_files(stack)
-            self.services = self.app.state.services = self._make_services()
+            await self._open_database(stack)
             await self._lead(stack)
             await asyncio.gather(self._start_plugins(stack), self._start_runner())
             await stack.enter_async_context(self._jobs())
@@ -138,41 +130,15 @@ class House:
         settings = self.settings.section("logging", Logging)
         self.audit = AuditLog(*place(settings, self.state_dir), max_mb=settings.audit_max_mb)
         stack.callback(self.audit.close)
-        path = Path(self.env.get("OQTO_DATABASE_PATH") or self.data_dir / "oqto.db")
-        self.db = Database(path, self._set_parallelism())
+
+    async def _open_database(self, stack: AsyncExitStack) -> None:
+        # In threads, because requests are answered meanwhile: to import all that takes half a second.
+        assembly = await asyncio.to_thread(import_module, "oqto_platform.assembly")
+        self.db = await asyncio.to_thread(assembly.open_database, self, self._set_parallelism())
         stack.push_async_callback(self.db.close)
-        core = migrate.Owner("core", migrate.HERE / "versions", models.metadata)
-        migrate.upgrade(self.db.engine, path, [core, *contributions.tables(self.hooks)])
         absent.remember(self.data_dir, self.hooks.plugins())
         absent.warn(self.data_dir, self.state_dir)
-
-    def _make_services(self) -> Services:
-        auth = self.settings.section("auth", Auth)
-        secret = signing_secret(auth.jwt_secret, self.state_dir, dev_mode=auth.dev_mode)
-        tokens = Tokens(self.db, secret, Epoch(self.state_dir / "token-epoch"), self._sign_in_s)
-        access, accounts, store = Access(self.hooks), Accounts(self.db), Store(self.db)
-        reconciler = Reconciler(store, self.hooks, self.live, self.runner_of)
-        return Services(
-            hooks=self.hooks,
-            live=self.live,
-            panels=self.panels,
-            db=self.db,
-            audit=self.audit,
-            access=access,
-            accounts=accounts,
-            dev_accounts=DevAccounts(self.db, self.live, tokens),
-            tokens=tokens,
-            throttle=Throttle(),
-            sessions=Sessions(store, accounts, self.hooks, self.live, access, reconciler, self.runner_of),
-            workspaces=Workspaces(self.db, access, self.live, self.runner_of),
-            reconciler=reconciler,
-            registry=self.registry,
-            reloading=self.reloading,
-            runner=self.runner_of("admin-socket"),
-            state_dir=self.state_dir,
-            version=installed_version("oqto-platform"),
-            mode="personal" if self.is_personal else "server",
-        )
+        self.services = self.app.state.services = assembly.make_services(self)
 
     def _set_parallelism(self) -> int | None:
         """The pool for blocking work gets as many threads as each other pool."""
@@ -180,9 +146,6 @@ class House:
             pool = ThreadPoolExecutor(threads, thread_name_prefix="blocking")
             asyncio.get_running_loop().set_default_executor(pool)
         return threads
-
-    def _sign_in_s(self) -> float:
-        return self.settings.section("auth", Auth).session_hours * 3600
 
     def runner_of(self, account_id: str) -> RunnerClient:
         """The runner of an account."""

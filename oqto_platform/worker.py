@@ -6,12 +6,14 @@ import ctypes
 import multiprocessing
 import signal
 
+from oqto_platform import slim
+
 PR_SET_PDEATHSIG = 1
 
 
 def prepare() -> None:
     """
-    Make a forked worker end when it should: told to during its start, or left by its parent.
+    Make a forked worker start quickly, and end when it should: told to during its start, or left by its parent.
 
     Granian forks its workers, which therefore keep the parent's signal handlers until their own are set,
     after the application was imported: a SIGTERM in between would be swallowed, and the server would wait
@@ -19,6 +21,7 @@ def prepare() -> None:
     """
     if multiprocessing.parent_process() is None:
         return
+    slim.hurry()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, signal.SIG_DFL)
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
-from oqto_platform.accounts.dev import DevAccounts
-from oqto_platform.accounts.service import Accounts
 from oqto_platform.auth import passwords
 from oqto_platform.config.sections import Auth
 from oqto_platform.hooks import hookimpl
 from oqto_platform.settings import Settings
 from oqto_platform.types import Credentials, Identity
+
+if TYPE_CHECKING:
+    from oqto_platform.accounts.dev import DevAccounts
+    from oqto_platform.accounts.service import Accounts
 
 
 class PasswordSignIn:

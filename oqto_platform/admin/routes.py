@@ -11,7 +11,6 @@ from oqto_platform.audit.events import PluginReset
 from oqto_platform.health import all_checks
 from oqto_platform.services import Services
 from oqto_platform.sessions.states import LIVE
-from oqto_platform.sessions.store import Store
 from oqto_platform.types import Check
 
 
@@ -79,6 +78,8 @@ async def reset(plugin: FromPath[str], services: NamedDependency[Services]) -> S
 
 @get("/api/admin/sessions", opt={"admin": True})
 async def sessions(services: NamedDependency[Services]) -> list[SessionLine]:
+    from oqto_platform.sessions.store import Store
+
     found = await Store(services.db).in_states(LIVE)
     return [
         SessionLine(

@@ -158,7 +158,7 @@ def _open_browser() -> None:
     address = os.environ["OQTO_ADDRESS"]
     for _ in range(100):
         try:
-            urllib.request.urlopen(f"{address}/health/live", timeout=1).close()  # noqa: S310 (our own address)
+            urllib.request.urlopen(f"{address}/health/ready", timeout=1).close()  # noqa: S310 (our own address)
             break
         except OSError:
             time.sleep(0.1)

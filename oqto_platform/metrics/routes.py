@@ -18,7 +18,6 @@ from oqto_platform.metrics.counts import counts
 from oqto_platform.metrics.exposition import written
 from oqto_platform.metrics.shared import Shared
 from oqto_platform.services import Services
-from oqto_platform.sessions.store import Store
 from oqto_platform.types import Metric
 
 if TYPE_CHECKING:
@@ -83,6 +82,8 @@ async def _check(request: Asked, services: Services) -> None:
 
 
 async def _looked_up(services: Services, workers: int) -> list[Metric]:
+    from oqto_platform.sessions.store import Store
+
     states = {(state,): float(count) for state, count in (await Store(services.db).counted()).items()}
     agents, is_up = await _agents(services)
     return [

@@ -11,11 +11,14 @@ from __future__ import annotations
 import hmac
 import math
 from html import escape
+from typing import TYPE_CHECKING
 
-from oqto_platform.auth.tokens import Tokens
 from oqto_platform.clock import now
 from oqto_platform.errors import NotSignedIn
 from oqto_platform.panels.catalogue import Shown
+
+if TYPE_CHECKING:
+    from oqto_platform.auth.tokens import Tokens
 
 FILES = "/plugins/-/file"
 TICKET_H = 12

@@ -80,7 +80,17 @@ class Stack:
                 os.kill(pid, signal.SIGKILL)
 
     def start(self) -> None:
-        """Start the server and wait until it answers; a failing start raises with its log."""
+        """Start the server and wait until it is open; a failing start raises with its log."""
+        self.spawn()
+        # Any answer of the API will do: it waits until the worker is open.
+        self._until_answer("/api/me")
+
+    def until_live(self) -> None:
+        """Wait for the first answer, which comes while the server still opens."""
+        self._until_answer("/health/live")
+
+    def spawn(self) -> None:
+        """Start the server and wait for nothing."""
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 self.command,
@@ -91,17 +101,20 @@ class Stack:
                 cwd="/",
                 start_new_session=True,
             )
+
+    def _until_answer(self, path: str) -> None:
         deadline = time.monotonic() + START_TIMEOUT_S
-        while not self._answers():
-            if self.process.poll() is not None or time.monotonic() > deadline:
+        while not self._answers(path):
+            if self.process is None or self.process.poll() is not None or time.monotonic() > deadline:
                 raise RuntimeError(f"the server did not start:\n{self.log.read_text()}")
             time.sleep(0.05)
 
-    def _answers(self) -> bool:
+    def _answers(self, path: str) -> bool:
         try:
-            return httpx.get(f"{self.url}/health/live", timeout=2, trust_env=False).status_code == 200  # noqa: PLR2004
+            httpx.get(f"{self.url}{path}", timeout=START_TIMEOUT_S, trust_env=False)
         except httpx.HTTPError:
             return False
+        return True
 
     def stop(self) -> int | None:
         """SIGTERM, as Ctrl-C or a supervisor does; the exit code."""
@@ -128,8 +141,13 @@ class Stack:
         return [path for path in self.state_dir.rglob("*.sock") if path.is_socket()]
 
     def setup_token(self) -> str:
-        """The token of the link that was printed last."""
-        return str(re.findall(r"#/setup/(\S+)", self.log.read_text())[-1])
+        """The token of the link that was printed last; of several workers, only the leading one prints it."""
+        deadline = time.monotonic() + START_TIMEOUT_S
+        while not (found := re.findall(r"#/setup/(\S+)", self.log.read_text())):
+            if time.monotonic() > deadline:
+                raise RuntimeError(f"no link was printed:\n{self.log.read_text()}")
+            time.sleep(0.05)
+        return str(found[-1])
 
     def set_up(self) -> None:
         """Make the first account; the client is signed in afterwards."""

@@ -78,6 +78,7 @@ def town(tmp_path_factory):
             app = build(House(env))
         structlog.configure(logger_factory=structlog.ReturnLoggerFactory())
         with TestClient(app, base_url=f"http://{HOST}") as client:
+            client.get("/api/me")  # answered once all is open
             yield people(Town(app, client, folder))
     structlog.configure(**before)
 

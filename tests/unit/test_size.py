@@ -79,6 +79,14 @@ def test_the_core_loads_its_libraries_without_companions(tmp_path):
     assert not modules & (OF_NO_USE | {"pydantic.v1", "httpx", "alembic"})
 
 
+def test_the_core_can_answer_before_it_loads_the_libraries_of_its_database(tmp_path):
+    run = (
+        f"import os; os.environ.clear(); os.environ.update(HOME={str(tmp_path)!r}, OQTO_PLUGINS='eavs')\n"
+        "import oqto_platform.app"
+    )
+    assert not loaded(run) & {"sqlmodel", "sqlalchemy", "pydantic"}
+
+
 def test_a_plugin_of_the_core_still_gets_the_whole_of_jwt():
     pytest.importorskip("cryptography")
     run = (
