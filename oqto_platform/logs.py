@@ -29,7 +29,7 @@ def set_up(
     They hold a level, or several directives such as `info,oqto.mux=debug`: the longest name that fits a logger
     counts for it. What names no logger of ours is ignored.
     """
-    chosen = Directives(env.get("OQTO_LOG") or env.get("RUST_LOG") or "", level)
+    chosen = _now.directives = Directives(env.get("OQTO_LOG") or env.get("RUST_LOG") or "", level)
     stream: Any = _opened.replace(_Tee(out, Path(file))) if file else _opened.replace(out)
     has_colours = out.isatty() and "NO_COLOR" not in env
     renderer: Any = (
@@ -56,6 +56,11 @@ def set_up(
     logging.basicConfig(
         level=max(chosen.default, logging.WARNING), stream=stream, format="%(levelname)s %(name)s %(message)s"
     )
+
+
+def is_shown(logger: str, method: str) -> bool:
+    """Whether a line would be written; for who would do much for a line that is not."""
+    return METHODS[method] >= _now.directives.level(logger)
 
 
 def redact(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
@@ -107,6 +112,15 @@ class Directives:
         if METHODS.get(method, 20) < self.level(getattr(logger, "name", "")):
             raise structlog.DropEvent
         return event
+
+
+class _Now:
+    """What this process was set up with last."""
+
+    directives = Directives("", "info")
+
+
+_now = _Now()
 
 
 class _Factory:

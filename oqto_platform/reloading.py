@@ -58,7 +58,7 @@ class Reloading:
     async def reload(self, reason: str, actor: str = "") -> Change | None:
         """Take what the files say now. Raises `ConfigError` when that is wrong; then nothing changes."""
         async with self._one:
-            before = self._house.live.error
+            before, pending = self._house.live.error, self._house.live.pending
             try:
                 change = self._house.live.reload()
             except ConfigError as exc:
@@ -72,6 +72,8 @@ class Reloading:
                 await self._tell(change, reason, actor)
             elif before:
                 log.info("the configuration is right again", source=self._house.settings.source)
+            if change is None and self._house.live.pending != pending:
+                self._record((), reason, actor)
             return change
 
     @property
@@ -106,9 +108,14 @@ class Reloading:
         house, pending = self._house, self._house.live.pending
         _set_up_logs(house, change)
         log.info("configuration changed", keys=change.keys, waiting_for_restart=pending, reason=reason)
-        if house.leadership.leads() or actor:
-            house.audit(ConfigChanged(actor=actor, keys=change.keys, pending=pending, reason=reason))
+        self._record(change.keys, reason, actor)
         await house.hooks.call.config_changed(change.old, change.new)
+
+    def _record(self, keys: tuple[str, ...], reason: str, actor: str) -> None:
+        """Once for all workers: by the one that was asked, else by the one that leads."""
+        if self._house.leadership.leads() or actor:
+            pending = self._house.live.pending
+            self._house.audit(ConfigChanged(actor=actor, keys=keys, pending=pending, reason=reason))
 
 
 def _set_up_logs(house: House, change: Change) -> None:

@@ -22,6 +22,7 @@ from oqto_platform import tracing
 from oqto_platform.audit import acting
 from oqto_platform.audit.events import AccessRefused
 from oqto_platform.errors import Forbidden, NotSignedIn, OqtoError, TooLarge
+from oqto_platform.logs import is_shown
 from oqto_platform.metrics.counts import counts
 from oqto_platform.types import AccountId, Identity
 
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
 
     from oqto_platform.audit import AuditLog
     from oqto_platform.auth.tokens import Tokens
+
+log = structlog.get_logger("oqto.http")
 
 COOKIE = "oqto"
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -224,6 +227,8 @@ def _count(scope: Scope, status: int, seconds: float) -> None:
     tracing.answered(scope["state"].get("span"), method, route, status)
     counts.add("oqto_http_requests", (method, route, str(status)))
     counts.observe("oqto_http_request_seconds", (route,), seconds)
+    if is_shown("oqto.http", "debug"):
+        log.debug("answered", method=method, route=route, status=status, ms=round(seconds * 1e3, 1))
 
 
 async def _drain(receive: Receive) -> None:

@@ -58,6 +58,7 @@ class Reconciler:
         if self._looks_at_idle:
             self._idle_looked_at = monotonic()
         for stored in await self._store.in_states(LIVE | UNSETTLED):
+            structlog.contextvars.bind_contextvars(session=stored.id)
             try:
                 await self.one(stored.id)
             except OqtoError as exc:

@@ -141,6 +141,7 @@ class Sessions:
                 log.warning("session was not stopped", session=stored.id, reason=str(result))
 
     async def _begin(self, stored: Stored, account: Account, *, resume: bool) -> SessionView:
+        structlog.contextvars.bind_contextvars(session=stored.id)
         self._reconciler.starting.add(stored.id)
         try:
             return await self._launch(stored, account, resume=resume)
@@ -179,6 +180,7 @@ class Sessions:
         return await self._reconciler.one(stored.id) if stored.state != "settled" else stored
 
     async def _owned(self, identity: Identity, action: str, session_id: str) -> Stored:
+        structlog.contextvars.bind_contextvars(session=session_id)
         stored = await self._store.get(session_id)
         await self._access.check(identity, action, session_id, owner=stored.session.account_id)
         return stored

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import logging
 import os
 import sys
 from pathlib import Path
@@ -11,8 +10,9 @@ from pathlib import Path
 from oqto_platform.slim import without
 
 with without("bz2", "greenlet", "lzma", "rich", "typing_extensions"):
-    import msgspec as _msgspec  # noqa: F401 - loaded here, where its optional companions are out of reach
-    import structlog
+    # Loaded here, where their optional companions are out of reach.
+    import msgspec as _msgspec  # noqa: F401
+    import structlog as _structlog  # noqa: F401
 
 LEVELS = ("debug", "info", "warning", "error")
 
@@ -20,12 +20,13 @@ LEVELS = ("debug", "info", "warning", "error")
 def main(argv: list[str] | None = None) -> int:
     """Run the daemon; 0 after an orderly end, 1 with a sentence on stderr when it cannot start."""
     arguments = _parser().parse_args(argv)
-    _log_to_stderr(arguments.log_level)
 
     import uvloop
 
+    from oqto_platform import logs
     from oqto_platform.errors import OqtoError
 
+    logs.set_up(arguments.log_level)
     try:
         uvloop.run(_serve(arguments))
     except OqtoError as exc:
@@ -108,7 +109,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="NAME",
         help="load only the plugins named so",
     )
-    add("--log-level", choices=LEVELS, default="info")
+    add("--log-level", choices=LEVELS, default="info", help="OQTO_LOG and RUST_LOG win over it")
     return parser
 
 
@@ -118,23 +119,6 @@ def _default_state_dir() -> Path:
 
 def _env_plugins() -> list[str]:
     return [name for name in os.environ.get("OQTO_PLUGINS", "").split(",") if name]
-
-
-def _log_to_stderr(level: str) -> None:
-    is_terminal = sys.stderr.isatty()
-    renderer = structlog.dev.ConsoleRenderer() if is_terminal else structlog.processors.JSONRenderer()
-    structlog.configure(
-        processors=[
-            structlog.contextvars.merge_contextvars,
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            *([] if is_terminal else [structlog.processors.format_exc_info]),
-            renderer,
-        ],
-        wrapper_class=structlog.make_filtering_bound_logger(getattr(logging, level.upper())),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
-        cache_logger_on_first_use=True,
-    )
 
 
 if __name__ == "__main__":

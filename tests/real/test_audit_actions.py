@@ -32,6 +32,8 @@ BY_ROUTE = {
     ("POST", "/api/sessions/{session_id:str}/stop"): "session.stopped",
     ("POST", "/api/sessions/{session_id:str}/resume"): "session.resumed",
     ("DELETE", "/api/sessions/{session_id:str}"): "session.deleted",
+    ("PATCH", "/api/settings"): "config.changed",
+    ("POST", "/api/settings/reload"): "config.changed",
     ("POST", "/api/admin/plugins/{plugin:str}/reset"): "plugin.reset",
 }
 """Every route of the core that changes something. A new one needs an event, and a step in the walk."""
@@ -75,7 +77,11 @@ def walk(tmp_path_factory):
     root = tmp_path_factory.mktemp("audited")
     config = root / "config.toml"
     config.write_text("[sessions]\nidle_timeout_minutes = 30\n")
-    stack = Stack(root, plugins=("sandbox", "eavs"), env={"OQTO_CONFIG": str(config)})
+    stack = Stack(
+        root,
+        plugins=("sandbox", "eavs"),
+        env={"OQTO_CONFIG": str(config), "RUST_LOG": "info,oqto.http=debug"},
+    )
     with stack:
         walk = Walk(stack)
         walk.config = config
@@ -172,6 +178,20 @@ def test_the_walk_of_a_session(walk):
     walk.awaited("session.deleted", **session)
 
 
+def test_a_line_of_the_log_says_whose_request_it_was_and_about_which_session(walk):
+    lines = [json.loads(line) for line in walk.stack.log.read_text().splitlines() if line.startswith("{")]
+    started = walk.awaited("session.started", outcome="refused")
+    (line,) = [
+        line for line in lines if line.get("request") == started["request"] and line["event"] == "answered"
+    ]
+    assert (line["route"], line["status"], line["account"]) == ("/api/sessions", 422, started["account"])
+    stopped = walk.awaited("session.stopped")
+    (line,) = [
+        line for line in lines if line.get("request") == stopped["request"] and line["event"] == "answered"
+    ]
+    assert line["session"] == stopped["session"]
+
+
 def test_changed_and_refused_configuration(walk):
     walk.config.write_text("[sessions]\nidle_timeout_minutes = 31\n")
     assert walk.awaited("config.changed")["fields"]["keys"] == ["sessions.idle_timeout_minutes"]
@@ -179,6 +199,17 @@ def test_changed_and_refused_configuration(walk):
     refused = walk.awaited("config.refused", outcome="refused")
     assert "idle_timeout_minutes" in refused["fields"]["reason"]
     walk.config.write_text("[sessions]\nidle_timeout_minutes = 31\n")
+
+
+def test_configuration_that_an_admin_changes_over_http(walk):
+    for key, value, told in (
+        ("sessions.max_concurrent_sessions", 5, "keys"),
+        ("logging.audit_max_mb", 65, "pending"),
+    ):
+        revision = walk.ask("GET", "/api/settings", 200).json()["revision"]
+        walk.ask("PATCH", "/api/settings", 200, revision=revision, values={key: value})
+        changed = walk.awaited("config.changed", actor=NAME, door="cookie")
+        assert changed["fields"][told] == [key]
 
 
 def test_a_plugin_that_is_switched_off_from_the_terminal(walk):

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import argparse
 import gc
-import logging
 import sys
 from pathlib import Path
 
-import structlog
-
+from oqto_platform import logs
 from oqto_platform.errors import OqtoError
 
 DEFAULT_LISTEN = "127.0.0.1:41800"
@@ -20,16 +18,7 @@ GC_THRESHOLD = 50_000
 def main(arguments: list[str] | None = None) -> int:
     """Serve; answers the exit code (2: it could not start)."""
     asked = _parser().parse_args(arguments)
-    structlog.configure(
-        processors=[
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.format_exc_info,
-            structlog.processors.JSONRenderer(),
-        ],
-        logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
-        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
-    )
+    logs.set_up("info")
     try:
         return int(asked.run(asked))
     except OqtoError as exc:
