@@ -180,6 +180,7 @@ class _Reply:
 
     def __init__(self, writer: asyncio.StreamWriter, received: Received) -> None:
         self._writer, self.received = writer, received
+        self._has_items = False
 
     @property
     def wants_stream(self) -> bool:
@@ -215,11 +216,17 @@ class _Reply:
         model = self.received.body.get("model")
         return await self.json(200, {"object": "list", "model": model, "data": rows, "usage": counts})
 
+    @property
+    def _is_array(self) -> bool:
+        """Whether Gemini's stream is to come as a JSON array, which is what it does unless asked for events."""
+        return "streamGenerateContent" in self.received.path and "alt=sse" not in self.received.query
+
     async def stream(self, wire: Wire, turn: Turn) -> bool:
         self.received.status = 200
+        kind = b"application/json" if self._is_array else b"text/event-stream"
         await self.raw(
-            b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ncache-control: no-cache\r\n"
-            b"transfer-encoding: chunked\r\nx-request-id: req_%x\r\n\r\n" % time.time_ns()
+            b"HTTP/1.1 200 OK\r\ncontent-type: %b\r\ncache-control: no-cache\r\n"
+            b"transfer-encoding: chunked\r\nx-request-id: req_%x\r\n\r\n" % (kind, time.time_ns())
         )
         await self._chunk(wire.start(), turn)
         if turn.name in ("drop", "errorevent"):
@@ -229,9 +236,18 @@ class _Reply:
             await self._chunk(wire.failure("scripted failure"), turn)
         else:
             await self._steps(wire, turn)
+        if self._is_array:
+            await self.raw(b"1\r\n]\r\n")
         await self.raw(b"0\r\n\r\n")
         self.received.is_finished = True
         return True
+
+    def _items(self, frames: bytes) -> bytes:
+        """Events as items of the array."""
+        items = [frame.removeprefix(b"data: ") for frame in frames.split(b"\n\n") if frame]
+        data = b"".join((b"\n,\n" if self._has_items or at else b"[") + item for at, item in enumerate(items))
+        self._has_items |= bool(items)
+        return data
 
     async def _steps(self, wire: Wire, turn: Turn) -> None:
         for step in turn.steps():
@@ -250,6 +266,8 @@ class _Reply:
                 raise ConnectionResetError("the client left")
 
     async def _chunk(self, data: bytes, turn: Turn) -> None:
+        if self._is_array:
+            data = self._items(data)
         if "crlf" in turn.modifiers:
             data = data.replace(b"\n", b"\r\n")
         pieces = [data[at : at + 1] for at in range(len(data))] if "bytewise" in turn.modifiers else [data]

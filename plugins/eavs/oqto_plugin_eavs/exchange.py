@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import re
-import zlib
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +22,7 @@ from .upstream import UpstreamFailed
 
 if TYPE_CHECKING:
     from .admission import Choice
+    from .body import Body
     from .keys import Key
     from .proxy import Proxy
     from .routing import Route
@@ -95,15 +95,19 @@ class Exchange:
         if route.action == "models":
             self._list_models(key, route)
             return
-        body = await self._body()
-        ask = _understand(body)
-        wanted = route.model or ask.model or ""
-        choices = admission.choose(key, route, wanted, self.proxy.registry, self.proxy.limits)
-        await self._try(key, route, ask, body, choices)
+        body = await self.proxy.bodies.read(self.request, self.proxy.limits.max_body)
+        try:
+            ask = _understand(body.data)
+            wanted = route.model or ask.model or ""
+            choices = admission.choose(key, route, wanted, self.proxy.registry, self.proxy.limits)
+            await self._try(key, route, ask, body, choices)
+        finally:
+            body.release()
 
-    async def _try(self, key: Key, route: Route, ask: Ask, body: bytes, choices: list[Choice]) -> None:
+    async def _try(self, key: Key, route: Route, ask: Ask, body: Body, choices: list[Choice]) -> None:
         """One choice after the other, each with money of its own, until one has answered."""
-        tokens, output = forwarding.prompt_tokens(body), admission.output_tokens(ask, self.proxy.limits)
+        tokens = forwarding.prompt_tokens(body.data)
+        output = admission.output_tokens(ask, self.proxy.limits)
         call: Call | None = None
         for number, choice in enumerate(choices, start=1):
             identity = self.id if number == 1 else f"{self.id}-{number}"
@@ -111,7 +115,7 @@ class Exchange:
             opening = admission.Opening(identity, key, choice, route.dialect, hold, tokens, call)
             call = await self.proxy.till.open(opening)
             call.task = self.request.task
-            forward = forwarding.Forwarding(self, call, choice, route, ask, body)
+            forward = forwarding.Forwarding(self, call, choice, route, ask, body, tokens)
             if await forward.run(has_next=number < len(choices)):
                 return
 
@@ -119,32 +123,6 @@ class Exchange:
         wanted = "GET" if route.action == "models" else "POST"
         if self.request.method != wanted:
             raise Refused(405, "method_not_allowed", f"Use {wanted} for this path.")
-
-    async def _body(self) -> bytes:
-        parts, size, limit = [], 0, self.proxy.limits.max_body
-        while (part := await self.request.chunk()) is not None:
-            parts.append(part)
-            size += len(part)
-            if size > limit:
-                raise Refused(413, "request_too_large", f"The body is larger than {limit // 2**20} MiB.")
-        return self._decoded(parts[0] if len(parts) == 1 else b"".join(parts))
-
-    def _decoded(self, body: bytes) -> bytes:
-        encoding = self.request.headers.get(b"content-encoding", b"identity").strip().lower()
-        if encoding in (b"", b"identity"):
-            return body
-        if encoding not in (b"gzip", b"deflate"):
-            raise Refused(415, "unsupported_encoding", "Send the body as it is, or compressed with gzip.")
-        unpack, limit = zlib.decompressobj(zlib.MAX_WBITS | 32), self.proxy.limits.max_body
-        try:
-            plain = unpack.decompress(body, limit)
-        except zlib.error as exc:
-            raise Refused(
-                400, "invalid_encoding", f"The body is not valid {encoding.decode()}: {exc}."
-            ) from exc
-        if unpack.unconsumed_tail:
-            raise Refused(413, "request_too_large", f"The body is larger than {limit // 2**20} MiB.")
-        return plain
 
     def _list_models(self, key: Key, route: Route) -> None:
         registry = self.proxy.registry

@@ -17,6 +17,7 @@ from .upstream import UpstreamFailed
 
 if TYPE_CHECKING:
     from .admission import Choice
+    from .body import Body
     from .exchange import Ask, Exchange
     from .meters import Meter
     from .prices import Price
@@ -47,11 +48,12 @@ class Forwarding:
         choice: Choice,
         route: Route,
         ask: Ask,
-        body: bytes,
+        body: Body,
+        prompt: int,
     ) -> None:
         self._exchange, self._call, self._route = exchange, call, route
         self._provider, self._model, self._price = choice.provider, choice.model, choice.price
-        self._ask, self._body = ask, body
+        self._ask, self._body, self._prompt_tokens = ask, body, prompt
         self._strips = (
             route.action == "chat"
             and bool(ask.stream)
@@ -112,13 +114,14 @@ class Forwarding:
 
     def _rewritten(self) -> bytes:
         """The body as the provider gets it: the same bytes unless a rule must change them."""
+        data = self._body.data
         renamed = self._ask.model is not None and self._model != self._ask.model
         if not renamed and not self._strips:
-            return self._body
+            return data
         if not renamed and self._ask.stream_options is None:
-            at = self._body.index(b"{") + 1
-            return self._body[:at] + b'"stream_options":{"include_usage":true},' + self._body[at:]
-        whole = msgspec.json.decode(self._body)
+            at = data.index(b"{") + 1
+            return data[:at] + b'"stream_options":{"include_usage":true},' + data[at:]
+        whole = msgspec.json.decode(data)
         whole["model"] = self._model
         if self._strips:
             whole["stream_options"] = {**(self._ask.stream_options or {}), "include_usage": True}
@@ -127,8 +130,10 @@ class Forwarding:
     async def _relay(self, reply: Reply) -> None:
         headers = relay.passed_on(reply.headers, self._exchange.id.encode())
         headers.append((b"x-eavs-provider", self._provider.name.encode()))
-        if relay.is_event_stream(reply) and reply.status < ERROR:
-            await self._stream(reply, headers)
+        self._body.release()
+        kind = relay.kind_of_stream(reply, may_be_array=self._route.is_stream)
+        if kind is not None and reply.status < ERROR:
+            await self._stream(kind, reply, headers)
             return
         data = await relay.whole(reply)
         if reply.status < ERROR:
@@ -137,10 +142,10 @@ class Forwarding:
         await self._bill()
         self._exchange.request.answer(reply.status, headers, data)
 
-    async def _stream(self, reply: Reply, headers: Headers) -> None:
+    async def _stream(self, kind: type[relay.Stream], reply: Reply, headers: Headers) -> None:
         request = self._exchange.request
         request.begin(reply.status, [*headers, (b"x-accel-buffering", b"no")])
-        stream = relay.Stream(reply, self._meter, request, strips=self._strips, written=self._stretch)
+        stream = kind(reply, self._meter, request, strips=self._strips, written=self._stretch)
         self._outcome = "cut"
         self._outcome = await stream.run(self._route.dialect, self._exchange.id)
         await self._bill()
@@ -171,7 +176,7 @@ class Forwarding:
         refused = self._status >= ERROR and self._status != LEFT
         if refused or (not self._was_sent and self._status == 0):
             return prices.Tokens(), False  # providers do not bill for errors, nor for what never reached them
-        tokens, is_estimated = self._meter.best(prompt_tokens(self._body))
+        tokens, is_estimated = self._meter.best(self._prompt_tokens)
         return tokens, is_estimated and not (self._outcome == "done" and self._meter.tokens is not None)
 
     def _final_price(self) -> Price:

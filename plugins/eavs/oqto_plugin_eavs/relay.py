@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from . import refusals
+import msgspec
+
+from . import jsonarray, refusals
 from .sse import Events, payload
 from .upstream import UpstreamFailed
 
@@ -45,12 +47,14 @@ def passed_on(headers: Headers, request_id: bytes) -> Headers:
     return [*kept, (b"x-eavs-request-id", request_id)]
 
 
-def is_event_stream(reply: Reply) -> bool:
-    """Whether the reply is server-sent events."""
+def kind_of_stream(reply: Reply, *, may_be_array: bool) -> type[Stream] | None:
+    """How the reply streams: as server-sent events, as a JSON array where the path says so, or not."""
     for name, value in reply.headers:
-        if name == b"content-type":
-            return value.startswith(b"text/event-stream")
-    return False
+        if name == b"content-type" and value.startswith(b"text/event-stream"):
+            return Stream
+        if name == b"content-type" and may_be_array and value.startswith(b"application/json"):
+            return ArrayStream
+    return None
 
 
 async def whole(reply: Reply) -> bytes:
@@ -67,12 +71,23 @@ async def whole(reply: Reply) -> bytes:
 class Stream:
     """Server-sent events on their way. `written` is told after each event and may raise `OutOfMoney`."""
 
+    keep_alive = KEEP_ALIVE
+
     def __init__(
         self, reply: Reply, meter: Meter, request: Request, *, strips: bool, written: Callable[[], None]
     ) -> None:
         self._reply, self._meter, self._request = reply, meter, request
         self._strips, self._written = strips, written
-        self._events = Events()
+        self._events: Events | jsonarray.Items = Events()
+
+    def payload(self, event: bytes) -> bytes:
+        """What the meter reads of an event."""
+        return payload(event)
+
+    def failure(self, dialect: Dialect, sentence: str, request_id: str) -> bytes:
+        """An error inside the reply, after which nothing comes."""
+        border = b"" if self._events.at_border else b"\n\n"
+        return border + refusals.event(dialect, sentence, request_id)
 
     async def run(self, dialect: Dialect, request_id: str) -> str:
         """Relay until the end; answers the outcome: `done` or `cut`."""
@@ -87,14 +102,14 @@ class Stream:
 
     def _pass(self, data: bytes) -> None:
         if not data:
-            self._request.put(KEEP_ALIVE if self._events.at_border else b"")
+            self._request.put(self.keep_alive if self._events.at_border else b"")
             return
         held = self._events.held
         shown: list[bytes] = []
         passed = -held
         try:
             for event in self._events.feed(data):
-                if self._meter.event(payload(event)):
+                if self._meter.event(self.payload(event)):
                     shown.append(event)
                 passed += len(event)
                 self._written()
@@ -106,10 +121,28 @@ class Stream:
 
     def _read_rest(self) -> bytes:
         rest = self._events.rest()
-        is_shown = self._meter.event(payload(rest)) if rest else True
+        is_shown = self._meter.event(self.payload(rest)) if rest else True
         return rest if self._strips and is_shown else b""
 
     def _break(self, dialect: Dialect, sentence: str, request_id: str) -> str:
-        border = b"" if self._events.at_border else b"\n\n"
-        self._request.put(border + refusals.event(dialect, sentence, request_id))
+        self._request.put(self.failure(dialect, sentence, request_id))
         return "cut"
+
+
+class ArrayStream(Stream):
+    """A JSON array on its way, item by item."""
+
+    keep_alive = b"\n"
+
+    def __init__(
+        self, reply: Reply, meter: Meter, request: Request, *, strips: bool, written: Callable[[], None]
+    ) -> None:
+        super().__init__(reply, meter, request, strips=False, written=written)
+        self._events = jsonarray.Items()
+
+    def payload(self, event: bytes) -> bytes:
+        return jsonarray.payload(event)
+
+    def failure(self, dialect: Dialect, sentence: str, request_id: str) -> bytes:
+        error = refusals.body(dialect, 502, "upstream_error", sentence, request_id)
+        return b"," + msgspec.json.encode(error) + b"]" if self._events.at_border else b""

@@ -9,8 +9,11 @@ import time
 from pathlib import Path
 
 import pytest
+import zstandard
 from oqto_plugin_eavs import control
+from oqto_plugin_eavs.body import Bodies
 from oqto_plugin_eavs.providers import Provider
+from oqto_plugin_eavs.refusals import Refused
 
 CHAT = "/p/fake/v1/chat/completions"
 HELLO = [{"role": "user", "content": "hi"}]
@@ -104,8 +107,64 @@ def test_a_compressed_request_is_read_and_passed_on_plain(proxy, provider):
     packed = gzip.compress(json.dumps({"model": "fake-1", "messages": HELLO}).encode())
     assert post(proxy, CHAT, packed, proxy.key(), **{"content-encoding": "gzip"}).status_code == 200
     assert provider.requests[0].body["model"] == "fake-1"
-    assert post(proxy, CHAT, b"no gzip", proxy.key(), **{"content-encoding": "gzip"}).status_code == 400
+    zstd = zstandard.compress(json.dumps({"model": "fake-1", "messages": HELLO}).encode())
+    assert post(proxy, CHAT, zstd, proxy.key(), **{"content-encoding": "zstd"}).status_code == 200
+    assert provider.requests[1].raw == provider.requests[0].raw
+    for name in ("gzip", "zstd"):
+        assert (
+            post(proxy, CHAT, b"no " + name.encode(), proxy.key(), **{"content-encoding": name}).status_code
+            == 400
+        )
+        cut = (packed if name == "gzip" else zstd)[:-9]
+        assert post(proxy, CHAT, cut, proxy.key(), **{"content-encoding": name}).status_code == 400
     assert post(proxy, CHAT, b"?", proxy.key(), **{"content-encoding": "br"}).status_code == 415
+
+
+@pytest.mark.parametrize("name", ["gzip", "zstd"])
+def test_a_small_body_that_unpacks_to_a_huge_one_is_refused(proxy, provider, name):
+    bomb = (gzip.compress if name == "gzip" else zstandard.compress)(b" " * (80 * 2**20))
+    assert len(bomb) < 2**20
+    assert post(proxy, CHAT, bomb, proxy.key(), **{"content-encoding": name}).status_code == 413
+    assert provider.requests == []
+
+
+async def test_large_bodies_of_all_calls_together_are_limited():
+    class Upload:
+        def __init__(self, pieces):
+            self.headers = {}
+            self.pieces = [b"x" * 2**20] * pieces
+
+        async def chunk(self):
+            return self.pieces.pop() if self.pieces else None
+
+    bodies = Bodies(together=5 * 2**20)
+    small, large = await bodies.read(Upload(1), 2**26), await bodies.read(Upload(4), 2**26)
+    assert (len(small.data), bodies.held) == (2**20, 4 * 2**20)
+    with pytest.raises(Refused) as refused:
+        await bodies.read(Upload(3), 2**26)
+    assert (refused.value.http_status, refused.value.retry_after_s, bodies.held) == (503, 2, 4 * 2**20)
+    large.release()
+    assert (bodies.held, large.data) == (0, b"")
+
+
+def test_gemini_streams_an_array_item_by_item(proxy, provider):
+    key = proxy.key()
+    path, ask = "/p/gemini/v1beta/models/fake-1:streamGenerateContent", "[[usage 100 50]] [[slow 3 0.05]]"
+    body = {"contents": [{"role": "user", "parts": [{"text": ask}]}]}
+    with proxy.client.stream("POST", path, headers={"x-goog-api-key": key}, json=body) as reply:
+        pieces = list(reply.iter_raw())
+    assert len(pieces) >= 3
+    items = json.loads(b"".join(pieces))
+    assert items[-1]["candidates"][0]["finishReason"] == "STOP"
+    assert proxy.settled()[0]["cost_nusd"] == 100 * 3_000 + 50 * 15_000
+
+
+def test_a_gemini_array_that_is_cut_ends_as_json_with_an_error(proxy, provider):
+    path, key = "/p/gemini/v1beta/models/fake-1:streamGenerateContent", proxy.key()
+    body = {"contents": [{"role": "user", "parts": [{"text": "[[drop]]"}]}]}
+    items = proxy.client.post(path, headers={"x-goog-api-key": key}, json=body).json()
+    assert items[-1]["error"]["code"] == 502
+    assert proxy.settled()[0]["outcome"] == "cut"
 
 
 def test_a_large_body_with_an_image_holds_little_money(proxy, provider):

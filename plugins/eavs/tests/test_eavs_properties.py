@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import json
 import tempfile
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from oqto_plugin_eavs import prices
+from oqto_plugin_eavs import jsonarray, prices
 from oqto_plugin_eavs.ledger import Bill, Facts, Ledger, Wallet, window_key
 from oqto_plugin_eavs.meters import ChatMeter, GeminiMeter, MessagesMeter, ResponsesMeter
 from oqto_plugin_eavs.sse import Events, payload
@@ -78,6 +79,32 @@ def test_garbage_passes_unchanged_and_raises_nothing(garbage):
         found.whole(garbage)
         tokens, is_estimated = found.best(10)
         assert is_estimated or tokens.output >= 0
+
+
+def array(count):
+    """A Gemini reply as a JSON array, with text that looks like framing."""
+    told = Gemini("m", COUNTS, {})
+    replies = [told._reply([{"text": f'{number} ],[ {{"x": "\\\\"}}, é'}]) for number in range(count)]
+    return json.dumps([*replies, told._reply([], "STOP")], indent=1, ensure_ascii=False).encode()
+
+
+def read_array(pieces):
+    items, meter, passed = jsonarray.Items(), GeminiMeter(), b""
+    for piece in pieces:
+        for item in items.feed(piece):
+            meter.event(jsonarray.payload(item))
+            passed += item
+    return meter, passed + items.rest()
+
+
+def test_an_array_cut_at_any_byte_means_the_same():
+    whole = array(3)
+    for at in range(len(whole) + 1):
+        meter, passed = read_array([whole[:at], whole[at:]])
+        assert passed == whole
+        assert meter.tokens.output == 500
+    meter, passed = read_array([whole[at : at + 1] for at in range(len(whole))])
+    assert (passed, meter.tokens.output, meter.is_final) == (whole, 500, True)
 
 
 def test_an_event_of_two_data_lines_is_joined():
