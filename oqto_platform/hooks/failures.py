@@ -25,10 +25,11 @@ class Origin:
 
     @classmethod
     def of(cls, entry: EntryPoint) -> Origin:
-        distribution = entry.dist
-        if distribution is None:
+        if entry.dist is None:
             return cls(entry.name)
-        return cls(entry.name, distribution.name, distribution.version)
+        # Read once: each of `.name` and `.version` parses the whole file again.
+        metadata = entry.dist.metadata
+        return cls(entry.name, metadata["Name"], metadata["Version"])
 
     def __str__(self) -> str:
         where = f" ({self.distribution} {self.version})" if self.distribution else ""

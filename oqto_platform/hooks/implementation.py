@@ -58,6 +58,7 @@ class Impl:
     origin: Origin
     function: Callable[..., Any]
     argnames: tuple[str, ...]
+    is_async: bool
     tally: Tally = field(default_factory=Tally)
 
     @property
@@ -66,8 +67,10 @@ class Impl:
 
     def values(self, arguments: Mapping[str, Any]) -> list[Any]:
         """The arguments that this implementation asked for."""
-        values = [arguments[name] for name in self.argnames]
-        return [value.make(self.plugin) if isinstance(value, PerPlugin) else value for value in values]
+        return [
+            value.make(self.plugin) if type(value := arguments[name]) is PerPlugin else value
+            for name in self.argnames
+        ]
 
     def note(self, seconds: float, failure: str = "") -> None:
         """Count one call."""
@@ -78,13 +81,11 @@ class Impl:
             tally.failures += 1
             tally.failures_in_a_row += 1
             tally.last_failure = failure
-        else:
+        elif tally.failures_in_a_row:
             tally.failures_in_a_row = 0
 
     def note_block(self, seconds: float) -> None:
-        """Keep the longest time that it held the event loop, and name it when that was too long."""
-        if seconds <= self.tally.longest_block_s:
-            return
+        """Keep the longest time so far that it held the event loop, and name it when that was too long."""
         self.tally.longest_block_s = seconds
         if seconds > BLOCKING_S:
             log.warning(

@@ -105,7 +105,14 @@ class Hooks:
         for name in self.policies:
             impls = reversed(getattr(self._manager.hook, name).get_hookimpls())
             self._impls[name] = [
-                Impl(name, self._origins[i.plugin_name], i.function, tuple(i.argnames)) for i in impls
+                Impl(
+                    name,
+                    self._origins[i.plugin_name],
+                    i.function,
+                    tuple(i.argnames),
+                    inspect.iscoroutinefunction(i.function),
+                )
+                for i in impls
             ]
             self._refuse_two_answerers(name)
         return self

@@ -8,7 +8,6 @@ its cancellation. One timer serves the whole walk, too: arming one for each plug
 from __future__ import annotations
 
 import asyncio
-import inspect
 import types
 from collections.abc import Coroutine, Generator, Mapping, Sequence
 from time import perf_counter
@@ -28,12 +27,19 @@ log = structlog.get_logger("oqto.plugins")
 GRACE_S = 1.0
 """For a cancelled plugin to end in order; the caller does not wait for it."""
 
+_FAILED = object()
+
 _abandoned: set[asyncio.Task[Any]] = set()
 """Tasks that nobody awaits any more: the loop itself keeps only weak references."""
 
 
 class Walk:
     """`run` it once. Raises `HookError` and `Refusal` by the mode."""
+
+    __slots__ = (
+        "_arguments", "_begun", "_changeable", "_collected", "_expected", "_first", "_impls", "_is_over", "_leg", "_may_rest",
+        "_policy", "_position",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -54,13 +60,17 @@ class Walk:
         self._begun = 0.0
         self._leg = 0
         self._is_over = False
+        # Only who is told something: a hook of money or safety that is skipped would be a hole.
+        self._may_rest = policy.mode is Mode.NOTIFY
 
     async def run(self) -> Any:
         """The answer by the mode."""
-        if not any(inspect.iscoroutinefunction(impl.function) for impl in self._impls):
-            await self._advance_alone()
+        for impl in self._impls:
+            if impl.is_async:
+                await self._advance_watched()
+                break
         else:
-            await self._advance_watched()
+            await self._advance_alone()
         return self._result()
 
     async def _advance_alone(self) -> None:
@@ -69,7 +79,7 @@ class Walk:
             impl = self._impls[self._position]
             if not self._is_left_out(impl):
                 answer = self._begin(impl)
-                if hasattr(type(answer), "__await__"):
+                if answer is not None and hasattr(type(answer), "__await__"):
                     await self._advance_watched(answer)
                     return
                 self._take(impl, answer)
@@ -141,9 +151,9 @@ class Walk:
                 self._position += 1
                 continue
             answer, begun = self._begin(impl) if begun is None else begun, None
-            if hasattr(type(answer), "__await__"):
+            if answer is not None and hasattr(type(answer), "__await__"):
                 try:
-                    answer = await _stepped(answer, impl)
+                    answer = await (_timed(answer, impl) if type(answer) is types.CoroutineType else answer)
                 except BaseException as exc:  # a plugin may raise anything; the mode decides what that means
                     if leg != self._leg or not is_the_plugins(exc):
                         raise
@@ -156,28 +166,24 @@ class Walk:
                 return
 
     def _is_left_out(self, impl: Impl) -> bool:
-        # Only who is told something: a hook of money or safety that is skipped would be a hole.
-        return self._policy.mode is Mode.NOTIFY and impl.is_resting()
+        return impl.tally.off_since is not None and self._may_rest and impl.is_resting()
 
     def _begin(self, impl: Impl) -> Any:
         """Call it: an answer, something to await, or the exception that it raised."""
-        self._begun = perf_counter()
-        given = self._given()
+        self._begun = begun = perf_counter()
+        given = self._given() if self._changeable else self._arguments
         try:
             answer = impl.function(*impl.values(given))
-        except Exception as exc:  # noqa: BLE001 (a plugin may raise anything; the mode decides what that means)
+        except (Exception, SystemExit) as exc:  # noqa: BLE001 (plugins raise anything; the mode decides)
             answer = exc
-        except SystemExit as exc:
-            answer = exc
-        impl.note_block(perf_counter() - self._begun)
+        if (blocked := perf_counter() - begun) > impl.tally.longest_block_s:
+            impl.note_block(blocked)
         if given is not self._arguments:
             self._refuse_changes(impl, given)
         return answer
 
     def _given(self) -> dict[str, Any]:
         """The arguments; what a plugin could change in place is a copy of its own."""
-        if not self._changeable:
-            return self._arguments
         own = {name: _own_copy(self._arguments[name], fields) for name, fields in self._changeable.items()}
         return self._arguments | own
 
@@ -191,24 +197,28 @@ class Walk:
 
     def _take(self, impl: Impl, answer: Any) -> None:
         """What an answer, or the exception in its place, means in this mode."""
+        if answer is not None and (answer := self._checked(impl, answer)) is _FAILED:
+            return
+        impl.note(perf_counter() - self._begun)
+        if impl.tally.off_since is not None:
+            impl.switch_on()
+        if answer is not None:
+            self._keep(impl.plugin, answer)
+
+    def _checked(self, impl: Impl, answer: Any) -> Any:
         if isinstance(answer, BaseException):
             self._fail(impl, answer)
-            return
-        if answer is not None and self._expected:
-            try:
+            return _FAILED
+        try:
+            if self._expected:
                 _answers.check(impl.hook, impl.plugin, answer, self._expected)
                 _answers.check_size(impl.hook, impl.plugin, answer)
-            except (TypeError, ValueError) as exc:
-                self._fail(impl, exc)
-                return
-        impl.note(perf_counter() - self._begun)
-        if impl.tally.is_off:
-            impl.switch_on()
-        self._keep(impl.plugin, answer)
+        except (TypeError, ValueError) as exc:
+            self._fail(impl, exc)
+            return _FAILED
+        return answer
 
     def _keep(self, plugin: str, answer: Any) -> None:
-        if answer is None:
-            return
         if self._policy.mode is Mode.FIRST:
             self._first, self._is_over = answer, True
         elif self._policy.value is not None:
@@ -250,13 +260,9 @@ def _own_copy(value: Any, fields: tuple[str, ...]) -> Any:
     return msgspec.structs.replace(value, **{field: dict(getattr(value, field)) for field in fields})
 
 
-async def _stepped(awaitable: Any, impl: Impl) -> Any:
-    """Await it; a coroutine is timed at every step, because between two of them it holds the event loop."""
-    return await (_timed(awaitable, impl) if isinstance(awaitable, Coroutine) else awaitable)
-
-
 @types.coroutine
 def _timed(coroutine: Coroutine[Any, Any, Any], impl: Impl) -> Generator[Any, Any, Any]:
+    """Time every step of it, because between two of them it holds the event loop."""
     step: Any = coroutine.send
     value: Any = None
     while True:
@@ -266,7 +272,8 @@ def _timed(coroutine: Coroutine[Any, Any, Any], impl: Impl) -> Generator[Any, An
         except StopIteration as end:
             return end.value
         finally:
-            impl.note_block(perf_counter() - begun)
+            if (blocked := perf_counter() - begun) > impl.tally.longest_block_s:
+                impl.note_block(blocked)
         try:
             value = yield awaited
             step = coroutine.send

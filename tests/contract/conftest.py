@@ -36,8 +36,7 @@ def make_hooks():
 
 
 class FakeDist:
-    name = "oqto-plugin-weather"
-    version = "2.7.1"
+    metadata = {"Name": "oqto-plugin-weather", "Version": "2.7.1"}  # noqa: RUF012 (read only)
 
 
 class Installed:
