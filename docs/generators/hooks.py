@@ -6,10 +6,12 @@ import inspect
 import re
 from typing import Any
 
-from generators.source import files, plugins, table
+from generators.source import ROOT, files, plugins, table
 from oqto_platform import hookspecs
 from oqto_platform.accounts.builtin import PasswordSignIn
 from oqto_platform.hooks import Hooks, Mode, Policy, Side
+
+EXAMPLES = ROOT / "docs" / "examples" / "hooks"
 
 
 def blocks() -> dict[str, str]:
@@ -31,7 +33,20 @@ def describe(name: str, spec: Any, answered: list[str]) -> str:
     )
     head = ("mode", "time-out", "side", "called from", "answered by")
     text = inspect.getdoc(spec) or ""
-    return f"### {name}\n\n```python\n{signature(name, spec)}\n```\n\n{table(head, [row])}\n\n{text}"
+    parts = [f"### {name}", fenced(signature(name, spec)), table(head, [row]), text, example(name)]
+    return "\n\n".join(parts)
+
+
+def example(name: str) -> str:
+    """The whole file; a test of the hook's name runs it."""
+    file = EXAMPLES / f"{name}.py"
+    if not file.is_file():
+        raise SystemExit(f"the hook {name} has no example: write {file.relative_to(ROOT)} and its test")
+    return fenced(file.read_text(encoding="utf-8").strip(), f" example={name}")
+
+
+def fenced(code: str, mark: str = "") -> str:
+    return f"```python{mark}\n{code}\n```"
 
 
 def signature(name: str, spec: Any) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -13,10 +14,9 @@ pytestmark = pytest.mark.real
 
 NAMES = ("oqto-platform", "oqto-runner", "oqto-plugin-sandbox")
 OTHERS = ("copier", "mypy", "pytest", "ruff", "uv", "uv_build", "websockets")
-CHANGES = {
-    "config.py": (r'(refused\."\)\]) = False', r"\1 = True"),
-    "static/panel.js": (r'GREETING = ".*";', 'GREETING = "High water at noon.";'),
-}
+PAGE = (Path(__file__).resolve().parents[2] / "docs" / "tutorial" / "publish-a-plugin.md").read_text()
+CHANGES = dict(re.findall(r"^```\w+ change=(\S+)\n(.*)\n```$", PAGE, re.MULTILINE))
+"""File to the line of the tutorial that goes in for the one that begins like it."""
 
 
 @pytest.fixture(scope="module")
@@ -28,6 +28,7 @@ def environment(make_environment):
 def project(environment, tmp_path_factory):
     """What the command makes in an empty folder, installed as its author would."""
     folder = tmp_path_factory.mktemp("empty")
+    assert "oqtoctl plugins new tide-table\n" in PAGE
     said = environment.run("oqtoctl", "plugins", "new", "tide-table", cwd=folder)
     assert "cd oqto-plugin-tide-table" in said
     made = folder / "oqto-plugin-tide-table"
@@ -42,11 +43,28 @@ def install(environment, *what, cwd):
 
 
 def change(project):
-    for name, (old, new) in CHANGES.items():
+    assert len(CHANGES) == 2
+    for name, new in CHANGES.items():
         file = project / "oqto_plugin_tide_table" / name
-        text, count = re.subn(old, new, file.read_text())
-        assert count == 1, name
-        file.write_text(text)
+        begins = new.partition(" = ")[0]
+        lines = file.read_text().splitlines()
+        (at,) = (number for number, line in enumerate(lines) if line.startswith(f"{begins} = "))
+        assert lines[at] != new
+        lines[at] = new
+        file.write_text("\n".join(lines) + "\n")
+
+
+def add_what_the_tutorial_adds(project):
+    ((name, anchor, added),) = re.findall(
+        r"^```python into=(\S+)\n(.*)\n((?:.*\n)+?)```$", PAGE, re.MULTILINE
+    )
+    file = project / "oqto_plugin_tide_table" / name
+    text = file.read_text()
+    assert text.count(f"{anchor}\n") == 1
+    file.write_text(text.replace(f"{anchor}\n", f"{anchor}\n{added}"))
+    ((test, body),) = re.findall(r"^```python file=(\S+)\n((?:.*\n)+?)```$", PAGE, re.MULTILINE)
+    (project / test).write_text(body)
+    return test
 
 
 def server(environment, root):
@@ -70,6 +88,9 @@ def test_two_lines_later_there_are_a_panel_and_a_refusal_and_afterwards_neither(
 ):
     root = tmp_path_factory.mktemp("s")
     change(project)
+    test = add_what_the_tutorial_adds(project)
+    environment.run("ruff", "check", ".", cwd=project)
+    environment.run("python", "-m", "pytest", "-q", "-p", "no:cacheprovider", test, cwd=project)
     with server(environment, root) as stack:
         stack.set_up()
         (panel,) = stack.client.get("/api/plugins/panels").json()
