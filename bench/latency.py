@@ -49,7 +49,7 @@ async def measure(stack: Stack, sessions: int, seconds: int) -> None:
     ids = [stack.start_session(harness="echo")["id"] for _ in range(sessions)]
     browsers = [await connect(stack.url, stack.cookie()) for _ in ids]
     for browser, session_id in zip(browsers, ids, strict=True):
-        await browser.ask(session_id, "subscribe", after=0)
+        await browser.ask(session_id, "subscribe", after=0, lines=True)  # as the web UI does
     before, begun = spent(stack), time.monotonic()
     await asyncio.gather(*(stream(*pair, seconds) for pair in zip(browsers, ids, strict=True)))
     took_s, after = time.monotonic() - begun, spent(stack)

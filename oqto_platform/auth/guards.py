@@ -95,6 +95,7 @@ class Gate:
             await _refuse(scope, answer, exc, request_id)
             return
         if (method := scope.get("method")) is None:
+            scope["state"]["send"] = send
             await self._app(scope, receive, answer)
             return
         limited = receive if method in SAFE_METHODS else self._limited(receive)
