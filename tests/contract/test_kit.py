@@ -48,3 +48,19 @@ def test_an_agent_that_dies_ends_its_session(misbehaving, kind):
 
 def test_an_agent_that_does_not_start_says_why(misbehaving):
     assert "I do not start, as asked" in misbehaving.refused().detail
+
+
+def calls_of_hooks(client) -> int:
+    return sum(tally["calls"] for tally in client.get("/api/admin/hooks").json())
+
+
+def test_an_event_on_its_way_to_the_browser_passes_no_hook(session, client):
+    """However much an agent says, the hooks are called as often: for the command, never for what comes of it."""
+
+    def calls_for(pieces: int) -> int:
+        before = calls_of_hooks(client)
+        turn = session.prompt(f"flood {pieces}")
+        assert turn.kinds.count("stream.text_delta") == pieces
+        return calls_of_hooks(client) - before
+
+    assert calls_for(5) == calls_for(1500)
