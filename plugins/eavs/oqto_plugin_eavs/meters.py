@@ -70,10 +70,12 @@ class Meter:
 class _ChatDetails(_Struct):
     cached_tokens: int | None = None
     cache_write_tokens: int | None = None
+    audio_tokens: int | None = None
 
 
 class _ReasoningDetails(_Struct):
     reasoning_tokens: int | None = None
+    audio_tokens: int | None = None
 
 
 class _ChatUsage(_Struct):
@@ -90,13 +92,15 @@ class _ChatUsage(_Struct):
         details = self.prompt_tokens_details or _ChatDetails()
         cached = details.cached_tokens or self.prompt_cache_hit_tokens or 0
         written = details.cache_write_tokens or 0
-        reasoning = (self.completion_tokens_details or _ReasoningDetails()).reasoning_tokens or 0
+        said = self.completion_tokens_details or _ReasoningDetails()
         return Tokens(
-            input=max(0, (self.prompt_tokens or 0) - cached - written),
+            input=(fresh := max(0, (self.prompt_tokens or 0) - cached - written)),
             cache_read=cached,
             cache_write=written,
-            output=self.completion_tokens or 0,
-            reasoning=reasoning,
+            output=(output := self.completion_tokens or 0),
+            reasoning=said.reasoning_tokens or 0,
+            audio_input=min(details.audio_tokens or 0, fresh),
+            audio_output=min(said.audio_tokens or 0, output),
         )
 
 

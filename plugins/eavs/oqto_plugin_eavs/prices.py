@@ -16,12 +16,17 @@ from typing import Any
 import msgspec
 
 PER = 1_000_000
+SOUND = ("audio_input", "audio_cache_read", "audio_output")
 Rate = tuple[int, tuple[tuple[int, int], ...]]
 """Nano-dollars per million units, and (start, price) of each tier above a prompt size."""
 
 
 class Tokens(msgspec.Struct, frozen=True, kw_only=True):
-    """Counts of one call in normal form: `input` is uncached, `output` includes `reasoning`."""
+    """
+    Counts of one call in normal form: `input` is uncached, `output` includes `reasoning`.
+
+    `audio_…` say how many of `input`, `cache_read` and `output` were sound.
+    """
 
     input: int = 0
     cache_read: int = 0
@@ -30,6 +35,9 @@ class Tokens(msgspec.Struct, frozen=True, kw_only=True):
     output: int = 0
     reasoning: int = 0
     web_searches: int = 0
+    audio_input: int = 0
+    audio_cache_read: int = 0
+    audio_output: int = 0
 
     @property
     def prompt(self) -> int:
@@ -49,11 +57,14 @@ class Price(msgspec.Struct, frozen=True, kw_only=True):
     web_search: Rate = (0, ())
     name: str = ""
     context: int = 0
+    audio_input: Rate | None = None
+    audio_cache_read: Rate | None = None
+    audio_output: Rate | None = None
 
     def cost_nusd(self, tokens: Tokens) -> int:
         """The bill, rounded half up once."""
         prompt = tokens.prompt
-        total = (
+        total = self._sound_nusd(tokens, prompt) + (
             tokens.input * _at(self.input, prompt)
             + tokens.cache_read * _at(self.cache_read, prompt)
             + tokens.cache_write * _at(self.cache_write, prompt)
@@ -63,12 +74,28 @@ class Price(msgspec.Struct, frozen=True, kw_only=True):
         )
         return (total + PER // 2) // PER
 
-    def hold_nusd(self, prompt: int, output: int) -> int:
+    def _sound_nusd(self, tokens: Tokens, prompt: int) -> int:
+        """What sound costs beyond text, in units of a millionth."""
+        return sum(
+            count * (_at(rate, prompt) - _at(text, prompt))
+            for count, rate, text in (
+                (tokens.audio_input, self.audio_input, self.input),
+                (tokens.audio_cache_read, self.audio_cache_read, self.cache_read),
+                (tokens.audio_output, self.audio_output, self.output),
+            )
+            if count and rate is not None
+        )
+
+    def hold_nusd(self, prompt: int, output: int, *, has_sound: bool = False) -> int:
         """An upper estimate for a call of these sizes: the dearest way to be billed for the prompt."""
         dearest = max(
             _at(self.input, prompt), _at(self.cache_write, prompt), _at(self.cache_write_1h, prompt)
         )
-        return -(-(prompt * dearest + output * _at(self.output, prompt)) // PER)
+        said = _at(self.output, prompt)
+        if has_sound:
+            dearest = max(dearest, _at(self.audio_input or self.input, prompt))
+            said = max(said, _at(self.audio_output or self.output, prompt))
+        return -(-(prompt * dearest + output * said) // PER)
 
     @property
     def is_free(self) -> bool:
@@ -204,6 +231,8 @@ def _price(provider: str, entry: _Model, tier: str, now: datetime) -> Price | No
     rates = {**active, **entry.tiers.get(tier, {})}
     if "input" not in rates and "output" not in rates:
         return None
+    if "audio_input" in rates:
+        rates.setdefault("audio_cache_read", rates["audio_input"])
     nothing: list[Any] = [0]
     base = rates.get("input", nothing)
     write = rates.get("cache_write", base)
@@ -215,6 +244,7 @@ def _price(provider: str, entry: _Model, tier: str, now: datetime) -> Price | No
         cache_write=_rate(write),
         cache_write_1h=_rate(rates.get("cache_write_1h", write)),
         web_search=_rate(rates.get("web_search", nothing)),
+        **{name: _rate(rates[name]) for name in SOUND if name in rates},
         name=entry.name,
         context=entry.context,
     )

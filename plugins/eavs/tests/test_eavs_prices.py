@@ -44,21 +44,34 @@ SUPPORTED = {
     "cache_write_mtok",
     "cache_write_1h_mtok",
     "web_searches_kcount",
+    "input_audio_mtok",
+    "output_audio_mtok",
+    "cache_audio_read_mtok",
 }
 count = st.integers(0, 400_000)
 
 
-@given(chosen=st.sampled_from(MODELS), numbers=st.tuples(count, count, count, count))
+@given(
+    chosen=st.sampled_from(MODELS),
+    numbers=st.tuples(count, count, count, count),
+    sound=st.tuples(*[st.sampled_from([0.0, 0.0, 0.4, 1.0])] * 3),
+)
 @settings(max_examples=400, deadline=None)
-def test_the_package_agrees(chosen, numbers):
+def test_the_package_agrees(chosen, numbers, sound):
     genai_prices = pytest.importorskip("genai_prices", reason="the oracle is only installed for development")
     fresh, read, written, output = numbers
+    heard, heard_before, said = (
+        int(share * number) for share, number in zip(sound, (fresh, read, output), strict=True)
+    )
     provider, model = chosen
     usage = genai_prices.Usage(
         input_tokens=fresh + read + written,
         cache_read_tokens=read,
         cache_write_tokens=written,
         output_tokens=output,
+        input_audio_tokens=heard + heard_before,
+        cache_audio_read_tokens=heard_before,
+        output_audio_tokens=said,
     )
     try:
         theirs = genai_prices.calc_price(usage, model, provider_id=provider)
@@ -70,7 +83,15 @@ def test_the_package_agrees(chosen, numbers):
     } - SUPPORTED or price.input_mtok is None:
         return
     ours = find(provider, model).cost_nusd(
-        Tokens(input=fresh, cache_read=read, cache_write=written, output=output)
+        Tokens(
+            input=fresh,
+            cache_read=read,
+            cache_write=written,
+            output=output,
+            audio_input=heard,
+            audio_cache_read=heard_before,
+            audio_output=said,
+        )
     )
     expected = (theirs.total_price * NUSD).quantize(Decimal(1), ROUND_HALF_UP)
     assert abs(ours - expected) <= 1, (provider, model, theirs.model.id, find(provider, model).matched)

@@ -41,6 +41,9 @@ CLASSES = {
     "cache_read": "cache_read_mtok",
     "cache_write": "cache_write_mtok",
     "cache_write_1h": "cache_write_1h_mtok",
+    "audio_input": "input_audio_mtok",
+    "audio_output": "output_audio_mtok",
+    "audio_cache_read": "cache_audio_read_mtok",
 }
 NUSD = 10**9
 
