@@ -12,7 +12,7 @@ from oqto_platform.config.sections import Paths
 from oqto_platform.errors import OqtoError
 from oqto_platform.types import Check
 
-from . import core
+from . import core, elsewhere
 from .config import Eavs
 
 if TYPE_CHECKING:
@@ -26,6 +26,8 @@ def all_checks(settings: Settings) -> list[Check]:
     eavs = settings.section("eavs", Eavs)
     if not eavs.enabled:
         return [Check(name="LLM proxy", ok=True, detail="off: agents get no models through it")]
+    if elsewhere.is_meant(eavs):
+        return [_elsewhere(eavs)]
     state_dir = Path(settings.section("paths", Paths).state_dir) / "eavs"
     checks = [port(*core.address_of(eavs), state_dir / "control.sock")]
     for name, entry in eavs.providers.items():
@@ -34,6 +36,16 @@ def all_checks(settings: Settings) -> list[Check]:
         except OqtoError as exc:
             checks.append(_failing(name, exc.detail, f"mend [eavs.providers.{name}], or what it names"))
     return checks
+
+
+def _elsewhere(eavs: Eavs) -> Check:
+    try:
+        elsewhere.check(eavs)
+    except OqtoError as exc:
+        return Check(
+            name="LLM proxy elsewhere", ok=False, detail=exc.detail, repair="mend the section [eavs]"
+        )
+    return Check(name="LLM proxy elsewhere", ok=True, detail=eavs.base_url)
 
 
 def port(host: str, number: int, control_socket: Path) -> Check:

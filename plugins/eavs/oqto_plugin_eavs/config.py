@@ -56,14 +56,22 @@ class Eavs(Section, frozen=True):
     enabled: Annotated[
         bool, key("Give agents models through the LLM proxy; without it they have none.", restart=True)
     ] = True
-    base_url: Annotated[str, key("Address of the proxy, on this machine.", restart=True)] = (
-        "http://localhost:41800"
-    )
+    base_url: Annotated[
+        str,
+        key(
+            "Address of the proxy: a port of this machine, or an EAVS elsewhere (see master_key).",
+            restart=True,
+        ),
+    ] = "http://localhost:41800"
     container_url: Annotated[
         str, key("Address of the proxy as containers see it.", needs="container sessions")
     ] = "http://host.containers.internal:41800"
     master_key: Annotated[
-        Secret, key("Admin key of an EAVS elsewhere.", needs="an EAVS on another machine")
+        Secret,
+        key(
+            "Admin key of an EAVS that is already there: keys are made at base_url, and nothing is started.",
+            restart=True,
+        ),
     ] = Secret("")
     default_session_budget_usd: Annotated[
         float, key("What a session may spend in its whole life, in USD; inf for no limit.", ge=0)

@@ -30,7 +30,7 @@ from oqto_platform.types import (
     Usage,
 )
 
-from . import control
+from . import control, elsewhere
 from .config import Eavs, ProviderConfig
 from .providers import ModelCost, Provider, resolve
 from .rates import Rates
@@ -95,6 +95,8 @@ async def metrics() -> Sequence[Metric]:
     context = _core.context
     if context is None or not context.settings().enabled:
         return ()
+    if elsewhere.is_meant(context.settings()):
+        return ()
     reply = _expect(
         control.MetricsReply, await control.ask(_socket(context), control.ReadMetrics(), timeout_s=2.5)
     )
@@ -111,6 +113,9 @@ async def startup(context: Context) -> None:
     settings = context.settings()
     if not settings.enabled:
         return
+    if elsewhere.is_meant(settings):
+        elsewhere.check(settings)
+        return
     host, port = address_of(settings)
     child = child_of(context, settings, host, port)
     await _end_another(child, f"http://{host}:{port}", settings.workers)
@@ -123,7 +128,9 @@ async def startup(context: Context) -> None:
 async def config_changed(old: Settings, new: Settings) -> None:
     """Give a running proxy the new providers and limits; streams go on."""
     settings = new.section("eavs", Eavs)
-    if (context := _core.context) is not None and settings.enabled and settings != old.section("eavs", Eavs):
+    if (context := _core.context) is None or not settings.enabled or elsewhere.is_meant(settings):
+        return
+    if settings != old.section("eavs", Eavs):
         await configure(context, settings)
 
 
@@ -133,6 +140,8 @@ async def health() -> Sequence[Check]:
     context = _core.context
     if context is None or not context.settings().enabled:
         return []
+    if (there := elsewhere.of(context)) is not None:
+        return await there.health()
     reply = _expect(
         control.HealthReply, await control.ask(_socket(context), control.HealthCheck(), timeout_s=2.5)
     )
@@ -153,6 +162,8 @@ async def budget_reserve(session: Session, account: Account) -> Reservation | No
     context = _core.context
     if context is None or not (settings := context.settings()).enabled:
         return None
+    if (there := elsewhere.of(context)) is not None:
+        return await there.reserve(session, account)
     host, port = address_of(settings)
     url = f"http://{host}:{port}"
     mint = control.Mint(
@@ -185,6 +196,8 @@ async def list_models(account: Account) -> Sequence[ModelSource]:
     context = _core.context
     if context is None or not (settings := context.settings()).enabled:
         return ()
+    if (there := elsewhere.of(context)) is not None:
+        return await there.sources()
     host, port = address_of(settings)
     return await _sources(context, f"http://{host}:{port}")
 
@@ -198,6 +211,8 @@ async def budget_settle(session: Session, reservation_id: str) -> Settlement | N
     if not context.settings().enabled:
         spent = await asyncio.to_thread(spent_on_disk, context.data_dir / "ledger.db", session.id)
         return Settlement(spent_nusd=spent)
+    if (there := elsewhere.of(context)) is not None:
+        return await there.settle(session)
     reply = await control.ask(_socket(context), control.Settle(session_id=session.id))
     return Settlement(spent_nusd=_expect(control.Settled, reply).spent_nusd)
 
@@ -208,6 +223,8 @@ async def budget_usage(account: Account) -> Usage | None:
     context = _core.context
     if context is None or not context.settings().enabled:
         return None
+    if (there := elsewhere.of(context)) is not None:
+        return await there.usage(account)
     ask = control.AccountUsage(account_id=account.id)
     reply = _expect(control.UsageReply, await control.ask(_socket(context), ask, timeout_s=2.5))
     return Usage(
@@ -217,7 +234,8 @@ async def budget_usage(account: Account) -> Usage | None:
 
 async def record_alerts(context: Context) -> None:
     """Write each alert into the audit log once; after a crash between the two, once more."""
-    if not context.settings().enabled:
+    settings = context.settings()
+    if not settings.enabled or elsewhere.is_meant(settings):
         return
     seen = context.data_dir / "alerts.seen"
     after = int(seen.read_text()) if seen.exists() else 0
@@ -241,7 +259,7 @@ def address_of(settings: Eavs) -> tuple[str, int]:
     except ValueError as exc:
         raise ConfigError(f"[eavs] base_url {settings.base_url!r}: {exc}") from exc
     if parts.scheme != "http" or parts.path.strip("/") or parts.hostname not in LOOPBACK:
-        text = f"[eavs] base_url {settings.base_url!r} must be http://localhost:PORT; a proxy elsewhere is not supported"
+        text = f"[eavs] base_url {settings.base_url!r} must be http://localhost:PORT for a proxy of our own"
         raise ConfigError(text)
     return LOOPBACK[parts.hostname], port
 

@@ -12,7 +12,7 @@ from litestar.params import JSONBody
 from oqto_platform.errors import Conflict, Invalid
 from oqto_platform.types import Identity
 
-from . import control
+from . import control, elsewhere
 from .account_routes import account_handlers
 from .ledger_routes import ADMIN, ledger_handlers
 from .providers import KINDS, ModelCost, Provider
@@ -59,8 +59,11 @@ def handlers(context: Context) -> Sequence[Any]:
 
 def asker(context: Context) -> Ask:
     async def ask(request: control.Request) -> Any:
-        if not context.settings().enabled:
+        settings = context.settings()
+        if not settings.enabled:
             raise Conflict("the LLM proxy is off; set [eavs] enabled = true and restart")
+        if elsewhere.is_meant(settings):
+            raise Conflict(f"the LLM proxy is an EAVS at {settings.base_url}; see and change that there")
         return await control.ask(str(context.state_dir / "control.sock"), request)
 
     return ask
