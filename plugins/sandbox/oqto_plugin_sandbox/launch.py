@@ -187,6 +187,7 @@ def _account_name() -> str:
 
 def _host_values(policy: Policy, refused: tuple[str, ...]) -> dict[str, str]:
     """Variables of the runner that a base file lets through with `env.pass`."""
+    names = os.environ if policy.env.passed else ()
     return {
         name: value
         for name, value in os.environ.items()

@@ -10,7 +10,8 @@ from collections.abc import Iterator, Mapping
 
 from oqto_platform.errors import Unconfined
 from oqto_plugin_sandbox.plan import rules as wishes
-from oqto_plugin_sandbox.plan.composed import composed, links, literal
+from oqto_plugin_sandbox.plan.composed import composed, links
+from oqto_plugin_sandbox.plan.disk import Disk
 from oqto_plugin_sandbox.plan.missing import reservable
 from oqto_plugin_sandbox.plan.model import (
     PRIVATE_PLACES,
@@ -39,11 +40,12 @@ SYSTEM_BINDS = ("/usr", "/etc", "/bin", "/sbin", "/lib", "/lib64", "/lib32")
 def compose(policy: Policy, request: Request) -> Plan:
     """The plan for one session. Raises `Unconfined` where the policy cannot hold on this machine."""
     _check_workspace(policy, request)
+    disk = Disk()
     creates = _missing_folders(policy, request)
     denials = wishes.denials(policy)
-    shown = composed(policy, request, wishes.denied_paths(literal(policy.deny_read)))
+    shown = composed(policy, request, denials.named)
     reserved = reservable(denials.hidden, request) if request.reserves else ()
-    chosen = _choose(wishes.gather(policy, request, denials, shown.folders), {*creates, *reserved})
+    chosen = _choose(wishes.gather(policy, request, denials, shown.folders), {*creates, *reserved}, disk)
     folders = (
         shown.folders if policy.home == "rw" else {request.home: f'home = "{policy.home}"', **shown.folders}
     )
@@ -51,7 +53,7 @@ def compose(policy: Policy, request: Request) -> Plan:
     seals: list[str] = list(folders)
     below = _below(chosen)
     for rule in chosen:
-        ops += _mounts(rule, below[rule.path], seals)
+        ops += _mounts(rule, below[rule.path], seals, disk)
     ops += _socket_ops(request)
     ops += [Seal(dest=path) for path in sorted(seals, key=depth, reverse=True)]
     if len(ops) > MAX_MOUNTS:
@@ -63,40 +65,27 @@ def compose(policy: Policy, request: Request) -> Plan:
         ops=tuple(ops),
         creates=creates,
         reserved=tuple(path for path in reserved if path in hidden),
-        notes=(*_notes(denials), *shown.gaps),
+        notes=(*_notes(denials, disk), *shown.gaps),
     )
-    _keep_promises(plan, denials, request)
+    _keep_promises(plan, denials, request, disk)
     return plan
 
 
-def _keep_promises(plan: Plan, denials: Denials, request: Request) -> None:
+def _keep_promises(plan: Plan, denials: Denials, request: Request, disk: Disk) -> None:
     """The plan walked as data: what is denied must not be reachable, whatever the rules above did."""
     platform = {*request.readable, *request.writable}
-    hidden = [path for path in denials.hidden if path not in platform and _is_real(path)]
-    if broken := broken_promises(plan, hidden, [path for path in denials.read_only if _is_real(path)]):
+    hidden = [path for path in denials.hidden if path not in platform and disk.is_real(path)]
+    if broken := broken_promises(plan, hidden, [path for path in denials.read_only if disk.is_real(path)]):
         raise Unconfined(f"the plan of the sandbox does not hold: {broken[0]}; please report this policy")
 
 
-def _notes(denials: Denials) -> tuple[str, ...]:
+def _notes(denials: Denials, disk: Disk) -> tuple[str, ...]:
     """A denied file with further names can be read by those, wherever they are."""
     return tuple(
         f"{path} is denied but has {count - 1} more name(s) (hard links), which no rule covers"
         for path in denials.hidden
-        if (count := _names(path)) > 1
+        if (count := disk.names(path)) > 1
     )
-
-
-def _names(path: str) -> int:
-    try:
-        status = os.lstat(path)
-    except OSError:
-        return 0
-    return status.st_nlink if stat.S_ISREG(status.st_mode) else 0
-
-
-def _is_real(path: str) -> bool:
-    mode = _mode(path)
-    return mode != 0 and not stat.S_ISLNK(mode)
 
 
 def _check_workspace(policy: Policy, request: Request) -> None:
@@ -136,7 +125,7 @@ def _may_create(path: str, home: str) -> bool:
     return os.path.isdir(parent) or parent == f"{home}/.cache"
 
 
-def _choose(wanted: list[Rule], creates: set[str]) -> list[Rule]:
+def _choose(wanted: list[Rule], creates: set[str], disk: Disk) -> list[Rule]:
     """One rule per path, shallow first, without those that change nothing."""
     strongest: dict[str, Rule] = {}
     for rule in wanted:
@@ -146,7 +135,7 @@ def _choose(wanted: list[Rule], creates: set[str]) -> list[Rule]:
     chosen: list[Rule] = []
     covers: dict[str, Rule] = {}
     for rule in sorted(strongest.values(), key=lambda rule: (depth(rule.path), rule.path)):
-        matters = _matters(rule, covers, creates)
+        matters = _matters(rule, covers, creates, disk)
         if matters:
             chosen.append(rule)
         if matters or rule.access == "hidden":
@@ -154,14 +143,14 @@ def _choose(wanted: list[Rule], creates: set[str]) -> list[Rule]:
     return chosen
 
 
-def _matters(rule: Rule, covers: dict[str, Rule], creates: set[str]) -> bool:
+def _matters(rule: Rule, covers: dict[str, Rule], creates: set[str], disk: Disk) -> bool:
     cover = _cover(rule.path, covers)
     access = cover.access if cover else _system_access(rule.path)
     if cover and cover.rank > rule.rank and cover.access != "rw" and cover.rank > wishes.WORKSPACE_RANK:
         return False  # a denial holds at any depth
     if (access == rule.access and not _splits(rule)) or _only_reads(rule, access):
         return False
-    mode = _mode(rule.path)
+    mode = disk.mode(rule.path)
     if stat.S_ISLNK(mode):
         return _refuse_link(rule)
     if not mode and rule.path not in creates:
@@ -202,20 +191,6 @@ def _system_access(path: str) -> str | None:
     return "ro" if "/" + path.split("/", 2)[1] in SYSTEM_BINDS else None
 
 
-def _is_folder(path: str) -> bool:
-    """What is missing here will be made as a folder before the start."""
-    mode = _mode(path)
-    return not mode or stat.S_ISDIR(mode)
-
-
-def _mode(path: str) -> int:
-    """Type and rights of what is at `path` itself; 0 when nothing is."""
-    try:
-        return os.lstat(path).st_mode
-    except OSError:
-        return 0
-
-
 def _composed_ops(
     policy: Policy, request: Request, chosen: list[Rule], folders: Mapping[str, str]
 ) -> Iterator[Op]:
@@ -240,12 +215,12 @@ def _below(chosen: list[Rule]) -> dict[str, list[str]]:
     return found
 
 
-def _mounts(rule: Rule, below: list[str], seals: list[str]) -> list[Op]:
+def _mounts(rule: Rule, below: list[str], seals: list[str], disk: Disk) -> list[Op]:
     bind = Bind(dest=rule.path, source=rule.path, writable=rule.access == "rw", why=rule.why)
     if rule.access == "ro":
         return [bind]
     if rule.access == "hidden":
-        return _hidden(rule, below, seals)
+        return _hidden(rule, below, seals, disk)
     pinned = wishes.pins(rule.path, below)
     if not pinned:
         return [bind]
@@ -253,9 +228,9 @@ def _mounts(rule: Rule, below: list[str], seals: list[str]) -> list[Op]:
     return [*carried, bind]
 
 
-def _hidden(rule: Rule, below: list[str], seals: list[str]) -> list[Op]:
-    ops = hide(rule.path, is_folder=_is_folder(rule.path), has_children=bool(below), why=rule.why)
-    if _is_folder(rule.path):
+def _hidden(rule: Rule, below: list[str], seals: list[str], disk: Disk) -> list[Op]:
+    ops = hide(rule.path, is_folder=disk.is_folder(rule.path), has_children=bool(below), why=rule.why)
+    if disk.is_folder(rule.path):
         if below:
             seals.append(rule.path)
         else:

@@ -15,9 +15,8 @@ import stat
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-from oqto_plugin_sandbox.plan.globs import is_glob
 from oqto_plugin_sandbox.plan.missing import is_for_a_folder
-from oqto_plugin_sandbox.plan.model import PRIVATE_PLACES, Request, depth, is_within, parents_between
+from oqto_plugin_sandbox.plan.model import PRIVATE_PLACES, Request, depth, upward
 from oqto_plugin_sandbox.policy.model import Policy
 
 MOST_FOR_FILES = 200
@@ -25,13 +24,6 @@ MOST_FOR_FILES = 200
 
 MOST_FOR_FOLDERS = 40
 """For a denied folder, which is hardly ever replaced; beyond that a mask has to do, and a stub while it is missing."""
-
-
-class Root(NamedTuple):
-    """A place that is shown read-only, and the key that shows it."""
-
-    path: str
-    why: str
 
 
 class Composed(NamedTuple):
@@ -44,21 +36,23 @@ class Composed(NamedTuple):
 def composed(policy: Policy, request: Request, denied: Iterable[str]) -> Composed:
     """`denied`: resolved paths of the deny list. Looks at the disk, changes nothing."""
     roots = _roots(policy, request)
-    live = {
-        *(request.workspace, *request.readable, *request.writable),
-        *(path for path in (*policy.allow_write, *policy.extra_rw_bind) if path not in PRIVATE_PLACES),
-    }
+    live = {request.workspace, *request.readable, *request.writable}
+    live.update(path for path in (*policy.allow_write, *policy.extra_rw_bind) if path not in PRIVATE_PLACES)
+    sizes: dict[str, int] = {}
     folders: dict[str, str] = {}
     gaps: list[str] = []
     for path in denied:
-        root = next((root for root in roots if is_within(path, root.path) and path != root.path), None)
-        if root is None or any(is_within(path, area) for area in live):
+        above = list(upward(path))
+        root = next((folder for folder in above[1:] if folder in roots), "")
+        if not root or not live.isdisjoint(above):
             continue
-        found = list(_chain(root, path))
-        if too_large := [folder for folder in found if len(os.listdir(folder)) > _most(path)]:
+        found = _chain(root, above, sizes)
+        if too_large := [
+            folder for folder in found if sizes[folder] > MOST_FOR_FOLDERS and sizes[folder] > _most(path)
+        ]:
             gaps += _gap(path, too_large[0])
         else:
-            folders |= dict.fromkeys(found, root.why)
+            folders |= dict.fromkeys(found, roots[root])
     folders.pop(request.home, None)  # composed in any case
     return Composed(dict(sorted(folders.items(), key=lambda item: (depth(item[0]), item[0]))), tuple(gaps))
 
@@ -82,27 +76,34 @@ def links(folder: str) -> Iterator[tuple[str, str]]:
             yield path, os.readlink(path)
 
 
-def literal(paths: Iterable[str]) -> list[str]:
-    """Without globs: what they match may be anywhere and much, and later matches are not promised."""
-    return [path for path in paths if not is_glob(path)]
-
-
-def _roots(policy: Policy, request: Request) -> list[Root]:
-    """Deepest first."""
-    found = [Root(path, "extra_ro_bind") for path in policy.extra_ro_bind]
+def _roots(policy: Policy, request: Request) -> dict[str, str]:
+    """Places that are shown read-only, each with the key that shows it."""
+    found = dict.fromkeys(policy.extra_ro_bind, "extra_ro_bind")
     if policy.home == "ro":
-        found.append(Root(request.home, 'home = "ro"'))
+        found[request.home] = 'home = "ro"'
     elif policy.home == "private":
-        found += [Root(path, "allow_read") for path in policy.allow_read or ()]
-    return sorted(found, key=lambda root: depth(root.path), reverse=True)
+        found |= dict.fromkeys(policy.allow_read or (), "allow_read")
+    return found
 
 
-def _chain(root: Root, path: str) -> Iterator[str]:
-    """The folders that lead from the root to the path, as far as they exist."""
-    for folder in (root.path, *parents_between(root.path, path)):
-        if os.path.islink(folder) or not os.path.isdir(folder):
-            return
-        yield folder
+def _chain(root: str, above: list[str], sizes: dict[str, int]) -> list[str]:
+    """The folders that lead from the root to the path, as far as they exist; `sizes` remembers what was looked at."""
+    found = []
+    for folder in reversed(above[1 : above.index(root) + 1]):
+        if folder not in sizes:
+            sizes[folder] = _size(folder)
+        if sizes[folder] < 0:
+            break
+        found.append(folder)
+    return found
+
+
+def _size(folder: str) -> int:
+    """How many entries it has; -1 for what is no folder, or a link to one."""
+    try:
+        return -1 if os.path.islink(folder) else len(os.listdir(folder))
+    except OSError:
+        return -1
 
 
 def _most(path: str) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from functools import lru_cache
 from typing import Literal, TypeAlias
 
 import msgspec
@@ -111,12 +111,14 @@ def is_within(path: str, folder: str) -> bool:
     return path == folder or path.startswith(folder if folder.endswith("/") else folder + "/")
 
 
-def upward(path: str) -> Iterator[str]:
-    """The path itself and every folder above it, deepest first, ending with `/`."""
+@lru_cache(maxsize=4096)
+def upward(path: str) -> tuple[str, ...]:
+    """The path itself and every folder above it, deepest first, ending with `/`. Plans ask for few paths, often."""
+    found = []
     while path not in ("", "/"):
-        yield path
+        found.append(path)
         path = path[: path.rindex("/")]
-    yield "/"
+    return (*found, "/")
 
 
 def depth(path: str) -> int:

@@ -5,12 +5,13 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 from oqto_platform.errors import Unconfined
 from oqto_plugin_sandbox.plan.composed import entries
-from oqto_plugin_sandbox.plan.globs import expand
+from oqto_plugin_sandbox.plan.globs import expand, is_glob
 from oqto_plugin_sandbox.plan.model import (
     PRIVATE_PLACES,
     Access,
@@ -35,15 +36,18 @@ GIT_CONFIG = ".git/config"
 
 
 class Denials(NamedTuple):
-    """Denied paths as they are on disk now."""
+    """Denied paths as they are on disk now. `named` are those of `hidden` that are no matches of a glob."""
 
     hidden: list[str]
     read_only: list[str]
+    named: list[str]
 
 
 def denials(policy: Policy) -> Denials:
     """The deny lists, resolved. Raises `Unconfined` where one cannot be."""
-    return Denials(list(denied_paths(policy.deny_read)), list(denied_paths(policy.deny_write)))
+    named = list(denied_paths(path for path in policy.deny_read if not is_glob(path)))
+    matched = denied_paths(path for path in policy.deny_read if is_glob(path))
+    return Denials(sorted({*named, *matched}), list(denied_paths(policy.deny_write)), named)
 
 
 def gather(policy: Policy, request: Request, denied: Denials, composed: Mapping[str, str]) -> list[Rule]:
@@ -107,14 +111,24 @@ def _submodules(workspace: str) -> Iterator[str]:
 
 def denied_paths(paths: Iterable[str]) -> Iterator[str]:
     """Denied paths as written and as they resolve: the data is reachable by both names. Globs are expanded."""
+    parents: dict[str, str] = {}
     for path in expand(paths):
         yield path
-        if os.path.lexists(path) and (target := _resolved(path)) != path:
+        if (target := _resolved(path, parents)) != path:
             yield target
 
 
-def _resolved(path: str) -> str:
+def _resolved(path: str, parents: dict[str, str]) -> str:
     """Where a path leads, even if nothing is there yet. Raises `Unconfined` for a circle of links."""
+    folder, name = os.path.split(path)
+    try:
+        is_link = stat.S_ISLNK(os.lstat(path).st_mode)
+    except OSError:
+        return path
+    if not is_link:
+        if folder not in parents:
+            parents[folder] = os.path.realpath(folder)
+        return f"{parents[folder].rstrip('/')}/{name}"
     target = os.path.realpath(path)
     if os.path.islink(target):
         raise Unconfined(f"the denied path {path} is a link that leads to itself; remove the link")

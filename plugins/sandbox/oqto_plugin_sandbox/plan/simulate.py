@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from operator import itemgetter
 from typing import Literal, TypeAlias
 
@@ -28,7 +29,7 @@ class _View:
     """A plan, arranged for looking paths up."""
 
     def __init__(self, plan: Plan) -> None:
-        self._ops = plan.ops
+        self._below = Counter(folder for op in plan.ops for folder in upward(op.dest))
         mounts = ((at, op) for at, op in enumerate(plan.ops) if not isinstance(op, (Seal, Link)))
         self._last = {op.dest: (at, op) for at, op in mounts}
         self._sealed = {op.dest for op in plan.ops if isinstance(op, Seal)}
@@ -54,7 +55,7 @@ class _View:
     def _empty(self, top: Tmpfs, path: str) -> Sight:
         if not top.mode & 0o444:
             return Sight(state="hidden", why=top.why)
-        if any(is_within(op.dest, path) and op is not top for op in self._ops):
+        if self._below[path] > is_within(top.dest, path):  # something else than the folder itself
             return Sight(state="ro", why="leads to something visible")
         return Sight(state="absent" if top.dest in self._sealed else "private", why=top.why)
 

@@ -30,6 +30,9 @@ from oqto_plugin_sandbox.policy.model import Policy
 
 SYSTEM_RANK = 5
 WALK_AGAIN_S = 60.0
+LOOK_AGAIN_S = 1.0
+"""A setting that appears a moment after a start is visible as well: nothing is lost by looking once in a moment."""
+
 INSIDE_UID = 1000
 """As whom an agent of root sees itself; programs behave differently, and worse, when they think they are root."""
 
@@ -131,9 +134,10 @@ def _resolver(policy: Policy) -> list[Op]:
 
 
 class _Walk(NamedTuple):
-    """What a walk of /etc found, and what it depended on."""
+    """What a walk of /etc found, and what it depended on. `looked_at`: when that was last compared."""
 
     at: float
+    looked_at: float
     folders: dict[str, int]
     found: list[str]
 
@@ -143,8 +147,12 @@ _last_walk: list[_Walk] = []
 
 def _private_settings() -> list[str]:
     """What in /etc others may not read. Walked again when a folder changed, and at least every minute."""
-    for walk in _last_walk:
-        if time.monotonic() - walk.at < WALK_AGAIN_S and _is_unchanged(walk):
+    now = time.monotonic()
+    for walk in list(_last_walk):
+        if now - walk.looked_at < LOOK_AGAIN_S:
+            return walk.found
+        if now - walk.at < WALK_AGAIN_S and _is_unchanged(walk):
+            _last_walk[:] = [walk._replace(looked_at=now)]
             return walk.found
     _last_walk[:] = [_walk_settings()]
     return _last_walk[0].found
@@ -161,7 +169,8 @@ def _walk_settings() -> _Walk:
                 found.append(path)
                 if name in names:
                     names.remove(name)
-    return _Walk(time.monotonic(), folders, found)
+    now = time.monotonic()
+    return _Walk(now, now, folders, found)
 
 
 def _is_unchanged(walk: _Walk) -> bool:
