@@ -189,8 +189,8 @@ def _host_values(policy: Policy, refused: tuple[str, ...]) -> dict[str, str]:
     """Variables of the runner that a base file lets through with `env.pass`."""
     names = os.environ if policy.env.passed else ()
     return {
-        name: value
-        for name, value in os.environ.items()
+        name: os.environ[name]
+        for name in names
         if _is_named(name, policy.env.passed) and not _is_named(name, refused)
     }
 
