@@ -34,8 +34,10 @@ from oqto_platform.context import CoreContext, private_dir
 from oqto_platform.hooks import Hooks, PerPlugin
 from oqto_platform.panels.catalogue import Catalogue
 from oqto_platform.reloading import Reloading
+from oqto_platform.runners import records
 from oqto_platform.runners.client import RunnerClient
 from oqto_platform.runners.registry import Registry
+from oqto_platform.sessions.store import Store
 from oqto_platform.types import Account, AccountId, Job
 
 if TYPE_CHECKING:
@@ -152,6 +154,9 @@ class House:
         address = self.registry.address(Account(id=AccountId(account_id), name=""))
         return RunnerClient(address, self.settings.section("runtime", Runtime).timeout)
 
+    def _runner_records(self) -> records.RunnerRecords:
+        return records.RunnerRecords(self.audit, Store(self.db).live_accounts, self.runner_of)
+
     async def _lead(self, stack: AsyncExitStack) -> None:
         self.leadership = Leadership(self.state_dir)
         self.children = Children(self.leadership.leads)
@@ -182,6 +187,7 @@ class House:
         jobs = [
             Job(name="daemons", every_s=PROBE_S, run=self.children.keep),
             Job(name="reconcile", every_s=RECONCILE_S, run=self.services.reconciler.round),
+            Job(name="records of runners", every_s=records.EVERY_S, run=self._runner_records().round),
             *contributions.jobs(self.hooks, PerPlugin(self.context)),
         ]
         if self.settings.section("local", Local).cleanup_on_startup and self.leadership.leads():

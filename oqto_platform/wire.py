@@ -52,6 +52,12 @@ class Shutdown(_Request, frozen=True, tag="runner.shutdown"):
     """End all sessions with reason `shutdown`, then the process. Only the runner's own uid and root may."""
 
 
+class TakeAudit(_Request, frozen=True, tag="runner.audit"):
+    """What plugins recorded on this runner. `kept`: the batch that is in the audit log and may go."""
+
+    kept: str = ""
+
+
 class Start(_Request, frozen=True, tag="session.start"):
     """Start the agent of `session`, or answer how it already runs. Answered when the agent is ready."""
 
@@ -108,7 +114,19 @@ class OpenWorkspace(_Request, frozen=True, tag="workspace.open"):
 
 
 Request = (
-    Hello | Health | Shutdown | Start | Stop | Delete | Status | List | Send | Follow | Browse | OpenWorkspace
+    Hello
+    | Health
+    | Shutdown
+    | TakeAudit
+    | Start
+    | Stop
+    | Delete
+    | Status
+    | List
+    | Send
+    | Follow
+    | Browse
+    | OpenWorkspace
 )
 
 AgentState = Literal["starting", "idle", "working", "stopping", "dead"]
@@ -129,6 +147,13 @@ class HelloReply(_Reply, frozen=True, tag="hello"):
 
 class HealthReply(_Reply, frozen=True, tag="health"):
     checks: dict[str, list[Check]]
+
+
+class AuditBatch(_Reply, frozen=True, tag="audit"):
+    """The oldest records that wait, under the name of their batch; an empty name when none do."""
+
+    batch: str = ""
+    records: list[dict[str, Any]] = []
 
 
 class SessionStatus(_Reply, frozen=True, tag="status"):
@@ -203,6 +228,7 @@ class Failed(_Reply, frozen=True, tag="failed"):
 Reply = (
     HelloReply
     | HealthReply
+    | AuditBatch
     | SessionStatus
     | SessionList
     | Sent

@@ -58,14 +58,14 @@ class AuditLog:
             raise AuditUnwritable(f"the audit log {self.failure}; {REPAIR}") from exc
         self.failure = ""
         for one in (*told, event):
-            counts.add("oqto_audit_records", (one.name, getattr(one, "outcome", "ok")))
+            counts.add("oqto_audit_records", (one.name, _outcome(one)))
         for one in told:
             _, fields = split(one)
             log.warning("the audit log was not as it was left", told=one.name, path=str(self.path), **fields)
 
-    def of_plugin(self, plugin: str, event: str, fields: dict[str, Any]) -> None:
+    def of_plugin(self, plugin: str, event: str, fields: dict[str, Any], *, door: str = "") -> None:
         """A record `<plugin>.<event>`; `actor`, `target`, `session` and `outcome` among `fields` are columns."""
-        self(_of_plugin(f"{plugin}.{event}", fields))
+        self(_of_plugin(f"{plugin}.{event}", fields, door))
 
     def close(self) -> None:
         """Nothing is written any more."""
@@ -80,8 +80,9 @@ class _PluginEvent(msgspec.Struct, frozen=True, kw_only=True):
     fields: dict[str, Any]
 
 
-def _of_plugin(name: str, fields: dict[str, Any]) -> Any:
+def _of_plugin(name: str, fields: dict[str, Any], door: str) -> Any:
     columns = {key: str(value) for key, value in fields.items() if key in COLUMNS}
+    columns |= {"door": door} if door else {}
     return _PluginEvent(
         name=name, columns=columns, fields={key: value for key, value in fields.items() if key not in COLUMNS}
     )
@@ -108,6 +109,11 @@ def _who() -> dict[str, str]:
     if identity is None:
         return {}
     return {"actor": identity.name, "account": identity.account_id, "door": identity.door}
+
+
+def _outcome(event: Any) -> str:
+    found = event.columns.get("outcome", "ok") if isinstance(event, _PluginEvent) else event.outcome
+    return found if found in ("ok", "refused", "failed") else "other"
 
 
 def _short(text: str) -> str:

@@ -34,6 +34,9 @@ class RunnerClient:
     async def health(self) -> wire.HealthReply:
         return _expect(await self._call(wire.Health()), wire.HealthReply)
 
+    async def take_audit(self, kept: str) -> wire.AuditBatch:
+        return _expect(await self._call(wire.TakeAudit(kept=kept)), wire.AuditBatch)
+
     async def start(self, session: Session, launch: Launch) -> wire.SessionStatus:
         request = wire.Start(session=session, launch=launch)
         return _expect(await self._call(request, START_TIMEOUT_S), wire.SessionStatus)

@@ -79,6 +79,11 @@ class Store:
         )
         return [_stored(row) for row in await self._db.read(lambda t: t.exec(query).all())]
 
+    async def live_accounts(self) -> list[str]:
+        """Who has a session that is not over."""
+        query = select(SessionRow.account_id).where(col(SessionRow.state).in_(list(LIVE))).distinct()
+        return list(await self._db.read(lambda t: t.exec(query).all()))
+
     async def counted(self) -> dict[str, int]:
         """How many sessions there are in each state."""
         query = select(SessionRow.state, func.count()).group_by(SessionRow.state)

@@ -14,7 +14,7 @@ from oqto_platform import wire
 from oqto_platform.errors import Forbidden, Invalid
 from oqto_platform.hooks import Hooks
 from oqto_platform.types import Check, WorkspaceRequest
-from oqto_runner import browse
+from oqto_runner import browse, recorded
 from oqto_runner.config import Current
 from oqto_runner.harness import Harness
 from oqto_runner.sessions import Sessions
@@ -76,6 +76,9 @@ class Answers:
         match request:
             case wire.Hello():
                 return self._hello()
+            case wire.TakeAudit(kept=kept):
+                batch, records = await asyncio.to_thread(recorded.take, self._state_dir, kept)
+                return wire.AuditBatch(batch=batch, records=records)
             case wire.Health():
                 return wire.HealthReply(checks=await self._checks())
             case wire.Browse(path=path, show_hidden=show_hidden):

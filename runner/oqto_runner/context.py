@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import structlog
 
 from oqto_platform import clock
@@ -16,6 +14,7 @@ from oqto_platform.canon import Event
 from oqto_platform.children import Child
 from oqto_platform.settings import Section, Settings
 from oqto_platform.types import SessionId
+from oqto_runner import recorded
 
 
 @dataclass(frozen=True)
@@ -49,14 +48,8 @@ class PluginContext:
         return snapshot.section(self.name, Section) if self.name in snapshot.names() else None
 
     def audit(self, event: str, **fields: Any) -> None:
-        """Append a record to `audit.jsonl` in the runner's state directory."""
-        record = {"ts": clock.now_ms(), "plugin": self.name, "event": event, **fields}
-        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
-        fd = os.open(self.root / "audit.jsonl", flags, 0o600)
-        try:
-            os.write(fd, msgspec.json.encode(record) + b"\n")
-        finally:
-            os.close(fd)
+        """Record it here; the core brings it into its audit log."""
+        recorded.write(self.root, {"ts": clock.now_ms(), "plugin": self.name, "event": event, **fields})
 
     def tell(self, session_id: SessionId, event: Event) -> bool:
         """Add an event to the log of a session that lives here."""

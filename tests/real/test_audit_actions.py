@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
+from oqto_runner import recorded
 
 from oqto_platform.audit.events import kinds
 from oqto_platform.audit.verify import verify
@@ -163,6 +164,11 @@ def test_the_walk_of_a_session(walk):
     assert walk.awaited("session.commanded", **session)["fields"] == {"command": "prompt"}
     assert walk.awaited("session.answered", **session)["fields"]["answer"] == "approved"
     assert "get_state" not in walk.log.read_text()
+    # As a plugin of the runner records it, in the runner's own place.
+    denied = {"plugin": "sandbox", "event": "egress", "session": walk.session, "outcome": "refused"}
+    recorded.write(walk.stack.state_dir / "runner", denied | {"host": "evil.example", "rule": "default"})
+    egress = walk.awaited("sandbox.egress", session=walk.session, outcome="refused", door="runner")
+    assert egress["fields"]["host"] == "evil.example"
     path = f"/api/sessions/{walk.session}"
     walk.ask("POST", f"{path}/stop", 200)
     walk.awaited("session.stopped", **session)

@@ -61,6 +61,7 @@ def startup(context: Context) -> None:
             port=decision.port,
             allowed=decision.is_allowed,
             rule=decision.rule,
+            outcome="ok" if decision.is_allowed else "refused",
         )
 
     def report(session: str, event: str, detail: str) -> None:
