@@ -42,7 +42,8 @@ def sections(hooks: Hooks, absent: Iterable[str] = ()) -> dict[str, type[Section
             raise hooks.error(
                 plugin, f"[{plugin}] is a section of the core; give the entry point another name"
             )
-    return dict.fromkeys(absent, Absent) | CORE | found
+    left = {name: Absent for name in absent if name not in CORE and name not in found}
+    return CORE | found | left
 
 
 def _only_waits(kind: type[Section]) -> bool:

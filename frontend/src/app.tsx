@@ -8,8 +8,9 @@ import { SetupRequired } from "./features/sign-in/setup-required";
 import { SignIn } from "./features/sign-in/sign-in";
 import { t } from "./i18n";
 import { Renderers } from "./panels/renderers";
-import { AppProvider, createApp } from "./state/app";
-import { go, route } from "./state/route";
+import { type App, AppProvider, createApp } from "./state/app";
+import { landing, remember, remembered } from "./state/attach";
+import { go, route, sessionPath } from "./state/route";
 import { Announcer } from "./ui/announcer";
 import { Given } from "./ui/given";
 import { Mark } from "./ui/icon";
@@ -106,11 +107,26 @@ function SignedIn(props: { account: Account; onSignedOut(): void }): JSX.Element
   );
 }
 
+// Only who opens the bare address is led on; a link, and the way back home, lead where they say.
+const isBare = window.location.hash === "";
+
+function land(app: App): void {
+  const found = landing(app.features, app.list.sessions, remembered(app.account.id));
+  if (!found || window.location.hash !== "") return;
+  go(sessionPath(found.session.id), { replace: true });
+  // A refusal shows on the session's page, which offers to resume it.
+  if (found.resume) api.resumeSession(found.session.id).then(app.list.put, () => {});
+}
+
 function WithApp(props: { account: Account; features: Features | null; onSignedOut(): void }): JSX.Element {
   const app = createApp({ ...props });
   createEffect(() => {
-    void app.list.refresh();
+    void app.list.refresh().then(() => isBare && land(app));
     void app.models.refresh();
+  });
+  createEffect(() => {
+    const here = route();
+    if (here.page === "session") remember(app.account.id, here.id);
   });
   return (
     <AppProvider value={app}>

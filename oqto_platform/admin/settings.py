@@ -7,39 +7,18 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import msgspec
 from litestar import get, patch, post
 from litestar.di import NamedDependency
 from litestar.params import JSONBody
 
 from oqto_platform.config import edit, files
 from oqto_platform.config.schema import schema
+from oqto_platform.config.schemas import SettingsChange, SettingsView
 from oqto_platform.config.status import ConfigStatus
-from oqto_platform.config.view import KeyView, views
+from oqto_platform.config.view import views
 from oqto_platform.errors import ConfigError, Invalid
 from oqto_platform.services import Services
 from oqto_platform.types import Identity
-
-
-class SettingsView(msgspec.Struct, frozen=True, kw_only=True):
-    """
-    Every key. `file` is where changes are written, `revision` what it says now; send it back with a change.
-
-    `read_only` is why the server cannot write the file, else empty.
-    """
-
-    file: str
-    revision: str
-    read_only: str
-    status: ConfigStatus
-    keys: list[KeyView]
-
-
-class SettingsChange(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Dotted key to value; `null` removes the key from the file. `revision`: of the view that was looked at."""
-
-    revision: str
-    values: dict[str, Any]
 
 
 @get("/api/settings", opt={"admin": True})

@@ -54,6 +54,7 @@ def signed_in_screens(page, told):
 
     yield go("", "Pick up where you left off")
     yield go("new", "Where should the agent work?")
+    yield go("config", "Find a setting")
     yield go("models", "Add a source")
     page.get_by_role("button", name="Any OpenAI-compatible address").click()
     page.get_by_label("Address").wait_for()

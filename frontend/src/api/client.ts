@@ -1,7 +1,7 @@
 import type * as money from "./budget";
 import { ProblemError, unreachable } from "./problem";
 import type * as rest from "./rest";
-import type { AuditPage, AuditReport, PanelView, Problem } from "./types.gen";
+import type { AuditPage, AuditReport, ConfigStatus, PanelView, Problem, SettingsView } from "./types.gen";
 
 type SignedOut = () => void;
 let signedOut: SignedOut = () => {};
@@ -86,6 +86,11 @@ export const api = {
 
   audit: (query: URLSearchParams) => get<AuditPage>(`/api/admin/audit?${query}`),
   verifyAudit: () => get<AuditReport>("/api/admin/audit/verify"),
+
+  settings: () => get<SettingsView>("/api/settings"),
+  changeSettings: (revision: string, values: Record<string, unknown>) =>
+    call<SettingsView>("PATCH", "/api/settings", { body: { revision, values } }),
+  configStatus: () => get<ConfigStatus>("/api/settings/status"),
 
   models: () => get<rest.ModelSource[]>("/api/models"),
   providers: () => get<rest.Provider[]>("/api/plugins/eavs/providers"),

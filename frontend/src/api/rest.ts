@@ -30,6 +30,8 @@ export interface Features {
   mode: "personal" | "server";
   harnesses: Array<{ name: string; title: string }>;
   plugins: string[];
+  auto_attach?: string;
+  auto_attach_scan?: boolean;
   max_upload_size_mb?: number;
 }
 

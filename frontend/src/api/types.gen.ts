@@ -154,6 +154,16 @@ export interface CompactStart {
   ts?: number;
 }
 
+export interface ConfigStatus {
+  source: string;
+  error: string;
+  error_at: number;
+  loaded_at: number;
+  pending: Array<Waiting>;
+  is_agreed: boolean;
+  workers: Array<WorkerStatus>;
+}
+
 export interface ConfirmRequest {
   type: "confirm";
   request_id: string;
@@ -285,6 +295,22 @@ export interface InputResponse {
   value?: string | null;
   confirmed?: boolean | null;
   cancelled?: boolean;
+}
+
+export interface KeyView {
+  name: string;
+  type: "choice" | "integer" | "list" | "number" | "secret" | "switch" | "table" | "text";
+  description: string;
+  value: unknown;
+  default: unknown;
+  wanted?: unknown;
+  origin: string;
+  restart: boolean;
+  is_pending: boolean;
+  needs: string;
+  choices?: Array<string>;
+  minimum?: number | null;
+  maximum?: number | null;
 }
 
 export interface Message {
@@ -537,6 +563,19 @@ export interface SetThinkingLevel {
   level: "high" | "low" | "medium" | "minimal" | "off" | "xhigh";
 }
 
+export interface SettingsChange {
+  revision: string;
+  values: Record<string, unknown>;
+}
+
+export interface SettingsView {
+  file: string;
+  revision: string;
+  read_only: string;
+  status: ConfigStatus;
+  keys: Array<KeyView>;
+}
+
 export interface SetupRequest {
   token: string;
   name: string;
@@ -726,6 +765,23 @@ export interface UsageView {
   limit_usd: number | null;
   calls: number;
   sessions: Record<string, number>;
+}
+
+export interface Waiting {
+  key: string;
+  running: unknown;
+  wanted: unknown;
+}
+
+export interface WorkerStatus {
+  pid: number;
+  source: string;
+  generation: number;
+  digest: string;
+  loaded_at: number;
+  error?: string;
+  error_at?: number;
+  pending?: Array<Waiting>;
 }
 
 export interface WorkspaceView {

@@ -15,6 +15,7 @@ import { useApp } from "../state/app";
 import { go, route } from "../state/route";
 import { Icon, Mark } from "../ui/icon";
 import { ChatPage } from "./chat/chat";
+import { ConfigBanner } from "./configuration/config-banner";
 import { ConnectionBanner } from "./connection";
 import { FirstRun } from "./first-run/first-run";
 import { Home } from "./sessions/home";
@@ -27,6 +28,7 @@ import { NewSessionPage } from "./workspaces/new-session";
 
 // Few people open it, and it is large.
 const BudgetPage = lazy(() => import("./budget/budget-page"));
+const ConfigPage = lazy(() => import("./configuration/config-page"));
 const AuditPage = lazy(() => import("./admin/audit-page"));
 
 const NARROW = "(max-width: 767px)";
@@ -91,12 +93,17 @@ export function Shell(): JSX.Element {
       </aside>
       <div class="main-column">
         <ConnectionBanner />
+        <ConfigBanner />
         <main id="main" class="main" tabIndex={-1}>
           <Switch fallback={<Home onMenu={() => setOpen(true)} needsModel={needsModel()} />}>
             <Match when={session()} keyed>
               {(id) => <ChatPage id={id} onMenu={() => setOpen(true)} />}
             </Match>
-            <Match when={needsModel() && !["account", "models", "audit", "budget"].includes(route().page)}>
+            <Match
+              when={
+                needsModel() && !["account", "models", "audit", "budget", "config"].includes(route().page)
+              }
+            >
               <Page onMenu={() => setOpen(true)}>
                 <FirstRun />
               </Page>
@@ -119,6 +126,11 @@ export function Shell(): JSX.Element {
             <Match when={route().page === "budget"}>
               <Page onMenu={() => setOpen(true)}>
                 <BudgetPage />
+              </Page>
+            </Match>
+            <Match when={route().page === "config" && app.account.role === "admin"}>
+              <Page onMenu={() => setOpen(true)}>
+                <ConfigPage />
               </Page>
             </Match>
             <Match when={route().page === "account"}>

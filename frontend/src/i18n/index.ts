@@ -2,9 +2,10 @@ import { en } from "./en";
 import { admin } from "./en-admin";
 import { budget } from "./en-budget";
 import { chat } from "./en-chat";
+import { config } from "./en-config";
 import { panels } from "./en-panels";
 
-const words = { ...en, ...admin, ...chat, ...panels, ...budget };
+const words = { ...en, ...admin, ...chat, ...config, ...panels, ...budget };
 export type Key = keyof typeof words;
 
 /** The sentence for `key`, with `{name}` filled in from `values`. */

@@ -8,6 +8,7 @@ export type Route =
   | { page: "models" }
   | { page: "budget" }
   | { page: "account" }
+  | { page: "config" }
   | { page: "audit"; session: string };
 
 /** `#/session/ses_1` → the page and its parts. An address that is not known is home. */
@@ -18,7 +19,7 @@ export function parseRoute(hash: string): Route {
   if (page === "session" && first) return { page, id: first };
   if (page === "new") return { page, path: decode(rest.join("/")) };
   if (page === "audit") return { page, session: first };
-  if (page === "models" || page === "budget" || page === "account") return { page };
+  if (page === "models" || page === "budget" || page === "account" || page === "config") return { page };
   return { page: "home" };
 }
 

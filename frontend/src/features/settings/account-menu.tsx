@@ -55,6 +55,10 @@ export function AccountMenu(props: { onKeyboard(): void }): JSX.Element {
           {t("account.settings")}
         </MenuItem>
         <Show when={app.account.role === "admin"}>
+          <MenuItem onPick={() => go("#/config")}>
+            <Icon name="tool" />
+            {t("account.config")}
+          </MenuItem>
           <MenuItem onPick={() => go("#/audit")}>
             <Icon name="shield" />
             {t("account.audit")}
