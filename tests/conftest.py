@@ -30,15 +30,14 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.fixture(scope="session")
 def examples_path(tmp_path_factory: pytest.TempPathFactory):
-    """Make plugins of `examples/` importable: a `PYTHONPATH` with what an installer would have written."""
+    """Make plugins of `examples/` and others importable: a `PYTHONPATH` with what an installer would have written."""
 
-    def path_of(*names: str) -> str:
+    def path_of(*names: str, others: tuple[Path, ...] = ()) -> str:
         site = tmp_path_factory.mktemp("site")
-        for name in names:
-            write_metadata(ROOT / "examples" / f"oqto-plugin-{name}", site)
-        return os.pathsep.join(
-            [str(site), *(str(ROOT / "examples" / f"oqto-plugin-{name}") for name in names)]
-        )
+        projects = [*(ROOT / "examples" / f"oqto-plugin-{name}" for name in names), *others]
+        for project in projects:
+            write_metadata(project, site)
+        return os.pathsep.join(map(str, [site, *projects]))
 
     return path_of
 

@@ -174,6 +174,10 @@ async def remove_provider(query: Any, body: Any, name: str) -> Any:
     return 204, None, {}
 
 
+async def panels(query: Any, body: Any) -> Any:
+    return 200, [], {}
+
+
 async def cut(query: Any, body: Any) -> Any:
     for socket in list(state.sockets):
         socket.put_nowait(None)
@@ -200,6 +204,7 @@ ROUTES: list[tuple[str, str, Any]] = [
     ("POST", ONE + "/resume", resume),
     ("DELETE", ONE, delete),
     ("GET", "/api/models", models),
+    ("GET", "/api/plugins/panels", panels),
     ("GET", "/api/plugins/eavs/providers", providers),
     ("POST", "/api/plugins/eavs/providers", add_provider),
     ("DELETE", r"/api/plugins/eavs/providers/([\w-]+)", remove_provider),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import pytest
 
@@ -10,6 +11,24 @@ from oqto_platform.testing.stack import Stack
 
 pytestmark = pytest.mark.e2e
 
+HOSTILE = Path(__file__).resolve().parents[1] / "fixtures" / "oqto-plugin-hostile"
+ASKS = """async () => {
+  const asked = {
+    "another's routes": () => given.call("GET", "../eavs/keys"),
+    "the core's routes": () => given.call("GET", "/../../me"),
+    "in disguise": () => given.call("GET", "%2e%2e/%2e%2e/me"),
+    "another server": () => given.call("GET", "http://127.0.0.1:9/"),
+    "another method": () => given.call("TRACE", "x"),
+    "its own": () => given.call("GET", "nothing-here"),
+    "too much text": () => given.suggest("x".repeat(1e6)),
+    "something else": () => given.suggest({ toString: () => "x" }),
+  };
+  const said = {};
+  for (const [name, ask] of Object.entries(asked)) {
+    said[name] = await ask().then(() => "answered", (reason) => (typeof reason.code === "string" ? reason.code : reason.name));
+  }
+  return [said, Object.keys(given).sort(), JSON.stringify(given).includes("acc_")];
+}"""
 SANDBOX = """async () => {
   const tries = {
     cookie: () => document.cookie,
@@ -39,10 +58,10 @@ SANDBOX = """async () => {
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory, chromium, examples_path):
-    path = examples_path("notes", "diff")
+    path = examples_path("notes", "diff", others=(HOSTILE,))
     with Stack(
         tmp_path_factory.mktemp("server"),
-        plugins=("eavs", "sandbox", "notes", "diff"),
+        plugins=("eavs", "sandbox", "notes", "diff", "hostile"),
         env={"PYTHONPATH": path},
     ) as shared:
         (shared.workspace / "README.md").write_text("# Lighthouse\n")
@@ -144,6 +163,46 @@ def test_a_frame_that_moves_elsewhere_shows_nothing_of_it(server, echo, open_att
     )
     page.wait_for_function("() => document.querySelector('iframe').contentWindow.length === 0")
     assert [url for url in asked if ":9/" in url] == []
+
+
+def test_a_panel_gets_and_may_do_what_its_contract_says_and_no_more(server, echo, open_signed_in, do):
+    page = open_signed_in(f"#/session/{echo}")
+    page.get_by_role("button", name="Panels").click()
+    page.get_by_role("button", name="Grabs").click()
+    page.frame_locator("iframe[title=Grabs]").get_by_text("given").wait_for()
+    said, given, knows_ids = page.query_selector("iframe").content_frame().evaluate(ASKS)
+    assert said == {
+        "another's routes": "refused",
+        "the core's routes": "refused",
+        "in disguise": "refused",
+        "another server": "refused",
+        "another method": "refused",
+        "its own": "not-found",
+        "too much text": "refused",
+        "something else": "DataCloneError",
+    }
+    facts = {"account", "place", "plugin", "session", "theme", "tool", "version"}
+    assert set(given) == facts | {"call", "suggest"}
+    assert not knows_ids
+    # However large it makes itself, it stays in its place.
+    do.composer(page).click()
+    assert page.evaluate("document.documentElement.scrollHeight <= innerHeight")
+
+
+def test_a_panel_that_does_not_come_to_be_is_named_and_hurts_nobody(server, echo, open_attacked, do):
+    page = open_attacked(f"#/session/{echo}")
+    page.get_by_role("button", name="Panels").click()
+    for name, words in (
+        ("Throws", "<img src=x onerror=alert(1)> on purpose"),
+        ("Empty", "defines no element"),
+    ):
+        page.get_by_role("button", name=name, exact=True).click()
+        alert = page.get_by_role("alert")
+        alert.get_by_text(f"“{name}” cannot be shown").wait_for()
+        alert.get_by_text(words).wait_for()
+        do.shot(page, f"panel-{name.lower()}")
+    do.ask(page, "hello")
+    do.log(page).get_by_text("hello", exact=True).last.wait_for()
 
 
 def test_what_an_agent_wrote_is_shown_as_a_diff(server, demo, open_signed_in, do):

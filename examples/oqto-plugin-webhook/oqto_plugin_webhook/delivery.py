@@ -18,6 +18,7 @@ from oqto_plugin_webhook.outbox import Notice, delivered, due, failed
 
 if TYPE_CHECKING:
     from oqto_platform import Context, Secret
+    from oqto_plugin_webhook.core import Webhook
 
 
 async def deliver_due(context: Context) -> None:
@@ -43,17 +44,16 @@ async def _deliver(context: Context, client: httpx.AsyncClient, notice: Notice) 
         await context.db.write(lambda transaction: delivered(transaction, notice))
 
 
-async def _post(client: httpx.AsyncClient, settings: object, notice: Notice) -> str:
+async def _post(client: httpx.AsyncClient, settings: Webhook, notice: Notice) -> str:
     """An empty text, or what went wrong."""
-    url, secret = settings.url, settings.secret  # type: ignore[attr-defined]
     headers = {
         "content-type": "application/json",
         "x-oqto-delivery": f"{notice.id}-{int(notice.made_at * 1e3)}",
     }
-    if secret:
-        headers["x-oqto-signature"] = sign(notice.body, secret, int(time.time()))
+    if settings.secret:
+        headers["x-oqto-signature"] = sign(notice.body, settings.secret, int(time.time()))
     try:
-        answer = await client.post(url, content=notice.body, headers=headers)
+        answer = await client.post(settings.url, content=notice.body, headers=headers)
     except httpx.HTTPError as exc:
         return f"{type(exc).__name__}: {exc}"
     return "" if answer.is_success else f"the receiver answered {answer.status_code}"
