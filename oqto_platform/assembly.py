@@ -60,6 +60,7 @@ def make_services(house: House) -> Services:
         reloading=house.reloading,
         runner=house.runner_of("admin-socket"),
         state_dir=house.state_dir,
+        farewell=house.farewell,
         version=installed_version("oqto-platform"),
         mode="personal" if house.is_personal else "server",
     )

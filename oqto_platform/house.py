@@ -39,6 +39,7 @@ from oqto_platform.runners.client import RunnerClient
 from oqto_platform.runners.registry import Registry
 from oqto_platform.sessions.store import Store
 from oqto_platform.types import Account, AccountId, Job
+from oqto_platform.worker import FAREWELL
 
 if TYPE_CHECKING:
     from oqto_platform.db import Database
@@ -58,6 +59,7 @@ class House:
     services: Services
     db: Database
     audit: AuditLog
+    farewell: asyncio.Event
     leadership: Leadership
     children: Children
 
@@ -116,6 +118,7 @@ class House:
         async with AsyncExitStack() as stack:
             tracing.start(self.env, installed_version("oqto-platform"))
             stack.callback(tracing.stop)
+            self._expect_farewell()
             self._open_files(stack)
             await self._open_database(stack)
             await self._lead(stack)
@@ -125,6 +128,12 @@ class House:
             await welcome.show_setup_link(self)
             self.audit(ServerStarted(version=self.services.version, pid=os.getpid()))
             yield
+
+    def _expect_farewell(self) -> None:
+        """Let connections end with a word when `oqto serve` announces the end."""
+        self.farewell = asyncio.Event()
+        with suppress(ValueError, RuntimeError):  # only the main thread may; a worker's loop runs in it
+            asyncio.get_running_loop().add_signal_handler(FAREWELL, self.farewell.set)
 
     def _open_files(self, stack: AsyncExitStack) -> None:
         private_dir(self.data_dir)

@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, dataclass_transform
 
 if TYPE_CHECKING:
+    import asyncio
+
     from oqto_platform.access import Access
     from oqto_platform.accounts.dev import DevAccounts
     from oqto_platform.accounts.service import Accounts
@@ -56,5 +58,6 @@ class Services(_Parts):
     reloading: Reloading
     runner: RunnerClient
     state_dir: Path
+    farewell: asyncio.Event
     version: str
     mode: str

@@ -9,6 +9,8 @@ import signal
 from oqto_platform import slim
 
 PR_SET_PDEATHSIG = 1
+FAREWELL = signal.SIGUSR1
+"""Sent to the workers by `oqto serve` before it ends them: Granian closes WebSockets without a word."""
 
 
 def prepare() -> None:
@@ -24,4 +26,5 @@ def prepare() -> None:
     slim.hurry()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, signal.SIG_DFL)
+    signal.signal(FAREWELL, signal.SIG_IGN)
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)

@@ -15,10 +15,18 @@ import click
 
 COMMANDS = {
     "status": ("oqto_platform.cli.status", "status", "Is the server well? One line per check."),
-    "plugins": ("oqto_platform.cli.plugins", "plugins", "Installed plugins: list, show, check, disable, enable, reset."),
+    "plugins": (
+        "oqto_platform.cli.plugins",
+        "plugins",
+        "Installed plugins: list, show, check, disable, enable, reset.",
+    ),
     "session": ("oqto_platform.cli.sessions", "session", "Live sessions of everybody: list, stop."),
     "config": ("oqto_platform.cli.config", "config", "The configuration: check, edit, set, show, status."),
-    "doctor": ("oqto_platform.cli.doctor", "doctor", "Can this machine run the server? Names what repairs it."),
+    "doctor": (
+        "oqto_platform.cli.doctor",
+        "doctor",
+        "Can this machine run the server? Names what repairs it.",
+    ),
     "audit": ("oqto_platform.cli.audit", "audit", "The audit log: verify, tail, query, export."),
     "hash-password": ("oqto_platform.cli.passwords", "hash_password", "The argon2id hash of a password."),
     "setup-link": ("oqto_platform.cli.status", "setup_link", "The link that makes the first account."),

@@ -120,13 +120,14 @@ def _check_port(host: str, port: int) -> None:
 
 
 def _serve(host: str, port: int, workers: int, *, opens: bool) -> None:
-    from granian import Granian
     from granian.constants import Interfaces
     from granian.log import LogLevels
 
+    from oqto_platform.cli.granian import PoliteServer
+
     # Granian puts the current folder first on the import path, whatever is installed.
     os.chdir("/")
-    server = Granian(
+    server = PoliteServer(
         "oqto_platform.app:app",
         address=host,
         port=port,

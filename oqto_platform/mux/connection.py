@@ -50,6 +50,10 @@ class Peer(Protocol):
         """Returns when the transport took it."""
 
 
+class Leaving(Exception):
+    """The server ends."""
+
+
 class SlowClient(Exception):
     """The client took nothing for `SEND_TIMEOUT_S`."""
 
@@ -57,7 +61,7 @@ class SlowClient(Exception):
 class Connection:
     """
     Runs until the client leaves or is told `bye`. `holds` raises `NotSignedIn` once the sign-in ended; `told`
-    hears of every command that a session took.
+    hears of every command that a session took. `farewell` is set when the server is about to end.
     """
 
     def __init__(
@@ -68,6 +72,7 @@ class Connection:
         holds: Callable[[], Awaitable[object]],
         version: str,
         told: Callable[[str, Command], None],
+        farewell: asyncio.Event,
     ) -> None:
         self._peer = peer
         self._identity = identity
@@ -75,6 +80,7 @@ class Connection:
         self._holds = holds
         self._version = version
         self._told = told
+        self._farewell = farewell
         self._sending = asyncio.Lock()
         self._sending_since: float | None = None
         self._order: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
@@ -92,7 +98,8 @@ class Connection:
 
     async def _serve(self) -> None:
         await self._send(frames.system("connected", version=self._version))
-        serving = {asyncio.create_task(job) for job in (self._read(), self._watch(), self._notice_stall())}
+        jobs = (self._read(), self._watch(), self._notice_stall(), self._leave())
+        serving = {asyncio.create_task(job) for job in jobs}
         try:
             done, _ = await asyncio.wait(serving, return_when=asyncio.FIRST_COMPLETED)
         finally:
@@ -211,6 +218,10 @@ class Connection:
             if since is not None and clock.monotonic() - since > SEND_TIMEOUT_S:
                 raise SlowClient(f"nothing was taken for {SEND_TIMEOUT_S:g} s")
 
+    async def _leave(self) -> None:
+        await self._farewell.wait()
+        raise Leaving
+
     async def _send(self, text: str) -> None:
         async with self._sending:
             self._sending_since = clock.monotonic()
@@ -223,6 +234,8 @@ class Connection:
         match cause:
             case NotSignedIn():
                 await self._send(frames.system("bye", code="signed_out", reason=cause.detail))
+            case Leaving():
+                await self._send(frames.system("bye", code="restart", reason="the server is being stopped"))
             case SlowClient():
                 log.info("client is stuck", reason=str(cause))
             case None | ConnectionError():

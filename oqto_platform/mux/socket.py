@@ -42,6 +42,7 @@ async def mux(socket: Socket, services: NamedDependency[Services]) -> None:
         lambda: services.tokens.verify(token),
         services.version,
         told,
+        services.farewell,
     )
     with suppress(ConnectionError, WebSocketDisconnect):
         await connection.run()

@@ -63,7 +63,12 @@ def test_requests_of_all_workers_are_counted_whichever_answers(stack):
 def test_what_an_operator_wants_to_know_is_there(stack):
     stack.sign_in()
     stack.client.get("/api/sessions/ses_nothing")
-    wanted = {"oqto_build_info", "oqto_hook_calls_total", "oqto_hook_seconds_total", "oqto_audit_records_total"}
+    wanted = {
+        "oqto_build_info",
+        "oqto_hook_calls_total",
+        "oqto_hook_seconds_total",
+        "oqto_audit_records_total",
+    }
     for _ in range(200):
         found = scraped(stack)
         if wanted <= {name for name, *_ in found}:

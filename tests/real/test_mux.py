@@ -109,6 +109,17 @@ async def test_signing_out_says_good_bye(echo_stack):
         assert mux.system[-1]["code"] == "signed_out"
 
 
+async def test_the_end_of_the_server_is_announced(echo_stack):
+    async with mux_client(echo_stack.url, echo_stack.cookie()) as mux:
+        echo_stack.process.terminate()
+        for _ in range(200):
+            if any(frame["type"] == "bye" for frame in mux.system):
+                break
+            await asyncio.sleep(0.05)
+        assert mux.system[-1]["type"] == "bye"
+        assert mux.system[-1]["code"] == "restart"
+
+
 async def test_a_stranger_gets_no_connection(echo_stack):
     address = f"ws{echo_stack.url.removeprefix('http')}/api/ws/mux"
     for headers in (
