@@ -125,7 +125,8 @@ def _assert_kept(reports: list[Report], rule: str) -> None:
     assert not broken, "\n".join(broken)
 
 
-_known: dict[type[PluginContract], list[Report]] = {}
+_known: dict[type[PluginContract], list[Report] | str] = {}
+"""The reports of each class, or why there are none."""
 
 
 def _inspected(
@@ -133,10 +134,20 @@ def _inspected(
 ) -> list[Report]:
     """The reports of a contract class, made once: each test of it looks at the same ones."""
     if contract not in _known:
-        _known[contract] = [
-            _inspect(contract.plugin, side, settings, folders) for side in _sides(contract.plugin)
-        ]
-    return _known[contract]
+        try:
+            _known[contract] = [
+                _inspect(contract.plugin, side, settings, folders) for side in _sides(contract.plugin)
+            ]
+        except _InspectionFailed as exc:
+            _known[contract] = str(exc)
+    found = _known[contract]
+    if isinstance(found, str):
+        pytest.fail(found, pytrace=False)
+    return found
+
+
+class _InspectionFailed(Exception):
+    """The process ended without a report; its last words."""
 
 
 def _sides(plugin: str) -> Iterator[str]:
@@ -163,9 +174,8 @@ def _inspect_once(plugin: str, side: str, settings: Mapping[str, Any], root: Pat
     done = subprocess.run(argv, capture_output=True, timeout=TIMEOUT_S, check=False)
     said = done.stderr.decode(errors="replace")
     if done.returncode:
-        pytest.fail(
-            f"the {side} side of {plugin} ended the inspection ({done.returncode}):\n{said[-4000:]}",
-            pytrace=False,
+        raise _InspectionFailed(
+            f"the {side} side of {plugin} ended the inspection ({done.returncode}):\n{said[-4000:]}"
         )
     sys.stderr.write(said)
     return msgspec.json.decode(done.stdout, type=Report)

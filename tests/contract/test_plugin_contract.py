@@ -219,3 +219,14 @@ def test_one_that_cannot_be_loaded_says_why(tmp_path, inspect):
     site.install("awful", core="import numpy_of_the_moon")
     (sentence,) = inspect(site, "core").found["loads"]
     assert "plugin 'awful' (oqto-plugin-awful 2.7.1): cannot be imported" in sentence
+
+
+def test_there_is_a_sample_for_every_argument_of_every_hook(tmp_path):
+    from oqto_platform import config, hookspecs
+    from oqto_platform.hooks.spec import Mode, arguments_of, policies_of
+    from oqto_platform.testing.inspection import samples
+
+    known = {*samples.arguments(tmp_path, config.load(None, {"HOME": str(tmp_path)})), "context"}
+    for name, policy in policies_of(hookspecs).items():
+        if policy.mode is not Mode.REGISTER:
+            assert set(arguments_of(getattr(hookspecs, name))) <= known, name

@@ -34,10 +34,12 @@ class Life:
         """Start, every hook, everything that may come twice, end."""
         self._arguments["context"] = PerPlugin(lambda _name: self._context)
         awaited = [name for name, policy in self._hooks.policies.items() if policy.mode is not Mode.REGISTER]
-        for hook in [*(name for name in awaited if name != "shutdown"), "shutdown"]:
-            if self._hooks.implements(hook):
-                await self._witness(hook)
-        await self._context.children.stop_all()
+        try:
+            for hook in [*(name for name in awaited if name != "shutdown"), "shutdown"]:
+                if self._hooks.implements(hook):
+                    await self._witness(hook)
+        finally:
+            await self._context.children.stop_all()
         self._look_for_blocking()
 
     async def _witness(self, hook: str) -> None:

@@ -47,6 +47,7 @@ def plan_in(workspace: Path) -> SpawnPlan:
 def arguments(workspace: Path, settings: Settings) -> dict[str, Any]:
     """Values by the name of the argument; what a hook calls the same is the same everywhere."""
     return {
+        "settings": settings,
         "old": settings,
         "new": settings,
         "credentials": Credentials(name="nobody", password="no password"),  # noqa: S106 (of nobody)
