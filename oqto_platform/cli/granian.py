@@ -24,4 +24,4 @@ class PoliteServer(MPServer):
                 if worker.inner.pid is not None:
                     os.kill(worker.inner.pid, FAREWELL)
         time.sleep(LAST_WORDS_S)
-        super().shutdown(exit_code)
+        super().shutdown(exit_code)  # type: ignore[no-untyped-call]
