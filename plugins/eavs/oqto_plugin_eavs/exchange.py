@@ -16,6 +16,7 @@ import msgspec
 from oqto_platform.errors import Invalid
 
 from . import admission, forwarding, refusals, routing
+from .conversation import Conversation
 from .refusals import Refused
 from .store import StoreFailed
 from .upstream import UpstreamFailed
@@ -95,6 +96,9 @@ class Exchange:
         if route.action == "models":
             self._list_models(key, route)
             return
+        if self.request.is_websocket:
+            await Conversation(self, key, route).run()
+            return
         body = await self.proxy.bodies.read(self.request, self.proxy.limits.max_body)
         try:
             ask = _understand(body.data)
@@ -120,6 +124,10 @@ class Exchange:
                 return
 
     def _check_method(self, route: Route) -> None:
+        if self.request.is_websocket and route.action in ("responses", "realtime"):
+            return
+        if route.action == "realtime":
+            raise Refused(426, "upgrade_required", "Connect to this path with a WebSocket.")
         wanted = "GET" if route.action == "models" else "POST"
         if self.request.method != wanted:
             raise Refused(405, "method_not_allowed", f"Use {wanted} for this path.")

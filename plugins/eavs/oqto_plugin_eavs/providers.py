@@ -50,7 +50,12 @@ class Kind(msgspec.Struct, frozen=True):
 _CHAT = ("chat", "embeddings", "models")
 KINDS: dict[str, Kind] = {
     "openai": Kind(
-        "OpenAI", "https://api.openai.com/v1", "bearer", (*_CHAT, "responses"), "openai", "openai-responses"
+        "OpenAI",
+        "https://api.openai.com/v1",
+        "bearer",
+        (*_CHAT, "responses", "realtime"),
+        "openai",
+        "openai-responses",
     ),
     "anthropic": Kind(
         "Anthropic",
@@ -68,7 +73,9 @@ KINDS: dict[str, Kind] = {
         "google",
         "google-generative-ai",
     ),
-    "azure": Kind("Azure OpenAI", "", "api-key", (*_CHAT, "responses"), "azure", "openai-responses"),
+    "azure": Kind(
+        "Azure OpenAI", "", "api-key", (*_CHAT, "responses", "realtime"), "azure", "openai-responses"
+    ),
     "openrouter": Kind(
         "OpenRouter", "https://openrouter.ai/api/v1", "bearer", _CHAT, "openrouter", "openai-completions"
     ),
@@ -80,7 +87,7 @@ KINDS: dict[str, Kind] = {
     "xai": Kind("xAI", "https://api.x.ai/v1", "bearer", _CHAT, "x-ai", "openai-completions"),
     "ollama": Kind("Ollama", "http://127.0.0.1:11434/v1", "none", _CHAT, "", "openai-completions"),
     "openai-compatible": Kind(
-        "OpenAI-compatible", "", "bearer", (*_CHAT, "responses"), "", "openai-completions"
+        "OpenAI-compatible", "", "bearer", (*_CHAT, "responses", "realtime"), "", "openai-completions"
     ),
     "demo": Kind("Demo model (no key needed)", "", "none", ("chat", "models"), "", "openai-completions"),
 }

@@ -91,3 +91,9 @@ def event(dialect: Dialect, sentence: str, request_id: str) -> bytes:
         return b"event: error\ndata: " + msgspec.json.encode(fields) + b"\n\n"
     data = msgspec.json.encode(body(dialect, 502, "upstream_error", sentence, request_id))
     return (b"event: error\n" if dialect == "messages" else b"") + b"data: " + data + b"\n\n"
+
+
+def message(refused: Refused) -> str:
+    """An error inside a WebSocket."""
+    shape = body("responses", refused.http_status, refused.reason, refused.detail, "")
+    return msgspec.json.encode({"type": "error", "status": refused.http_status, **shape}).decode()

@@ -35,6 +35,9 @@ class Way(Protocol):
     def resume(self) -> None:
         """Read again."""
 
+    def tunnel(self, sink: Callable[[bytes], None]) -> None:
+        """Hand what comes to `sink`, unread."""
+
 
 class Request:
     """
@@ -152,6 +155,29 @@ class Request:
         self.keeps = self.keeps and self._is_read
         head = head_of(status, [*headers, (b"content-length", b"%d" % len(data))], keeps=self.keeps)
         self._connection.send(head if self.method == "HEAD" else head + data)
+
+    # A connection that becomes a WebSocket.
+
+    @property
+    def is_websocket(self) -> bool:
+        """Whether the client asks for a WebSocket."""
+        return self.headers.get(b"upgrade", b"").lower() == b"websocket" and self.method == "GET"
+
+    def tunnel(self, sink: Callable[[bytes], None]) -> None:
+        """From now on what the client sends goes to `sink` as it is."""
+        self._connection.tunnel(sink)
+
+    def send(self, data: bytes) -> None:
+        """Send bytes as they are."""
+        self._connection.send(data)
+
+    def pause(self) -> None:
+        """Read no more for now."""
+        self._connection.pause()
+
+    def resume(self) -> None:
+        """Read again."""
+        self._connection.resume()
 
     def leave(self) -> None:
         """The client has gone."""

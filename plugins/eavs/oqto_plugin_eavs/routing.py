@@ -29,10 +29,13 @@ ENDPOINTS: dict[str, tuple[str, Dialect]] = {
     "messages/count_tokens": ("count", "messages"),
     "responses": ("responses", "responses"),
     "embeddings": ("embeddings", "embeddings"),
+    "realtime": ("realtime", "chat"),
     "models": ("models", "chat"),
 }
 GEMINI = re.compile(r"^models/([^/]+):(generateContent|streamGenerateContent|countTokens)$")
 VERSION = re.compile(r"^(?:v1beta|v1|api)/")
+KEY_PROTOCOL = "openai-insecure-api-key."
+"""How a browser, which can set no header, gives its key to a WebSocket."""
 METERS = {
     "chat": meters.ChatMeter,
     "embeddings": meters.ChatMeter,
@@ -111,6 +114,10 @@ def secret_of(headers: dict[bytes, bytes], query: bytes) -> str:
     for name in (b"x-api-key", b"x-goog-api-key", b"api-key"):
         if name in headers:
             return headers[name].strip().decode("latin-1")
+    if offered := headers.get(b"sec-websocket-protocol"):
+        for protocol in offered.decode("latin-1").split(","):
+            if protocol.strip().startswith(KEY_PROTOCOL):
+                return protocol.strip().removeprefix(KEY_PROTOCOL)
     return dict(parse_qsl(query.decode("latin-1"))).get("key", "") if b"key=" in query else ""
 
 

@@ -53,6 +53,8 @@ class Connection(asyncio.Protocol):
         self._serving: Request | None = None
         self._waiting: deque[Request] = deque()
         self._drained: asyncio.Future[None] | None = None
+        self._tunnel: Callable[[bytes], None] | None = None
+        self._early: bytes | None = None
         self._is_paused = self._lingers = False
         self.is_full = False
         self._since = self._loop.time()
@@ -90,15 +92,35 @@ class Connection(asyncio.Protocol):
         self._since = self._loop.time()
         if self._lingers:
             return
+        if self._early is not None:
+            self._pass_on(data)
+            return
         self._head_size += len(data) if self._in_head else 0
         try:
             self._parser.feed_data(data)
-        except httptools.HttpParserUpgrade:
-            self._refuse(HTTPStatus.NOT_IMPLEMENTED)
+        except httptools.HttpParserUpgrade as exc:
+            self._upgrade(data[exc.args[0] :])
         except httptools.HttpParserError:
             self._refuse(HTTPStatus.BAD_REQUEST)
         if self._in_head and self._head_size > HEAD_LIMIT:
             self._refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
+
+    def _pass_on(self, data: bytes) -> None:
+        if self._tunnel is not None:
+            self._tunnel(data)
+            return
+        self._early = (self._early or b"") + data
+        if len(self._early) > HIGH_WATER:
+            self.pause()
+
+    def _upgrade(self, rest: bytes) -> None:
+        newest = self._waiting[-1] if self._waiting else self._serving
+        if newest is not None and newest.is_websocket:
+            self._early, newest.keeps = rest, False
+            return
+        self._parser = httptools.HttpRequestParser(self)  # another protocol is no offer that we must take
+        if rest:
+            self.data_received(rest)
 
     # What the parser tells.
 
@@ -213,6 +235,13 @@ class Connection(asyncio.Protocol):
         if self._is_paused and self._transport is not None:
             self._is_paused = False
             self._transport.resume_reading()
+
+    def tunnel(self, sink: Callable[[bytes], None]) -> None:
+        """Hand what comes to `sink`, unread."""
+        self._tunnel = sink
+        self.resume()
+        if self._early:
+            sink(self._early)
 
     def abort(self) -> None:
         """Cut the connection."""

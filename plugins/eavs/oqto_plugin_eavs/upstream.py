@@ -63,7 +63,7 @@ class Pool:
         try:
             async with asyncio.timeout(self.timeouts.connect_s):
                 connection = await dial(
-                    url.origin, lambda: Connection(self._put, self._drop), self._context(url)
+                    url.origin, lambda: Connection(self._put, self._drop), self.context(url)
                 )
         except TimeoutError as exc:
             seconds = self.timeouts.connect_s
@@ -83,7 +83,8 @@ class Pool:
             connection.sweep(now)
         self._sweeper = loop.call_later(self.timeouts.sweep_s, self._sweep) if self._origins else None
 
-    def _context(self, url: Url) -> ssl.SSLContext | None:
+    def context(self, url: Url) -> ssl.SSLContext | None:
+        """How certificates are checked; `None` for a connection without TLS."""
         if url.scheme != "https":
             return None
         if self._ssl is None:

@@ -1,0 +1,207 @@
+"""OpenAI's responses and realtime APIs over WebSockets: every response is a call that is paid for."""
+
+from __future__ import annotations
+
+import json
+import threading
+from contextlib import contextmanager
+
+import pytest
+from websockets.exceptions import ConnectionClosed, InvalidStatus
+from websockets.sync.client import connect
+from websockets.sync.server import serve
+
+USAGE = {"input_tokens": 100, "output_tokens": 50, "input_tokens_details": {"cached_tokens": 40}}
+PAID = 60 * 3_000 + 40 * 300 + 50 * 15_000
+SOUND = {
+    "input_tokens": 120,
+    "output_tokens": 30,
+    "input_token_details": {"cached_tokens": 20, "audio_tokens": 100, "cached_tokens_details": {"audio_tokens": 20}},
+    "output_token_details": {"audio_tokens": 25},
+}  # fmt: skip
+
+
+class Vendor:
+    """A provider that answers `response.create`, and otherwise does what the message says."""
+
+    def __init__(self):
+        self.heard, self.requests = [], []
+
+    def answer(self, socket):
+        self.requests.append(socket.request)
+        if "realtime" in socket.request.path:
+            self.tell(socket, "session.created")
+        for text in socket:
+            message = json.loads(text)
+            self.heard.append(message)
+            self.react(socket, message, message.get("do", ""))
+
+    def react(self, socket, message, wish):
+        kind = "realtime" if "realtime" in socket.request.path else "responses"
+        if wish == "close":
+            socket.close(4001, "enough")
+        elif wish == "error":
+            self.tell(socket, "error", error={"message": "no"})
+        elif message["type"] == "response.create" or wish == "speak":
+            self.tell(socket, "response.created", response={"id": "r"})
+            self.tell(socket, "response.output_text.delta", delta="word " * 10)
+            if wish == "hang":
+                return
+            usage, end = (USAGE, "completed") if kind == "responses" else (SOUND, "done")
+            self.tell(socket, f"response.{end}", response={"id": "r", "model": "fake-1", "usage": usage})
+        else:
+            self.tell(socket, "echo", size=len(message.get("input", "")))
+
+    def tell(self, socket, kind, **fields):
+        socket.send(json.dumps({"type": kind, **fields}))
+
+
+@pytest.fixture(scope="module")
+def vendor():
+    vendor = Vendor()
+
+    def select(_, offered):
+        return "realtime" if "realtime" in offered else None
+
+    server = serve(vendor.answer, "127.0.0.1", 0, select_subprotocol=select, max_size=2**25)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    vendor.url = f"http://127.0.0.1:{server.socket.getsockname()[1]}/v1"
+    yield vendor
+    server.shutdown()
+    thread.join()
+
+
+@pytest.fixture
+def socket_to(proxy, vendor):
+    proxy.add("live", "openai", vendor.url, models=("fake-1",))
+    vendor.heard.clear()
+    vendor.requests.clear()
+
+    @contextmanager
+    def opened(path, key, **options):
+        headers = {"authorization": f"Bearer {key}"} if key else {}
+        url = f"ws://127.0.0.1:{proxy.port}/p/live/v1/{path}"
+        with connect(
+            url, additional_headers=headers, max_size=2**25, compression=None, proxy=None, **options
+        ) as client:
+            yield client
+
+    return opened
+
+
+def say(client, kind="response.create", **fields):
+    client.send(json.dumps({"type": kind, **fields}))
+
+
+def until(client, kind):
+    while (event := json.loads(client.recv(timeout=10)))["type"] != kind:
+        pass
+    return event
+
+
+def test_each_response_of_a_socket_is_billed_before_its_end_is_told(proxy, socket_to, vendor):
+    with socket_to("responses", proxy.key()) as client:
+        for number in (1, 2):
+            say(client, model="fake-1", input="hi")
+            until(client, "response.completed")
+            rows = proxy.rows("state = 'settled'")
+            assert [row["cost_nusd"] for row in rows] == [PAID] * number
+    assert vendor.requests[0].headers["authorization"] == "Bearer sk-canary-of-the-provider"
+
+
+def test_realtime_sound_has_a_price_of_its_own(proxy, vendor, socket_to):
+    proxy.add("live", "openai", vendor.url, models=("gpt-realtime",), prices={})
+    with socket_to("realtime?model=gpt-realtime", proxy.key(limit_usd=100.0)) as client:
+        until(client, "session.created")
+        say(client)
+        until(client, "response.done")
+    fresh = 20 * 4_000 + 80 * 32_000
+    assert proxy.settled()[0]["cost_nusd"] == fresh + 20 * 400 + 5 * 16_000 + 25 * 64_000
+
+
+def test_a_response_that_the_provider_begins_by_itself_is_billed_too(proxy, socket_to):
+    with socket_to("realtime?model=fake-1", proxy.key()) as client:
+        until(client, "session.created")
+        say(client, "input_audio_buffer.append", do="speak")
+        until(client, "response.done")
+    assert [row["output"] for row in proxy.settled()] == [30]
+
+
+def test_a_key_in_the_subprotocol_is_taken_and_not_passed_on(proxy, socket_to, vendor):
+    names = ["realtime", f"openai-insecure-api-key.{proxy.key()}"]
+    with socket_to("realtime?model=fake-1", "", subprotocols=names) as client:
+        assert client.subprotocol == "realtime"
+        until(client, "session.created")
+    assert "eavs-" not in str(vendor.requests[0].headers)
+
+
+@pytest.mark.parametrize(
+    ("path", "key", "status"),
+    [
+        ("realtime?model=fake-1", "eavs-wrong", 401),
+        ("realtime?model=other", None, 403),
+        ("realtime", None, 400),
+        ("chat/completions", None, 405),
+    ],
+)
+def test_what_may_not_be_opened_is_refused_as_http(proxy, socket_to, path, key, status):
+    with pytest.raises(InvalidStatus) as refused, socket_to(path, key or proxy.key()):
+        pass
+    assert refused.value.response.status_code == status
+
+
+def test_without_money_the_socket_is_closed_with_the_reason(proxy, socket_to, vendor):
+    with socket_to("responses", proxy.key(limit_usd=0.0)) as client:
+        say(client, model="fake-1", input="hi")
+        refused = json.loads(client.recv(timeout=10))
+        assert (refused["type"], refused["status"], refused["error"]["code"]) == ("error", 402, "budget_exceeded")  # fmt: skip
+        with pytest.raises(ConnectionClosed) as closed:
+            client.recv(timeout=10)
+    assert (closed.value.rcvd.code, vendor.heard) == (1008, [])
+    assert "does not cover" in closed.value.rcvd.reason
+
+
+def test_close_codes_pass_both_ways(proxy, socket_to):
+    with socket_to("realtime?model=fake-1", proxy.key()) as client:
+        until(client, "session.created")
+        say(client, "x", do="close")
+        with pytest.raises(ConnectionClosed) as closed:
+            client.recv(timeout=10)
+    assert (closed.value.rcvd.code, closed.value.rcvd.reason) == (4001, "enough")
+
+
+def test_a_client_that_leaves_in_the_middle_pays_an_estimate(proxy, socket_to):
+    with socket_to("responses", proxy.key()) as client:
+        say(client, model="fake-1", input="hi", do="hang")
+        until(client, "response.output_text.delta")
+        client.socket.close()
+    (row,) = proxy.settled()
+    assert (row["is_estimated"], row["output"] > 0) == (1, True)
+
+
+def test_an_error_instead_of_a_response_costs_nothing(proxy, socket_to):
+    with socket_to("responses", proxy.key()) as client:
+        say(client, model="fake-1", do="error")
+        until(client, "error")
+        assert [(row["outcome"], row["cost_nusd"]) for row in proxy.settled()] == [("refused", 0)]
+
+
+def test_large_messages_pass(proxy, socket_to):
+    with socket_to("realtime?model=fake-1", proxy.key()) as client:
+        until(client, "session.created")
+        say(client, "x", input="y" * 5_000_000)
+        assert until(client, "echo")["size"] == 5_000_000
+
+
+def test_a_provider_that_speaks_no_websocket_is_a_clear_error(proxy, provider):
+    headers = {"authorization": f"Bearer {proxy.key()}"}
+    url = f"ws://127.0.0.1:{proxy.port}/p/openai/v1/realtime?model=fake-1"
+    with pytest.raises(InvalidStatus) as refused, connect(url, additional_headers=headers, proxy=None):
+        pass
+    assert b"refused the WebSocket with status 200" in refused.value.response.body
+
+
+def test_realtime_without_a_websocket_says_what_to_do(proxy):
+    reply = proxy.client.get("/p/openai/v1/realtime", headers={"x-api-key": proxy.key()})
+    assert (reply.status_code, reply.json()["error"]["code"]) == (426, "upgrade_required")
