@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import re
 import sys
+from dataclasses import replace
 from typing import TYPE_CHECKING, cast
+from urllib.parse import quote
 
 import msgspec
 
@@ -108,9 +110,16 @@ class Forwarding:
         headers = [*self._exchange.forwarded_headers(), *self._provider.auth()]
         if self._route.dialect == "messages" and not any(name == b"anthropic-version" for name, _ in headers):
             headers.append((b"anthropic-version", b"2023-06-01"))
-        url = self._provider.url(self._route, self._exchange.query())
+        url = self._provider.url(self._addressed(), self._exchange.query())
         self._was_sent = True
         return await self._exchange.proxy.pool.request("POST", url, headers, body)
+
+    def _addressed(self) -> Route:
+        """The route with the provider's own name of the model, where the path names it."""
+        if self._route.dialect != "gemini" or self._route.model == self._model:
+            return self._route
+        verb = self._route.path.rpartition(":")[2]
+        return replace(self._route, path=f"models/{quote(self._model, safe='')}:{verb}")
 
     def _rewritten(self) -> bytes:
         """The body as the provider gets it: the same bytes unless a rule must change them."""

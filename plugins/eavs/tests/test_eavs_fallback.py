@@ -154,3 +154,13 @@ def test_a_key_in_a_file_is_read_at_each_use(proxy, provider, tmp_path):
     refused = proxy.chat(key, "hi", provider="filed")
     assert (refused.status_code, str(secret) in refused.text) == (503, True)
     assert [row["cost_nusd"] for row in proxy.settled(3)][-1] == 0
+
+
+@pytest.mark.parametrize("verb", ["generateContent", "streamGenerateContent?alt=sse", "countTokens"])
+def test_a_model_in_the_path_is_renamed_there(proxy, provider, verb):
+    proxy.add("gem", "google", f"{provider.url}/v1beta", aliases={"best": "fake-1"})
+    body = {"contents": [{"role": "user", "parts": [{"text": "hi"}]}]}
+    headers = {"x-goog-api-key": proxy.key()}
+    proxy.client.post(f"/p/gem/v1beta/models/best:{verb}", headers=headers, json=body)
+    assert provider.requests[-1].path == f"/v1beta/models/fake-1:{verb.partition('?')[0]}"
+    assert proxy.settled()[0]["model"] == "fake-1"
