@@ -32,7 +32,8 @@ def project(environment, tmp_path_factory):
     said = environment.run("oqtoctl", "plugins", "new", "tide-table", cwd=folder)
     assert "cd oqto-plugin-tide-table" in said
     made = folder / "oqto-plugin-tide-table"
-    install(environment, "--no-deps", "--editable", made, cwd=folder)
+    assert (made / ".github" / "workflows" / "ci.yml").is_file()
+    install(environment, "--editable", f"{made}[dev]", cwd=folder)
     return made
 
 

@@ -78,7 +78,7 @@ def _next_steps(target: Path) -> str:
             "What to do with it:",
             "",
             f"  cd {target}",
-            "  pip install -e . --group dev",
+            "  pip install -e '.[dev]'",
             "  pytest",
             "  oqto serve             restart it when it runs already; the plugin is loaded",
             "",
