@@ -1,20 +1,24 @@
-"""How much a sandbox costs: start against bare `/bin/true` and hand-written bubblewrap, planning, system calls.
+"""How much a sandbox costs: start against bare `/bin/true`, hand-written bubblewrap and `srt`; planning; system calls.
 
     .venv/bin/python bench/sandbox.py [--runs 40]
 
-Runs are interleaved so that a busy machine hurts all cases alike; trust the ratios.
+Runs are interleaved so that a busy machine hurts all cases alike; trust the ratios. `srt` takes part when it is
+on the PATH and works (`npm install -g @anthropic-ai/sandbox-runtime`, with socat and ripgrep).
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import resource
+import shutil
 import statistics
 import subprocess
 import tempfile
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import NamedTuple
 
 from oqto_plugin_sandbox import host, launch
@@ -33,7 +37,21 @@ class Cost(NamedTuple):
     cpu_s: float
 
 
-SYSTEM_CALLS = "import os,time\nf=os.open('/dev/zero',0);t=time.perf_counter()\nfor _ in range(300000): os.read(f,1)\nprint(time.perf_counter()-t)"
+SYSTEM_CALLS = """
+import os, time
+f = os.open('/dev/zero', 0)
+def spent(work):
+    t = time.process_time()
+    for _ in range(100000): work()
+    return time.process_time() - t
+print(spent(lambda: os.read(f, 1)), spent(lambda: os.stat('/usr')), spent(os.getppid))
+"""
+CALLS = ("read", "stat", "getppid")
+ROUNDS = 15
+PEER_SETTINGS = {
+    "network": {"allowedDomains": [], "deniedDomains": []},
+    "filesystem": {"denyRead": ["~/.ssh"], "allowWrite": ["."], "denyWrite": []},
+}
 
 
 def main() -> None:
@@ -43,6 +61,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as workspace:
         cases = {"bare": bare, "by hand": lambda: by_hand(workspace), "confined": lambda: confined(workspace)}
         confined(workspace)  # makes the folders that the plan expects, warms the caches
+        cases |= peer(workspace)
         times = interleaved(cases, runs)
         report(times, workspace)
         planning(workspace, runs)
@@ -87,9 +106,27 @@ def confined(workspace: str) -> Cost:
             os.close(fd)
 
 
-def spent(argv: list[str], fds: tuple[int, ...]) -> Cost:
+def peer(workspace: str) -> dict[str, Callable[[], Cost]]:
+    """The runtime of another project, if it is here; in a folder of its own, where it may make its mount points."""
+    program = shutil.which("srt")
+    if program is None:
+        print("srt is not on the PATH and takes no part")
+        return {}
+    folder = Path(workspace) / "peer"
+    folder.mkdir()
+    settings = folder / "settings.json"
+    settings.write_text(json.dumps(PEER_SETTINGS))
+    argv = [program, "-s", str(settings), "-c", "true"]
+    tried = subprocess.run(argv, cwd=folder, capture_output=True, text=True, check=False)
+    if tried.returncode:
+        print(f"srt does not work here and takes no part: {tried.stderr.strip()}")
+        return {}
+    return {"srt": lambda: spent(argv, (), cwd=str(folder), env=dict(os.environ))}
+
+
+def spent(argv: list[str], fds: tuple[int, ...], cwd: str = "/", env: dict[str, str] | None = None) -> Cost:
     started, before = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN)
-    subprocess.run(argv, env={}, pass_fds=fds, stdin=subprocess.DEVNULL, check=True)
+    subprocess.run(argv, env=env or {}, cwd=cwd, pass_fds=fds, stdin=subprocess.DEVNULL, check=True)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     cpu_s = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     return Cost(time.perf_counter() - started, cpu_s)
@@ -136,19 +173,28 @@ def planning(workspace: str, runs: int) -> None:
 
 
 def steady(workspace: str) -> None:
-    """Read calls of one byte: bare, and in the sandbox with its filter."""
+    """CPU time of many system calls, bare and in the sandbox with its filters; the least of several rounds counts."""
     python = host.interpreter().path
     outside, inside = [], []
-    for _ in range(5):
-        outside.append(
-            float(subprocess.run([python, "-c", SYSTEM_CALLS], capture_output=True, check=True).stdout)
-        )
+    for _ in range(ROUNDS):
+        outside.append(counted([python, "-c", SYSTEM_CALLS], ()))
         ready = launch.launch(cage(workspace, python, "-c", SYSTEM_CALLS))
-        done = subprocess.run(ready.argv, env={}, pass_fds=ready.fds, capture_output=True, check=True)
-        for fd in ready.fds:
-            os.close(fd)
-        inside.append(float(done.stdout))
-    print(f"steady state, 300000 reads: ratio {statistics.median(inside) / statistics.median(outside):.3f}")
+        try:
+            inside.append(counted(list(ready.argv), ready.fds))
+        finally:
+            for fd in ready.fds:
+                os.close(fd)
+    ratios = [
+        min(held) / min(free)
+        for held, free in zip(zip(*inside, strict=True), zip(*outside, strict=True), strict=True)
+    ]
+    told = ", ".join(f"{name} {ratio:.3f}" for name, ratio in zip(CALLS, ratios, strict=True))
+    print(f"steady state, 100000 calls each, CPU time against bare: {told}")
+
+
+def counted(argv: list[str], fds: tuple[int, ...]) -> list[float]:
+    done = subprocess.run(argv, env={}, pass_fds=fds, capture_output=True, text=True, check=True)
+    return [float(word) for word in done.stdout.split()]
 
 
 if __name__ == "__main__":

@@ -184,7 +184,10 @@ def _refuse_missing(rule: Rule) -> bool:
 
 def _cover(path: str, covers: dict[str, Rule]) -> Rule | None:
     """The deepest rule at or above `path`."""
-    return next((covers[folder] for folder in upward(path) if folder in covers), None)
+    for folder in upward(path):
+        if folder in covers:
+            return covers[folder]
+    return None
 
 
 def _system_access(path: str) -> str | None:

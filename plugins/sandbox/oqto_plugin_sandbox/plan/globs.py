@@ -7,6 +7,7 @@ import os
 import re
 import time
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
 
 from oqto_platform.errors import Unconfined
 
@@ -31,6 +32,7 @@ class _Budget:
             )
 
 
+@lru_cache(maxsize=4096)
 def is_glob(path: str) -> bool:
     return bool(_MAGIC.search(path))
 

@@ -121,6 +121,7 @@ def upward(path: str) -> tuple[str, ...]:
     return (*found, "/")
 
 
+@lru_cache(maxsize=4096)
 def depth(path: str) -> int:
     return path.rstrip("/").count("/")
 
