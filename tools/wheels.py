@@ -64,11 +64,30 @@ def check_contents(wheels: list[Path]) -> None:
 
 def try_out(wheels: list[Path], folder: Path) -> None:
     """Install the wheels into an empty environment, load everything they declare, and start the server."""
-    python = empty_environment(folder, *wheels)
+    python = empty_environment(folder, *wheels, test_kit(wheels))
     shell.run([python, "-I", "-c", LOADS, *member_names()], repair=REPAIR, cwd=folder)
     print("wheels: every entry point loads", flush=True)
+    keep_contracts(folder, python)
+    print("wheels: our own plugins keep the contract", flush=True)
     serve(folder, python.with_name("oqto"))
     print("wheels: the server answers and serves the user interface", flush=True)
+
+
+def test_kit(wheels: list[Path]) -> str:
+    """The requirement that brings what the contract suite and the fixtures need."""
+    platform = next(wheel for wheel in wheels if wheel.name.startswith("oqto_platform-"))
+    return f"oqto-platform[testing] @ {platform.resolve().as_uri()}"
+
+
+def keep_contracts(folder: Path, python: Path) -> None:
+    """Our own plugins pass the suite that every plugin passes, installed as a stranger would have them."""
+    suites = folder / "contracts"
+    suites.mkdir()
+    for suite in sorted(ROOT.glob("plugins/*/tests/test_*_contract.py")):
+        shutil.copy(suite, suites)
+    shell.run(
+        [python, "-I", "-m", "pytest", "-q", "-p", "no:cacheprovider", suites], repair=REPAIR, cwd=folder
+    )
 
 
 def empty_environment(folder: Path, *requirements: str | Path) -> Path:

@@ -143,7 +143,7 @@ def _privileges(
         hooks=info.hooks,
         keys=known,
         routes=[line for router in contributions.routers(hooks, context) for line in _routes(router)],
-        tables=[table for owner in contributions.tables(hooks) for table in owner.metadata.tables],
+        tables=[str(table) for owner in contributions.tables(hooks) for table in owner.metadata.tables],
         jobs=[f"{job.name} every {job.every_s:g} s" for job in contributions.jobs(hooks, context)],
         panels=[
             panel.element for panels in hooks.register_all("register_panels").values() for panel in panels

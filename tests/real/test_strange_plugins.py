@@ -1,0 +1,113 @@
+"""A stranger's plugins in a real server: guarded, kept under their prefix, and gone without a trace in the way."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import httpx
+import pytest
+
+from oqto_platform.testing.site import Site
+from oqto_platform.testing.stack import Stack
+
+pytestmark = pytest.mark.real
+
+SLY = """
+from litestar import get, post
+from oqto_platform import hookimpl
+
+@get("/api/auth/state")
+async def impostor() -> dict[str, str]: return {"i": "am the house"}
+
+@get("/../../auth/state")
+async def climber() -> dict[str, str]: return {"i": "am the house"}
+
+@post("/door", guards=[])
+async def careless() -> str: return "open?"
+
+@hookimpl
+def register_routes(context):
+    return [impostor, climber, careless]
+"""
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory, pytestconfig):
+    site = Site(tmp_path_factory.mktemp("strange"))
+    shutil.rmtree(site.folder)
+    shutil.copytree(pytestconfig.rootpath / "tests" / "fixtures" / "first_release", site.folder)
+    site.install("sly", core=SLY)
+    return site
+
+
+@pytest.fixture(scope="module")
+def stack(site, tmp_path_factory):
+    root = tmp_path_factory.mktemp("server")
+    config = root / "config.toml"
+    config.write_text("[veteran]\nclosed = true\n")
+    stack = Stack(root, plugins=(), env={"OQTO_CONFIG": str(config), "PYTHONPATH": str(site.folder)})
+    stack.env["OQTO_PLUGINS"] = "veteran,sly"
+    stack.start()
+    stack.set_up()
+    yield stack
+    stack.__exit__(None, None, None)
+
+
+def oqtoctl(stack: Stack, *arguments: str) -> str:
+    program = str(Path(sys.executable).with_name("oqtoctl"))
+    done = subprocess.run(
+        [program, *arguments], env=stack.env, capture_output=True, text=True, cwd="/", check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_a_route_without_a_word_about_guards_is_guarded(stack):
+    with httpx.Client(base_url=stack.url, trust_env=False) as stranger:
+        assert stranger.get("/api/plugins/veteran/greeting").status_code == 401
+        assert stranger.get("/api/plugins/veteran/rounds").status_code == 401
+        assert stranger.post("/api/plugins/sly/door").status_code == 401
+        assert stranger.post("/api/plugins/veteran/hook").status_code == 201
+    assert stack.client.get("/api/plugins/veteran/greeting").json() == {"hello": "ada", "plugin": "veteran"}
+
+
+def test_a_route_that_means_another_place_stays_under_its_prefix(stack):
+    assert "i" not in stack.client.get("/api/auth/state").json()
+    assert stack.client.get("/api/plugins/sly/api/auth/state").json() == {"i": "am the house"}
+
+
+def test_its_refusal_reaches_the_person(stack):
+    with pytest.raises(RuntimeError, match=r"closed, ada: .*project, echo"):
+        stack.start_session(harness="echo")
+
+
+def test_what_it_may_do_and_how_it_did_can_be_seen(stack):
+    shown = json.loads(oqtoctl(stack, "--json", "plugins", "show", "veteran"))
+    (core,) = (side for side in shown["sides"] if side["side"] == "core")
+    assert "POST /api/plugins/veteran/hook (open to everybody)" in core["routes"]
+    assert core["tables"] == ["veteran_visit"]
+    assert core["jobs"] == ["veteran.round every 60 s"]
+    assert core["panels"] == ["oqto-veteran-panel"]
+    assert f"{stack.data_dir}/veteran" in core["folders"]
+    counts = {count["hook"]: count["calls"] for count in shown["counts"]}
+    assert counts["session_starting"] == 1
+
+
+def test_everything_starts_without_it_and_what_it_left_is_told(stack):
+    before = oqtoctl(stack, "plugins", "list")
+    assert "left behind" not in before
+    stack.stop()
+    del stack.env["PYTHONPATH"]  # what `pip uninstall` comes to
+    stack.start()
+    stack.client.cookies.clear()
+    stack.sign_in()
+    assert stack.client.get("/api/plugins/veteran/greeting").status_code == 404
+    (line,) = [line for line in oqtoctl(stack, "plugins", "list").splitlines() if line.startswith("veteran")]
+    assert "oqto-plugin-veteran 1.0.0  uninstalled; left behind:" in line
+    assert f"the folder {stack.data_dir}/veteran" in line
+    assert "tables: veteran_version, veteran_visit" in line
+    assert '"plugin is not installed any more, its data is kept"' in stack.log.read_text()
