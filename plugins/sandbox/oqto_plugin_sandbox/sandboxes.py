@@ -23,6 +23,7 @@ from oqto_plugin_sandbox.egress.rules import Decision
 from oqto_plugin_sandbox.plan.render import Vanished
 from oqto_plugin_sandbox.policy.load import Owner, load, stamps
 from oqto_plugin_sandbox.policy.model import Policy
+from oqto_plugin_sandbox.watch import Stamps, Watch
 
 MAX_SOCKET_PATH = 100
 PLANS = 3
@@ -35,14 +36,14 @@ PROXY_ENV = {
 
 
 class _Attached(msgspec.Struct, kw_only=True):
-    workspace: str
-    stated: Mapping[str, tuple[int, ...]]
-    """The policy files as they were read."""
+    stated: Stamps
+    """The policy files from before they were read."""
     proxy: EgressProxy | None
     groups: limits.Groups
     before: scan.Before | None
     held: list[stubs.Held] = msgspec.field(default_factory=list)
     voice: Voice | None = None
+    watch: Watch | None = None
     waiting: list[str] = msgspec.field(default_factory=list)
     """Warnings from before the session had a log."""
 
@@ -91,7 +92,6 @@ class Sandboxes:
         await self.ended(name)
         proxy = await self._proxy(name, policy)
         attached = _Attached(
-            workspace=workspace,
             stated=stated,
             proxy=proxy,
             groups=limits.make_groups(policy.limits, name),
@@ -130,6 +130,7 @@ class Sandboxes:
             attached.voice.close()
         reading, writing = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         attached.voice = Voice(_held(cage), groups, reading, partial(self._tell, name))
+        attached.watch = Watch(self.owner, workspace, attached.stated, cage.plan)
         try:
             return launch.launch(
                 replace(cage, groups=groups.entries, causes=groups.causes, rlimits=rlimits, report=writing)
@@ -148,17 +149,15 @@ class Sandboxes:
         """A tool of the agent has ended: explain what the policy kept it from."""
         if (attached := self._attached.get(name)) is not None and (voice := attached.voice) is not None:
             voice.say(await asyncio.to_thread(voice.heard, call), call.id)
-            self._compare(name, attached, voice)
+            self._look_outside(name, attached)
 
-    def _compare(self, name: str, attached: _Attached, voice: Voice) -> None:
-        """Nobody may believe that a stricter policy holds in a sandbox that was made before it."""
-        now = stamps(self.owner, attached.workspace)
-        for file in sorted(file for file, stamp in now.items() if stamp != attached.stated[file]):
-            self._report(name, "policy changed", file)
-            voice.warn(
-                f"{file} has changed. This session goes on as it was started; stop and resume it to apply that."
-            )
-        attached.stated = now
+    def _look_outside(self, name: str, attached: _Attached) -> None:
+        """Nobody may believe that a stricter policy, or a mask that is gone, holds in a sandbox that runs."""
+        if attached.watch is None or attached.voice is None:
+            return
+        for change in attached.watch.changes():
+            self._report(name, change.event, change.path)
+            attached.voice.warn(change.sentence)
 
     async def gone(self, name: str) -> None:
         """The agent is gone and its log still open: what its sandbox saw last, and what the agent left behind."""

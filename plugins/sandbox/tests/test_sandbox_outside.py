@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -114,6 +116,21 @@ def test_f03_a_filter_of_the_administrator_that_cannot_be_loaded_refuses(box, tm
     assert "RAN" not in box.sh("echo RAN", policy=f'seccomp_bpf_path = "{file}"').out
 
 
+def test_nothing_outlives_an_init_process_that_somebody_killed(box, running):
+    marker = f"98{os.getpid()}{time.monotonic_ns() % 10_000}"
+    process = box.start("/bin/bash", "-c", f"setsid sleep {marker} & echo ready; sleep {marker}")
+    assert process.stdout is not None
+    assert process.stdout.readline() == b"ready\n"
+    inside = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    assert len(inside) == 1
+    os.kill(int(inside[0]), signal.SIGKILL)
+    assert process.wait(timeout=20) != 0
+    deadline = time.monotonic() + 10
+    while running(marker) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert not running(marker)
+
+
 # -- the policy while a session runs --------------------------------------------------------------
 
 
@@ -193,6 +210,26 @@ async def test_f15_a_policy_that_changed_is_said_to_need_a_new_start(machine, wh
     )
     await machine.boxes.ended("a")
     again = await machine.start("a", "cat notes")
+    assert (await again.communicate())[0] == b""
+
+
+async def test_a_mask_that_went_with_the_file_under_it_is_told(machine):
+    """An editor saves `.env` by moving a new file over it; in a folder that the agent writes no mask survives that."""
+    (machine.workspace / ".env").write_text("OLD")
+    (machine.workspace / "keys").mkdir()
+    (machine.workspace / ".oqto/sandbox.toml").write_text('deny_read = [".env", "keys"]')
+    process = await machine.start("a", "read line; cat .env keys")
+    await machine.boxes.heard("a", ToolCall(id="0", name="bash"))
+    assert machine.told == []
+    (machine.workspace / ".env.new").write_text("NEW")
+    (machine.workspace / ".env.new").replace(machine.workspace / ".env")
+    for call_id in "12":
+        await machine.boxes.heard("a", ToolCall(id=call_id, name="bash"))
+    assert len(machine.told) == 1
+    assert f"{machine.workspace}/.env is denied, but it was replaced" in machine.told[0]
+    await process.communicate(b"go\n")
+    await machine.boxes.ended("a")
+    again = await machine.start("a", "cat .env")
     assert (await again.communicate())[0] == b""
 
 
