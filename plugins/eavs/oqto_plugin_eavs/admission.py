@@ -147,6 +147,10 @@ class Till:
     async def open(self, asked: Opening) -> Call:
         """Take a place and set money aside, on disk; raises `Refused` or `StoreFailed`."""
         key, choice = asked.key, asked.choice
+        if self._keys.by_hash(key.hash) is None:  # a conversation may outlive its key
+            if asked.after is not None:
+                self._ledger.free_place(asked.after)
+            raise Refused(401, "invalid_api_key", BAD_KEY)
         provider, matched = choice.provider.name, choice.price.matched
         facts = Facts(key.account, key.workspace, key.id, provider, choice.model, asked.dialect, matched)
         try:

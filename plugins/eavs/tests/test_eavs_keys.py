@@ -12,9 +12,12 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from oqto_plugin_eavs import control, keys
+from oqto_plugin_eavs import admission, control, keys
 from oqto_plugin_eavs.keys import Grants, Keys
-from oqto_plugin_eavs.ledger import Ledger, Wallet
+from oqto_plugin_eavs.ledger import Bill, Ledger, Wallet
+from oqto_plugin_eavs.prices import FREE, Tokens
+from oqto_plugin_eavs.providers import DEMO
+from oqto_plugin_eavs.refusals import Refused
 from oqto_plugin_eavs.store import Store
 
 from oqto_platform.errors import Invalid, NotFound
@@ -166,3 +169,19 @@ def test_a_folder_of_keys_is_private():
     with tempfile.TemporaryDirectory() as folder:
         asyncio.run(make(folder))
         assert (Path(folder) / "ledger.db").stat().st_mode & 0o077 == 0
+
+
+async def test_a_conversation_that_outlives_its_key_gets_no_more_money(tmp_path):
+    store = Store(tmp_path / "ledger.db", is_durable=False)
+    ledger = Ledger(store)
+    await ledger.load()
+    held = Keys(store, ledger)
+    wallet = await ledger.put_wallet(Wallet("session:s", "session", ledger.wallets["platform"]))
+    key, _ = await held.mint(wallet, name="")
+    till = admission.Till(held, ledger, None)
+    opening = admission.Opening("r1", key, admission.Choice(DEMO, "demo", FREE), "responses", 0, 1)
+    ledger.close_call(await till.open(opening), Bill(Tokens(), 0, "done"))
+    await held.revoke(key)
+    with pytest.raises(Refused, match="revoked"):
+        await till.open(opening)
+    await store.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import resource
 import tempfile
 from pathlib import Path
 
@@ -231,3 +232,36 @@ def test_a_window_opens_again_after_a_jump_of_the_clock_and_a_restart_agrees(tmp
         await store.close()
 
     asyncio.run(history())
+
+
+@pytest.mark.parametrize(
+    ("path", "kind"),
+    [
+        ("/p/fake/v1/chat/completions", ("type", "api_error")),
+        ("/p/claude/v1/messages", ("type", "api_error")),
+        ("/p/gemini/v1beta/models/fake-1:generateContent", ("status", "UNAVAILABLE")),
+    ],
+)
+def test_a_full_disk_lets_no_call_leave_and_a_free_one_lets_it(proxy, provider, path, kind):
+    headers, pid = {"x-api-key": proxy.key()}, proxy.process.pid
+    message = {"role": "user", "content": "hi"}
+    body = {
+        "model": "fake-1",
+        "max_tokens": 5,
+        "messages": [message],
+        "contents": [{"parts": [{"text": "hi"}]}],
+    }
+    assert proxy.client.post(path, json=body, headers=headers).status_code == 200
+    before, sent = proxy.rows(), len(provider.requests)
+    _, most = resource.prlimit(pid, resource.RLIMIT_FSIZE)
+    resource.prlimit(pid, resource.RLIMIT_FSIZE, (0, most))
+    try:
+        refused = proxy.client.post(path, json=body, headers=headers)
+    finally:
+        resource.prlimit(pid, resource.RLIMIT_FSIZE, (most, most))
+    assert (refused.status_code, len(provider.requests)) == (503, sent)
+    assert refused.json()["error"][kind[0]] == kind[1]
+    assert "ledger cannot be written" in refused.json()["error"]["message"]
+    assert proxy.rows() == before
+    assert views(proxy)["session"].held_nusd == 0
+    assert proxy.client.post(path, json=body, headers=headers).status_code == 200
