@@ -124,7 +124,7 @@ def test_nothing_outlives_an_init_process_that_somebody_killed(box, running):
     inside = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
     assert len(inside) == 1
     os.kill(int(inside[0]), signal.SIGKILL)
-    assert process.wait(timeout=20) != 0
+    assert box.finish(process, 20).code != 0
     deadline = time.monotonic() + 10
     while running(marker) and time.monotonic() < deadline:
         time.sleep(0.02)
