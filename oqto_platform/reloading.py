@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -46,10 +47,10 @@ class Reloading:
 
     async def _watch(self) -> None:
         await asyncio.sleep(START_DELAY_S)
-        from oqto_platform.config.watch import changes
-
+        # In a thread: nobody's request waits for the import.
+        watch = await asyncio.to_thread(import_module, "oqto_platform.config.watch")
         live = self._house.live
-        async for _ in changes(self._paths, lambda: bool(live.error)):
+        async for _ in watch.changes(self._paths, lambda: bool(live.error)):
             try:
                 await self.reload("the file changed")
             except ConfigError:

@@ -14,6 +14,7 @@ from pathlib import Path
 import click
 
 from oqto_platform import config
+from oqto_platform.config import environment
 from oqto_platform.config.sections import Server
 from oqto_platform.errors import ConfigError, OqtoError
 
@@ -66,11 +67,16 @@ def serve(
     """Start the server."""
     if config_path:
         os.environ["OQTO_CONFIG"] = config_path
+    flags = {}
     if mode or local_mode:
-        os.environ["OQTO__BACKEND__MODE"] = mode or "local"
+        flags["OQTO__BACKEND__MODE"] = mode or "local"
     if single_user:
-        os.environ["OQTO__LOCAL__SINGLE_USER"] = "true"
+        flags["OQTO__LOCAL__SINGLE_USER"] = "true"
+    is_told = bool(host or port)
     host, port = _listen(host, port)
+    if is_told:
+        flags["OQTO__SERVER__LISTEN"] = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    os.environ.update(flags, **{environment.FLAGS: ",".join(flags)})
     if single_user and host not in LOOPBACK:
         raise ConfigError(
             f"--host {host}: personal mode answers on 127.0.0.1 only; leave out --single-user or --host"

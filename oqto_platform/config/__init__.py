@@ -119,10 +119,10 @@ def _merged(
         _lay_over(whole, {n: v for n, v in tree.items() if n not in TOP_LEVEL}, origins, str(place))
     for variable, steps, value in environment.variables(env, kinds):
         environment.put(whole, steps, value, variable)
-        origins[".".join(steps)] = variable
+        origins[".".join(steps)] = environment.origin(variable, env)
     for dotted, value in overrides.items():
         environment.put(whole, dotted.split("."), value, dotted)
-        origins[dotted] = "command line"
+        origins[dotted] = environment.COMMAND_LINE
     return whole, origins
 
 

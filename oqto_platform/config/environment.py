@@ -15,6 +15,10 @@ from oqto_platform.settings import Section
 
 PREFIX = "OQTO__"
 PROFILE = f"{PREFIX}PROFILE"
+FLAGS = "OQTO_FLAGS"
+"""Names the variables that `oqto serve` sets for options of its command line."""
+
+COMMAND_LINE = "command line"
 
 
 def variables(env: Mapping[str, str], kinds: Kinds) -> Iterator[tuple[str, list[str], Any]]:
@@ -28,6 +32,11 @@ def variables(env: Mapping[str, str], kinds: Kinds) -> Iterator[tuple[str, list[
         if steps[0] not in kinds:
             raise ConfigError(f"{variable}: no section [{steps[0]}]{nearest(steps[0], kinds)}")
         yield variable, steps, value(text, kinds[steps[0]], steps[1:])
+
+
+def origin(variable: str, env: Mapping[str, str]) -> str:
+    """Where a person set what `variable` says."""
+    return COMMAND_LINE if variable in env.get(FLAGS, "").split(",") else variable
 
 
 def put(tree: Tree, steps: list[str], given: Any, name: str) -> None:

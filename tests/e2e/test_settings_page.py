@@ -60,13 +60,13 @@ def test_a_change_is_written_and_holds(stack, page):
 
 
 def test_a_wrong_value_is_told_and_kept_for_mending(stack, page):
-    change(page, "listen", "nowhere")
+    change(page, "workspace_dir", "/srv/{someone}")
     save(page)
-    page.get_by_text("'nowhere' is not host:port, such as 127.0.0.1:8080").wait_for()
-    assert page.get_by_label("listen", exact=True).input_value() == "nowhere"
+    page.get_by_text("workspace_dir: unknown placeholder {someone}; known: {user_id}").wait_for()
+    assert page.get_by_label("workspace_dir", exact=True).input_value() == "/srv/{someone}"
     assert stack.config.read_text() == SEED.read_text()
     page.get_by_role("button", name="Discard").click()
-    assert page.get_by_label("listen", exact=True).input_value() == "127.0.0.1:8080"
+    assert page.get_by_label("workspace_dir", exact=True).input_value().endswith("/oqto/{user_id}")
 
 
 def test_what_somebody_else_changed_meanwhile_is_shown(stack, page):
@@ -82,8 +82,10 @@ def test_what_somebody_else_changed_meanwhile_is_shown(stack, page):
 
 
 def test_a_key_that_a_variable_sets_or_that_is_to_come_is_only_looked_at(page):
-    assert page.get_by_label("single_user", exact=True).is_disabled()
-    page.get_by_text("Set by the variable OQTO__LOCAL__SINGLE_USER; change it there.").wait_for()
+    assert page.get_by_label("data_dir", exact=True).is_disabled()
+    page.get_by_text("Set by the variable OQTO__PATHS__DATA_DIR; change it there.").wait_for()
+    assert page.get_by_label("listen", exact=True).is_disabled()
+    page.get_by_text("Set by an option on the command line; change it there.").first.wait_for()
     assert page.get_by_role("combobox", name="runtime").is_disabled()
 
 

@@ -187,6 +187,24 @@ def test_a_key_that_waits_for_a_restart_is_named(stack):
     assert (key["value"], key["wanted"], key["is_pending"]) == ([], ["eavs"], True)
 
 
+def test_options_of_the_command_line_win_and_are_named(stack):
+    listen = settings(stack)["server.listen"]
+    assert (listen["value"], listen["origin"]) == (f"127.0.0.1:{stack.port}", "command line")
+    assert settings(stack)["local.single_user"]["origin"] == "command line"
+    assert settings(stack)["paths.data_dir"]["origin"] == "OQTO__PATHS__DATA_DIR"
+
+
+def test_a_change_of_the_sandbox_is_for_the_next_session(stack):
+    before = stack.start_session(harness="echo")
+    policy = stack.workspace / ".oqto" / "sandbox.toml"
+    policy.parent.mkdir(exist_ok=True)
+    policy.write_text("isolate_network = true\n")
+    after = stack.start_session(harness="echo")
+    policy.unlink()
+    again = stack.client.get(f"/api/sessions/{before['id']}").json()
+    assert [one["network"] for one in (before, after, again)] == ["open", "isolated", "open"]
+
+
 def test_plugins_are_told(stack):
     """The LLM proxy takes a provider that the file names, while it runs."""
     assert "from-the-file" not in stack.client.get("/api/models").text
