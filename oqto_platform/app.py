@@ -57,6 +57,11 @@ class Oqto(RSGIMixin, Litestar):
     opening: Opening
 
     @staticmethod
+    def _patch_opentelemetry_middleware(config: Any) -> Any:
+        """Litestar looks for its own tracing here and loads OpenTelemetry where that is installed; ours is `tracing`."""
+        return config
+
+    @staticmethod
     def _get_default_plugins(plugins: list[Any]) -> list[Any]:
         """Litestar's own, without those for pydantic models: they load pydantic.v1 (2 MB, 35 ms) for nothing."""
         return [*plugins, MsgspecDIPlugin()]

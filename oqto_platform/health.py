@@ -12,7 +12,7 @@ from oqto_platform.errors import NotSignedIn, OqtoError
 from oqto_platform.services import Services
 from oqto_platform.types import Check
 
-CONFIG = "config"
+CONFIG, AUDIT = "config", "audit log"
 
 
 class HealthView(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -38,17 +38,41 @@ async def ready(request: Request[Any, Any, Any]) -> Response[HealthView]:
     services: Services = request.app.state.services
     checks = await all_checks(services)
     # A typo in a file must not take a server that works on as before away from its people.
-    is_ok = all(check.ok or check.name == CONFIG for check in checks)
+    # Nor does a log that somebody cut help anybody who is sent away.
+    is_ok = all(check.ok or check.name == CONFIG or _is_only_told(services, check) for check in checks)
     shown = checks if await _is_admin(request) else []
     view = HealthView(status="ok" if is_ok else "failing", checks=shown)
     return Response(view, status_code=200 if is_ok else 503)
+
+
+def _is_only_told(services: Services, check: Check) -> bool:
+    return check.name == AUDIT and not services.audit.failure
 
 
 async def all_checks(services: Services) -> list[Check]:
     """Database, runner (with its plugins) and the plugins of the core."""
     answers = await services.hooks.call.health()
     ours = [check for found in answers.values() for check in found]
-    return [await _database(services), _config(services), *await _runner(services), *ours]
+    return [
+        await _database(services),
+        _config(services),
+        _audit(services),
+        *await _runner(services),
+        *ours,
+    ]
+
+
+def _audit(services: Services) -> Check:
+    """Whether the last record could be written, and the log was as it had been left."""
+    audit = services.audit
+    if audit.path is None:
+        return Check(name=AUDIT, ok=True, detail="switched off: [logging] audit_enabled = false")
+    if audit.failure:
+        return Check(name=AUDIT, ok=False, detail=audit.failure, repair="free space or mend the permissions")
+    if audit.broken:
+        repair = "keep the files as they are and find out who wrote to them: oqtoctl audit verify"
+        return Check(name=AUDIT, ok=False, detail=audit.broken, repair=repair)
+    return Check(name=AUDIT, ok=True, detail=str(audit.path))
 
 
 def _config(services: Services) -> Check:

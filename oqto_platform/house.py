@@ -37,7 +37,6 @@ from oqto_platform.reloading import Reloading
 from oqto_platform.runners import records
 from oqto_platform.runners.client import RunnerClient
 from oqto_platform.runners.registry import Registry
-from oqto_platform.sessions.store import Store
 from oqto_platform.types import Account, AccountId, Job
 from oqto_platform.worker import FAREWELL
 
@@ -164,6 +163,8 @@ class House:
         return RunnerClient(address, self.settings.section("runtime", Runtime).timeout)
 
     def _runner_records(self) -> records.RunnerRecords:
+        from oqto_platform.sessions.store import Store
+
         return records.RunnerRecords(self.audit, Store(self.db).live_accounts, self.runner_of)
 
     async def _lead(self, stack: AsyncExitStack) -> None:

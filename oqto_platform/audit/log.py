@@ -41,6 +41,9 @@ class AuditLog:
         self.seal = seal or (path.with_name(f"{path.name}.seal") if path else None)
         self._chain: Chain | None = None
         self.failure = ""
+        """Why the last record could not be written."""
+        self.broken = ""
+        """What was found wrong with the log when a record was written, since the start of this process."""
         if path is None or self.seal is None:
             return
         for file in (path, self.seal):
@@ -61,6 +64,8 @@ class AuditLog:
             counts.add("oqto_audit_records", (one.name, _outcome(one)))
         for one in told:
             _, fields = split(one)
+            if one.outcome == "failed":
+                self.broken = f"{self.path} was not as it was left ({one.name})"
             log.warning("the audit log was not as it was left", told=one.name, path=str(self.path), **fields)
 
     def of_plugin(self, plugin: str, event: str, fields: dict[str, Any], *, door: str = "") -> None:

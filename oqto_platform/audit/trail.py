@@ -4,14 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import structlog
+
 from oqto_platform.audit.events import SessionEnded
 from oqto_platform.audit.log import AuditLog
+from oqto_platform.errors import AuditUnwritable
 from oqto_platform.hooks import hookimpl
 from oqto_platform.types import Outcome, Session
 
+log = structlog.get_logger("oqto.audit")
+
 
 class Trail:
-    """A built-in plugin of the core. An end is never held up: the hook's mode logs what cannot be recorded."""
+    """A hook of the core itself. An end is never held up by a record that cannot be written."""
 
     def __init__(self, audit: Callable[[], AuditLog]) -> None:
         self._audit = audit
@@ -26,4 +31,8 @@ class Trail:
             reason=outcome.reason,
             detail=outcome.detail,
         )
-        self._audit()(ended)
+        try:
+            self._audit()(ended)
+        except AuditUnwritable as exc:
+            # The dispatcher would give a plugin that fails again and again a rest.
+            log.error("an end is not recorded", session=session.id, reason=exc.detail)

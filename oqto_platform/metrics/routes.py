@@ -82,6 +82,7 @@ async def _check(request: Asked, services: Services) -> None:
 
 
 async def _looked_up(services: Services, workers: int) -> list[Metric]:
+    # Not above: the libraries of the database are loaded after the first answer.
     from oqto_platform.sessions.store import Store
 
     states = {(state,): float(count) for state, count in (await Store(services.db).counted()).items()}

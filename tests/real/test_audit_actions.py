@@ -265,6 +265,26 @@ def test_the_end_of_every_sign_in(walk):
     walk.awaited("sign-out.everywhere", actor=NAME)
 
 
+def test_a_log_that_somebody_cut_is_told_by_the_health_report_but_takes_nobody_out(walk):
+    walk.stack.client.post(
+        "/api/auth/login", json={"name": NAME, "password": NEW_PASSWORD}
+    ).raise_for_status()
+    whole, sealed = walk.log.read_bytes(), (walk.stack.state_dir / "audit.seal").read_bytes()
+    walk.log.write_bytes(b"".join(whole.splitlines(keepends=True)[:-3]))
+    walk.ask("POST", "/api/auth/logout", 204)
+    walk.awaited("audit.broken", outcome="failed")
+    walk.stack.client.post(
+        "/api/auth/login", json={"name": NAME, "password": NEW_PASSWORD}
+    ).raise_for_status()
+    checks = {check["name"]: check for check in walk.ask("GET", "/api/admin/health", 200).json()}
+    assert checks["audit log"]["ok"] is False
+    assert "oqtoctl audit verify" in checks["audit log"]["repair"]
+    assert walk.stack.client.get("/health/ready").status_code == 200
+    assert walk.ask("GET", "/api/admin/audit/verify", 200).json()["is_whole"] is False
+    walk.log.write_bytes(whole)
+    (walk.stack.state_dir / "audit.seal").write_bytes(sealed)
+
+
 def test_the_walk_left_no_action_out_and_the_chain_whole(walk):
     seen = {record["event"] for record in walk.records()}
     assert set(kinds()) - seen - TRIED_ELSEWHERE == set()

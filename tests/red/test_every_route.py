@@ -157,3 +157,13 @@ def test_what_a_stranger_reads_of_the_health_names_nothing(town):
     assert answer.json() == {"status": "failing"}
     assert "checks" not in town.ask("GET", "/health/ready", "mallory").json()
     assert "checks" in town.ask("GET", "/health/ready", "alice").json()
+
+
+def test_who_asks_for_what_admins_may_is_recorded(town):
+    town.ask("GET", "/api/admin/audit", "mallory")
+    (newest,) = town.ask("GET", "/api/admin/audit?event=access.refused&limit=1", "alice").json()["records"]
+    assert (newest["actor"], newest["target"], newest["outcome"]) == (
+        "mallory",
+        "/api/admin/audit",
+        "refused",
+    )

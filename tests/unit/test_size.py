@@ -87,6 +87,15 @@ def test_the_core_can_answer_before_it_loads_the_libraries_of_its_database(tmp_p
     assert not loaded(run) & {"sqlmodel", "sqlalchemy", "pydantic"}
 
 
+def test_metrics_and_traces_load_nothing_before_somebody_asks(tmp_path):
+    run = (
+        f"import os; os.environ.clear(); os.environ.update(HOME={str(tmp_path)!r}, OQTO_PLUGINS='eavs')\n"
+        "import oqto_platform.app"
+    )
+    names = {module.partition(".")[0] for module in loaded(run)}
+    assert not names & {"prometheus_client", "opentelemetry", "google", "requests"}
+
+
 def test_a_plugin_of_the_core_still_gets_the_whole_of_jwt():
     pytest.importorskip("cryptography")
     run = (
