@@ -12,6 +12,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import ModuleType
+from typing import Any, NoReturn
 
 
 @contextmanager
@@ -29,6 +30,55 @@ def without(*optional: str) -> Iterator[None]:
     finally:
         for name in absent:
             del sys.modules[name]
+
+
+@contextmanager
+def without_tls() -> Iterator[None]:
+    """
+    Import event loops as if this Python had no TLS: OpenSSL weighs 5 MB, and who listens on Unix sockets needs none.
+
+    asyncio takes that for an answer. uvloop asks for names of `ssl` while it is imported, and gets placeholders; its
+    loop refuses TLS afterwards. Whoever imports `ssl` later gets the real one, and clients that bring TLS along work
+    (httpx does, on any loop).
+    """
+    with without("ssl", "_hashlib"):
+        import asyncio  # noqa: F401
+        import hashlib  # noqa: F401 (it has algorithms of its own)
+        import hmac  # noqa: F401
+    with placeholder("ssl"):
+        yield
+
+
+@contextmanager
+def placeholder(name: str) -> Iterator[None]:
+    """Import libraries that cannot do without `name`, for features that are not used. The real one can be imported later."""
+    if name in sys.modules:
+        yield
+        return
+    sys.modules[name] = _Placeholders(name)
+    try:
+        yield
+    finally:
+        del sys.modules[name]
+
+
+REPAIRS = {"ssl": " for its event loop; use httpx, which brings its own TLS, or a thread"}
+
+
+class _Placeholders(ModuleType):
+    """Any name: an integer, an error that nobody raises, or a class that is of no use."""
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        if name.isupper():
+            return 0
+        return type(name, (OSError,), {"__init__": self._refuse})
+
+    def _refuse(self, *_: object, **__: object) -> NoReturn:
+        raise RuntimeError(
+            f"this process was started without {self.__name__}{REPAIRS.get(self.__name__, '')}"
+        )
 
 
 @contextmanager

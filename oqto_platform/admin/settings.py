@@ -11,7 +11,7 @@ from litestar import get, patch, post
 from litestar.di import NamedDependency
 from litestar.params import JSONBody
 
-from oqto_platform.config import edit, files
+from oqto_platform.config import files
 from oqto_platform.config.schema import schema
 from oqto_platform.config.schemas import SettingsChange, SettingsView
 from oqto_platform.config.status import ConfigStatus
@@ -31,6 +31,8 @@ async def change(
     data: JSONBody[SettingsChange], services: NamedDependency[Services], identity: NamedDependency[Identity]
 ) -> SettingsView:
     """Checked as a whole, then written, then taken: 422 and 409 leave everything as it was."""
+    from oqto_platform.config import edit
+
     await services.access.check_admin(identity, "settings.change", ", ".join(data.values))
     path = services.reloading.file_to_write()
     try:
@@ -69,6 +71,8 @@ HANDLERS = [read, change, status, reload, json_schema]
 
 
 def _view(services: Services) -> SettingsView:
+    from oqto_platform.config import edit
+
     live, path = services.live, services.reloading.file_to_write()
     return SettingsView(
         file=str(path),

@@ -7,21 +7,21 @@ import os
 import sys
 from pathlib import Path
 
-from oqto_platform.slim import without
+from oqto_platform.slim import hurry, without, without_tls
 
-with without("bz2", "greenlet", "lzma", "rich", "typing_extensions"):
+with without("bz2", "greenlet", "lzma", "rich", "typing_extensions"), without_tls():
     # Loaded here, where their optional companions are out of reach.
     import msgspec as _msgspec  # noqa: F401
     import structlog as _structlog  # noqa: F401
+    import uvloop
 
 LEVELS = ("debug", "info", "warning", "error")
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run the daemon; 0 after an orderly end, 1 with a sentence on stderr when it cannot start."""
+    hurry()
     arguments = _parser().parse_args(argv)
-
-    import uvloop
 
     from oqto_platform import logs
     from oqto_platform.errors import OqtoError

@@ -66,7 +66,20 @@ def test_the_runner_with_its_plugins_loads_no_web_stack():
         "hooks = Hooks.load('runner', builtins={}, disabled=(), only=())\n"
         "hooks.register_all('register_config'); hooks.register_all('register_harnesses')"
     )
-    assert not loaded(run) & (WEB_STACK | OF_NO_USE | {"typing_extensions"})
+    assert not loaded(run) & (WEB_STACK | OF_NO_USE | {"typing_extensions", "ssl", "_ssl", "_hashlib"})
+
+
+def test_the_loop_of_the_runner_says_that_it_has_no_tls_and_plugins_can_still_have_it():
+    run = (
+        "import oqto_runner.__main__, uvloop, ssl, asyncio\n"
+        "context = ssl.create_default_context()\n"
+        "async def dial(how):\n"
+        "    try: await asyncio.open_connection('127.0.0.1', 9, ssl=how, server_hostname='localhost')\n"
+        "    except RuntimeError as exc: assert 'without ssl for its event loop; use httpx' in str(exc)\n"
+        "    else: raise AssertionError\n"
+        "for how in (True, context): uvloop.run(dial(how))"
+    )
+    assert "_ssl" in loaded(run)
 
 
 def test_the_core_loads_its_libraries_without_companions(tmp_path):
@@ -76,7 +89,7 @@ def test_the_core_loads_its_libraries_without_companions(tmp_path):
     )
     modules = loaded(run)
     assert "litestar" in modules
-    assert not modules & (OF_NO_USE | {"pydantic.v1", "httpx", "alembic"})
+    assert not modules & (OF_NO_USE | {"pydantic.v1", "httpx", "alembic", "yaml", "tomlkit"})
 
 
 def test_the_core_can_answer_before_it_loads_the_libraries_of_its_database(tmp_path):
