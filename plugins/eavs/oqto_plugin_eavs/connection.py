@@ -178,9 +178,9 @@ class Connection(asyncio.Protocol):
     # What the parser tells.
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        if self._is_done:
+        if self._is_done or self.status >= 200:  # noqa: PLR2004 trailers of a final reply are nobody's headers
             return
-        name = name.lower()
+        name, value = name.lower(), value.rstrip(b" \t")
         self.headers.append((name, value))
         if name == b"content-length" or (name == b"transfer-encoding" and value.lower() == b"chunked"):
             self._has_length = True
@@ -194,7 +194,7 @@ class Connection(asyncio.Protocol):
             return
         self.status = self._parser.get_status_code()
         if self.status < 200:  # noqa: PLR2004 interim replies
-            self.headers, self._has_length = [], False
+            self.headers, self._has_length, self.status = [], False, 0
         elif self._head is not None and not self._head.done():
             self._head.set_result(None)
 
@@ -209,7 +209,7 @@ class Connection(asyncio.Protocol):
             self._wake()
 
     def on_message_complete(self) -> None:
-        if self._is_done or self.status < 200:  # noqa: PLR2004 interim replies
+        if self._is_done or self.status == 0:  # an interim reply
             return
         self._is_done, self._is_kept = True, self._parser.should_keep_alive()
         self._wake()

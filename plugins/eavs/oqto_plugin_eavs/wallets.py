@@ -13,7 +13,6 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Literal, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
 
     from .rates import Flow
 
@@ -89,16 +88,20 @@ class Wallet:
     flow: Flow | None = None
     open_calls: set[Call] = field(default_factory=set)
 
-    def chain(self) -> Iterator[Wallet]:
+    def chain(self) -> list[Wallet]:
         """The wallet itself and all above it."""
-        wallet: Wallet | None = self
-        while wallet is not None:
-            yield wallet
-            wallet = wallet.parent
+        found, above = [self], self.parent
+        while above is not None:
+            found.append(above)
+            above = above.parent
+        return found
 
     def of_kind(self, kind: str) -> Wallet | None:
         """The wallet of that kind in the chain."""
-        return next((wallet for wallet in self.chain() if wallet.kind == kind), None)
+        wallet: Wallet | None = self
+        while wallet is not None and wallet.kind != kind:
+            wallet = wallet.parent
+        return wallet
 
     def roll(self, at: float) -> None:
         """Begin a new window when the clock says so. A clock set back reopens nothing."""
