@@ -40,9 +40,15 @@ def unified() -> Path | None:
     if not (ROOT / "cgroup.controllers").exists() or "" not in (own := own_groups()):
         return None
     folder = ROOT / own[""].lstrip("/")
-    folder = folder.parent if folder.name == SELF else folder
-    is_ours = folder != ROOT and all(os.access(folder / name, os.W_OK) for name in ("", "cgroup.procs"))
-    return folder if is_ours else None
+    if folder != ROOT and (folder.name == SELF or _is_delegated(folder.parent)):
+        folder = folder.parent  # moved by us, or started in a part of the unit by `DelegateSubgroup=`
+    is_ours = all(os.access(folder / name, os.W_OK) for name in ("", "cgroup.procs"))
+    return folder if is_ours and not _is_of_the_machine(folder) else None
+
+
+def _is_of_the_machine(folder: Path) -> bool:
+    """Only the root of all groups has no events; what a container sees as the root is a group like others."""
+    return folder == ROOT and not (ROOT / "cgroup.events").exists()
 
 
 def hands_down(folder: Path, controller: str) -> bool:

@@ -69,6 +69,23 @@ def test_groups_are_made_beside_the_runner(tree, own):
     )
 
 
+def test_a_container_divides_what_it_sees_as_the_root_and_a_machine_does_not(tree):
+    root = delegation.ROOT
+    for name, content in (("cgroup.procs", ""), ("cgroup.subtree_control", "memory pids")):
+        (root / name).write_text(content)
+    delegation.OWN.write_text(f"0::/{delegation.SELF}\n")
+    assert limits.available() == {"memory": False, "pids": False}, "the root of the machine"
+    (root / "cgroup.events").write_text("populated 1\n")
+    assert limits.available() == {"memory": True, "pids": True}
+
+
+def test_a_process_that_systemd_put_into_a_part_of_the_unit_divides_the_unit(tree):
+    (tree / "main").mkdir()
+    (tree / "cgroup.subtree_control").write_text("memory pids")
+    delegation.OWN.write_text("0::/user.slice/oqto.service/main\n")
+    assert delegation.unified() == tree
+
+
 def test_what_the_unit_does_not_have_is_held_by_rlimits(tree):
     (tree / "cgroup.controllers").write_text("cpu pids")
     assert not delegation.arrange()
