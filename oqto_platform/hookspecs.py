@@ -119,10 +119,10 @@ def health() -> Sequence[Check]:
 @hookspec(Mode.COLLECT, sides=BOTH, timeout_s=15, failure_is_answer=_failing_check)
 def doctor(settings: Settings) -> Sequence[Check]:
     """
-    Could this plugin work on this machine? Asked by `oqtoctl doctor` while no server runs.
+    Could this plugin work on this machine? Asked by `oqtoctl doctor`, whether a server runs or not.
 
-    `startup` was not called. Look at programs, files, keys and ports; change nothing. While the server runs,
-    `health` answers instead.
+    `startup` was not called. Look at programs, files, keys and ports; change nothing. Of a check that a running
+    server tells in `health`, too, that one is shown.
     """
 
 

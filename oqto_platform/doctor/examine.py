@@ -49,8 +49,11 @@ def examine(
     ]
     running = ask()
     if running is not None:
-        return [*checks, Check(name="server", ok=True, detail="it runs, and says:"), *running]
-    return [*checks, *_at_rest(env, settings, path)]
+        checks += [Check(name="server", ok=True, detail="it runs, and says:"), *running]
+    else:
+        checks += _at_rest(env, settings)
+    told = {check.name for check in checks}
+    return [*checks, *(check for check in _of_all_plugins(path, env, settings) if check.name not in told)]
 
 
 def _configuration(
@@ -85,7 +88,7 @@ def _plugins(problems: Callable[[], list[str]]) -> Check:
     return Check(name="plugins", ok=False, detail="; ".join(found), repair=repair)
 
 
-def _at_rest(env: Mapping[str, str], settings: Settings, path: Path | None) -> list[Check]:
+def _at_rest(env: Mapping[str, str], settings: Settings) -> list[Check]:
     """What a running server would say, found out without it."""
     paths = settings.section("paths", Paths)
     data_dir, state_dir = Path(paths.data_dir), Path(paths.state_dir)
@@ -99,9 +102,11 @@ def _at_rest(env: Mapping[str, str], settings: Settings, path: Path | None) -> l
     registry = Registry(settings, state_dir, env)
     if registry.child is None:
         checks.append(network.runner_socket(registry.address(Account(id=AccountId("doctor"), name=""))))
-    for side in SIDES:
-        checks += _of_plugins(side, path, env, settings)
     return checks
+
+
+def _of_all_plugins(path: Path | None, env: Mapping[str, str], settings: Settings) -> list[Check]:
+    return [check for side in SIDES for check in _of_plugins(side, path, env, settings)]
 
 
 def _of_plugins(side: Side, path: Path | None, env: Mapping[str, str], settings: Settings) -> list[Check]:
