@@ -111,7 +111,8 @@ class Stack:
 
     def _answers(self, path: str) -> bool:
         try:
-            httpx.get(f"{self.url}{path}", timeout=START_TIMEOUT_S, trust_env=False)
+            # With a client of its own each try would load the certificates anew, while the server needs the processor.
+            self.client.get(path, timeout=START_TIMEOUT_S)
         except httpx.HTTPError:
             return False
         return True

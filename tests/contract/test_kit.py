@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+from importlib.metadata import entry_points
+
 import pytest
 
 pytestmark = pytest.mark.real
@@ -64,3 +68,15 @@ def test_an_event_on_its_way_to_the_browser_passes_no_hook(session, client):
         return calls_of_hooks(client) - before
 
     assert calls_for(5) == calls_for(1500)
+
+
+def test_who_does_not_use_the_kit_pays_nothing_for_it():
+    program = "import sys, pytest; before = set(sys.modules); import oqto_platform.testing.fixtures; print(*(set(sys.modules) - before))"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    ours = {"oqto_platform", "oqto_platform.testing", "oqto_platform.testing.fixtures"}
+    assert {name for name in done.stdout.split() if "." not in name or name.startswith("oqto")} <= ours
+
+
+def test_the_installed_platform_brings_the_fixtures():
+    (entry,) = entry_points(group="pytest11", name="oqto")
+    assert entry.value == "oqto_platform.testing.fixtures"
