@@ -9,6 +9,7 @@ import pytest
 
 from oqto_platform.errors import NotFound, PluginLoadError
 from oqto_platform.hooks import Hooks
+from oqto_platform.hooks.loading import _everything
 from oqto_platform.panels.catalogue import Catalogue
 from oqto_platform.types import Identity
 
@@ -26,9 +27,12 @@ def catalogue(tmp_path, monkeypatch):
             for module in (f"panels_of_{name}", f"panels_of_{name}.core"):
                 monkeypatch.delitem(sys.modules, module, raising=False)
         monkeypatch.syspath_prepend(str(tmp_path))
+        _everything.cache_clear()
         return Catalogue.of(Hooks.load("core", only=plugins))
 
-    return of
+    yield of
+    monkeypatch.undo()
+    _everything.cache_clear()
 
 
 def install(site, name, panels):
