@@ -129,7 +129,7 @@ Request = (
     | OpenWorkspace
 )
 
-AgentState = Literal["starting", "idle", "working", "stopping", "dead"]
+AgentState = Literal["starting", "idle", "working", "waiting", "stopping", "dead"]
 
 
 class _Reply(msgspec.Struct, frozen=True, kw_only=True, tag_field="reply"):

@@ -13,6 +13,8 @@ from oqto_platform.canon import (
     GetModels,
     GetState,
     GetStats,
+    InputNeeded,
+    InputResolved,
     QueueChanged,
     SessionClosed,
 )
@@ -27,6 +29,12 @@ class Activity:
     def __init__(self) -> None:
         self._last = clock.monotonic()
         self._has_queue = False
+        self._questions: set[str] = set()
+
+    @property
+    def has_question(self) -> bool:
+        """The agent waits for the person's answer."""
+        return bool(self._questions)
 
     def touch(self) -> None:
         """Somebody used the session just now."""
@@ -37,11 +45,17 @@ class Activity:
             self.touch()
 
     def note_event(self, event: Event) -> None:
-        """Follow the queue, and begin to count when a turn ends."""
-        if isinstance(event, QueueChanged):
-            self._has_queue = bool(event.steering or event.follow_up)
-        elif isinstance(event, (AgentIdle, SessionClosed)):
-            self.touch()
+        """Follow the queue and the questions, and begin to count when a turn ends."""
+        match event:
+            case QueueChanged():
+                self._has_queue = bool(event.steering or event.follow_up)
+            case InputNeeded():
+                self._questions.add(event.request.request_id)
+            case InputResolved():
+                self._questions.discard(event.request_id)
+            case AgentIdle() | SessionClosed():
+                self._questions.clear()
+                self.touch()
 
     def idle_s(self, *, is_working: bool) -> float:
         """Seconds without activity; 0 while a turn runs, a question is open or a message waits."""

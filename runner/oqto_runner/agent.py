@@ -96,7 +96,9 @@ class Agent:
             return "stopping"
         if not self._ready.is_set():
             return "starting"
-        return "working" if self._conversation.is_working else "idle"
+        if not self._conversation.is_working:
+            return "idle"
+        return "waiting" if self._activity.has_question else "working"
 
     @property
     def idle_s(self) -> float:

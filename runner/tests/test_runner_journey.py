@@ -139,11 +139,13 @@ async def test_a_question_is_asked_and_answered(runner):
     async with runner.follow(session_id) as follower:
         await runner.prompt(session_id, "ask")
         needed = await follower.until("agent.input_needed")
-        assert (await runner.status(session_id)).idle_s == 0
+        status = await runner.status(session_id)
+        assert (status.state, status.idle_s) == ("waiting", 0)
         request_id = needed["request"]["request_id"]
         await runner.send(session_id, canon.InputResponse(request_id=request_id, confirmed=True))
         await follower.until("agent.idle")
     assert follower.text == ["you said yes"]
+    assert (await runner.status(session_id)).state == "idle"
 
 
 async def test_noise_and_separators_of_unicode_do_not_break_lines(runner):

@@ -31,7 +31,7 @@ function pick({ state, agent_state, stop_reason }: Facts): [Shown["dot"], Key] {
   if (state === "starting") return ["working", "state.starting"];
   if (state === "stopping") return ["waiting", "state.stopping"];
   if (state !== "running") return hasFailed({ state, stop_reason }) ? TOLD.failed : TOLD.ended;
-  if (agent_state === "waiting" || agent_state === "input_needed") return ASKS;
+  if (agent_state === "waiting") return ASKS;
   if (agent_state && agent_state !== "idle") return ["working", "state.working"];
   return ["ready", "state.ready"];
 }
