@@ -76,12 +76,20 @@ def plugin_group(name: str) -> click.Command | None:
     from importlib.metadata import entry_points
 
     entry = next((entry for entry in entry_points(group="oqto.core") if entry.name == name), None)
-    register: Any = getattr(entry.load(), "register_commands", None) if entry else None
-    if register is None:
+    if entry is None:
         return None
     group = click.Group(name, help=f"Commands of the plugin {name}.")
-    register(group)
-    return group
+    try:
+        register: Any = getattr(entry.load(), "register_commands", None)
+        if register is not None:
+            register(group)
+    except (Exception, SystemExit) as exc:  # a plugin's module may raise anything while it is imported
+        from oqto_platform.hooks.failures import Origin, load_error
+
+        raise load_error(
+            Origin.of(entry), f"its commands cannot be had: {type(exc).__name__}: {exc}"
+        ) from exc
+    return group if register is not None else None
 
 
 @click.group(cls=Root, context_settings={"help_option_names": ["-h", "--help"]})

@@ -11,6 +11,7 @@ import msgspec
 import structlog
 
 from oqto_platform import absent, config, contributions
+from oqto_platform.cli import COMMANDS
 from oqto_platform.config import keys
 from oqto_platform.config.sections import Paths, Plugins
 from oqto_platform.errors import OqtoError, PluginLoadError
@@ -98,6 +99,7 @@ class Offline:
             hooks.register_all("register_config")
             contributions.harnesses(hooks)
             return
+        _refuse_hidden_commands(hooks)
         context = self._context(hooks)
         contributions.tables(hooks)
         contributions.routers(hooks, context)
@@ -118,6 +120,15 @@ class Offline:
             for side, hooks in found
             if _has(hooks, name)
         ]
+
+
+def _refuse_hidden_commands(hooks: Hooks) -> None:
+    """A plugin with the name of a command of ours would have commands that nobody can reach."""
+    for info in hooks.plugins():
+        if info.version and info.name in COMMANDS and "register_commands" in info.hooks:
+            raise hooks.error(
+                info.name, f"oqtoctl {info.name} is the core's; give the entry point another name"
+            )
 
 
 def _has(hooks: Hooks, name: str) -> bool:

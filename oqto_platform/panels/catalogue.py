@@ -9,7 +9,7 @@ from pathlib import Path
 
 import msgspec
 
-from oqto_platform.errors import NotFound, PluginLoadError
+from oqto_platform.errors import NotFound
 from oqto_platform.hooks import Hooks, installed
 from oqto_platform.types import Identity, Panel
 
@@ -41,7 +41,7 @@ class Catalogue:
         folders = dict(_folders(hooks))
         answers = hooks.register_all("register_panels")
         shown = tuple(Shown(plugin, panel) for plugin, panels in answers.items() for panel in panels)
-        _refuse_wrong(shown, folders)
+        _refuse_wrong(hooks, shown, folders)
         return cls(shown, folders)
 
     def for_(self, identity: Identity) -> list[Shown]:
@@ -68,14 +68,11 @@ def _folders(hooks: Hooks) -> Iterator[tuple[str, Path]]:
             yield entry.name, folder.resolve()
 
 
-def _refuse_wrong(shown: tuple[Shown, ...], folders: dict[str, Path]) -> None:
+def _refuse_wrong(hooks: Hooks, shown: tuple[Shown, ...], folders: dict[str, Path]) -> None:
     owners: dict[str, str] = {}
     for one in shown:
         if reason := _wrong(one, folders) or _taken(one, owners):
-            repair = f"To start without it: oqtoctl plugins disable {one.plugin}"
-            raise PluginLoadError(
-                f"plugin {one.plugin!r}: panel {one.panel.element!r}: {reason}. {repair}", plugin=one.plugin
-            )
+            raise hooks.error(one.plugin, f"panel {one.panel.element!r}: {reason}")
         owners[one.panel.element] = one.plugin
 
 

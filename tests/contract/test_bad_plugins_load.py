@@ -96,6 +96,7 @@ BAD = {
     "routes": ("core", ROUTES, "its routes cannot be mounted|two handlers have the route"),
     "panels": ("core", PANELS, "panel 'oqto-eavs-usage': the element is to be called oqto-panels"),
     "sessions": ("core", SECTION, r"\[sessions\] is a section of the core; give the entry point another name"),
+    "status": ("core", impl("def register_commands(group)"), "oqtoctl status is the core's; give the entry point another name"),
     "harness": ("runner", HARNESS, "its harness 'echo' has the name of one of the plugin 'builtin'"),
 }  # fmt: skip
 
@@ -115,7 +116,7 @@ def said(tmp_path_factory):
 @pytest.mark.parametrize("name", BAD)
 def test_it_is_named_with_version_cause_and_repair(said, name):
     (line,) = said[name]
-    assert line.startswith(f"plugin {name!r} (oqto-plugin-{name} 2.7.1): ") or name == "panels"
+    assert line.startswith(f"plugin {name!r} (oqto-plugin-{name} 2.7.1): ")
     assert re.search(BAD[name][2].replace("(", r"\(").replace("?", r"\?"), line), line
     assert line.endswith(f"To start without it: oqtoctl plugins disable {name}")
 
@@ -132,6 +133,16 @@ def test_one_that_needs_a_newer_platform_says_so_where_it_fails(tmp_path):
     assert "plugin 'future' (oqto-plugin-future 2.7.1): cannot be imported: ImportError" in done.stderr
     assert "It asks for oqto-platform (>=7.3,<8)" in done.stderr
     assert "upgrade oqto-platform, or install an older oqto-plugin-future" in done.stderr
+
+
+def test_its_broken_commands_are_one_sentence(tmp_path):
+    site = Site(tmp_path)
+    site.install("weather", core="import numpy_of_the_moon")
+    done = site.oqtoctl("weather", "today")
+    assert done.returncode == 1
+    assert done.stderr.startswith(
+        "oqtoctl: plugin 'weather' (oqto-plugin-weather 2.7.1): its commands cannot be had: ModuleNotFoundError"
+    )
 
 
 def test_one_for_two_versions_of_the_platform_loads_on_both(tmp_path):
