@@ -123,6 +123,9 @@ def test_a_panel_covers_a_phone_and_makes_way_for_what_it_suggests(server, echo,
     frame.wait_for_function("document.querySelector('oqto-notes').text.value === 'Ask about the keeper.'")
     page.wait_for_function("document.querySelector('iframe').getBoundingClientRect().width === innerWidth")
     do.shot(page, "panel-phone")
+    # What is covered is out of reach, for the keyboard and for the ear too.
+    assert page.evaluate("document.activeElement.textContent") == "Close the panel"
+    assert page.locator(".chat").evaluate("chat => chat.inert")
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
     # The click takes its own frame away, which a driver that waits for the click's end does not survive.
     put = notes_of(page).get_by_role("button", name="Put into the message")

@@ -1,4 +1,4 @@
-import { createSignal, For, type JSX, Show } from "solid-js";
+import { createSignal, For, type JSX, onCleanup, onMount, Show } from "solid-js";
 import type { PanelView } from "../api/types.gen";
 import { t } from "../i18n";
 import { useApp } from "../state/app";
@@ -10,12 +10,18 @@ import { PanelHost } from "./host";
 import { keyOf } from "./registry";
 
 const KEY = "oqto.panel";
+const TOGGLE = "side-toggle";
 const WIDE = "(min-width: 1100px)";
 
 /** Which panel stands beside the conversation. Remembered where there is room for both. */
 export function createSide() {
   const app = useApp();
-  const [chosen, setChosen] = createSignal<string | null>(matchMedia(WIDE).matches ? load(KEY) : null);
+  const wide = matchMedia(WIDE);
+  const [isWide, setWide] = createSignal(wide.matches);
+  const [chosen, setChosen] = createSignal<string | null>(wide.matches ? load(KEY) : null);
+  const onChange = () => setWide(wide.matches);
+  wide.addEventListener("change", onChange);
+  onCleanup(() => wide.removeEventListener("change", onChange));
   const panels = () => app.panels.at("session");
   const choose = (key: string | null) => {
     save(KEY, key);
@@ -26,7 +32,14 @@ export function createSide() {
     return panel ? keyOf(panel) : null;
   };
   const panel = () => panels().find((one) => keyOf(one) === chosen());
-  return { panels, panel, choose, toggle: () => choose(panel() ? null : first()) };
+  return {
+    panels,
+    panel,
+    choose,
+    toggle: () => choose(panel() ? null : first()),
+    /** The conversation is there, and out of reach behind the panel. */
+    covers: () => Boolean(panel()) && !isWide(),
+  };
 }
 
 export type Side = ReturnType<typeof createSide>;
@@ -36,6 +49,7 @@ export function SideToggle(props: { side: Side }): JSX.Element {
     <Show when={props.side.panels().length > 0}>
       <button
         type="button"
+        id={TOGGLE}
         class="btn btn-quiet btn-icon"
         aria-expanded={Boolean(props.side.panel())}
         aria-controls={props.side.panel() ? "side" : undefined}
@@ -55,10 +69,13 @@ interface SideProps {
 }
 
 export function SidePanel(props: SideProps): JSX.Element {
-  const close = () => props.side.choose(null);
+  const close = () => {
+    props.side.choose(null);
+    document.getElementById(TOGGLE)?.focus();
+  };
   const suggest = (text: string) => {
     // Where the panel covers the conversation, it makes way for what it has just suggested.
-    if (!matchMedia(WIDE).matches) close();
+    if (props.side.covers()) close();
     props.onSuggest(text);
   };
   return (
@@ -71,7 +88,12 @@ export function SidePanel(props: SideProps): JSX.Element {
                 {(one) => <SideTab panel={one} isChosen={one === panel()} onPick={props.side.choose} />}
               </For>
             </div>
-            <button type="button" class="btn btn-quiet btn-icon" onClick={close}>
+            <button
+              type="button"
+              ref={(button) => onMount(() => props.side.covers() && button.focus())}
+              class="btn btn-quiet btn-icon"
+              onClick={close}
+            >
               <Icon name="close" />
               <span class="visually-hidden">{t("panel.close")}</span>
             </button>

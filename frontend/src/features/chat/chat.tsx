@@ -137,7 +137,7 @@ export function ChatPage(props: { id: string; onMenu(): void }): JSX.Element {
 
   return (
     <div class="chat-frame">
-      <div class="chat">
+      <div class="chat" inert={side.covers()}>
         <ChatHeader
           session={session()}
           title={title()}
