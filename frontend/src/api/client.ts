@@ -96,6 +96,8 @@ export const api = {
   providers: () => get<rest.Provider[]>("/api/plugins/eavs/providers"),
   addProvider: (body: rest.NewProvider) => post<rest.Provider>("/api/plugins/eavs/providers", body),
   budget: () => get<money.Budget>("/api/plugins/eavs/mine/budget"),
+  sessionBudget: (session: string) =>
+    get<money.Budget>(`/api/plugins/eavs/mine/budget?session=${id(session)}`),
   ownUsage: (by: "day" | "model" | "session", since: number) =>
     get<money.UsageRow[]>(`/api/plugins/eavs/mine/usage?by=${by}&since=${since}`),
   wallets: () => get<money.Wallet[]>("/api/plugins/eavs/wallets"),

@@ -1,5 +1,7 @@
 // Sentences about money.
 export const budget = {
+  "strip.of": "of {limit}",
+  "strip.low": "The budget of this session is nearly used up. An admin can raise it.",
   "account.budget": "Budget and usage",
   "budget.title": "Budget and usage",
   "budget.lead": "What your agents have spent on models. Each call is paid for before it leaves.",

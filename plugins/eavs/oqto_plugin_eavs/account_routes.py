@@ -38,9 +38,9 @@ def account_handlers(context: Context, ask: Ask) -> Sequence[Any]:
 
 def _budget_handlers(context: Context, ask: Ask) -> Sequence[Any]:
     @get("/mine/budget")
-    async def budget(identity: NamedDependency[Identity]) -> Budget:
+    async def budget(identity: NamedDependency[Identity], session: str = "") -> Budget:
         mine = str(identity.account_id)
-        wallets = (await ask(control.ListWallets(account_id=mine))).wallets
+        wallets = (await ask(control.ListWallets(account_id=mine, session_id=session))).wallets
         alerts = (await ask(control.Alerts(account_id=mine, most=50))).alerts
         return Budget(
             wallets=[wallet for wallet in wallets if identity.is_admin or wallet.kind not in SHARED],

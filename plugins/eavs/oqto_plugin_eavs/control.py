@@ -90,9 +90,14 @@ class SetGroup(_Request, frozen=True, kw_only=True, tag="group.set"):
 
 
 class ListWallets(_Request, frozen=True, kw_only=True, tag="wallet.list"):
-    """The wallets of an account and all above it; without one all but those of sessions."""
+    """
+    The wallets of an account and all above it; without one all but those of sessions.
+
+    Of sessions those that spent most, or only `session_id`.
+    """
 
     account_id: str = ""
+    session_id: str = ""
 
 
 class CreateKey(_Request, frozen=True, kw_only=True, tag="key.create"):

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from .wallets import Window
 
 SETTLE_S = 10.0
+MOST_SESSIONS = 100
 EXAMPLES = "use platform, group:NAME, account:ID, workspace:ACCOUNT:PATH, session:ID or key:ID"
 
 
@@ -172,9 +173,15 @@ class WalletDesk:
         elif account is None:
             found = [self._ledger.wallets[PLATFORM]]
         else:
-            below = [w for w in self._ledger.wallets.values() if w is not account and account in w.chain()]
-            found = [*account.chain(), *below]
+            found = [*account.chain(), *self._below(account, ask.session_id)]
         return control.WalletsReply(wallets=[wallet_view(wallet) for wallet in found])
+
+    def _below(self, account: Wallet, session_id: str) -> list[Wallet]:
+        below = [w for w in self._ledger.wallets.values() if w is not account and account in w.chain()]
+        sessions = sorted((w for w in below if w.kind == "session"), key=lambda w: -w.total)[:MOST_SESSIONS]
+        if session_id:
+            sessions = [w for w in below if w.id == f"session:{session_id}"]
+        return [*(w for w in below if w.kind != "session"), *sessions]
 
     # Keys.
 

@@ -1,6 +1,6 @@
 import { For, type JSX, Show } from "solid-js";
 import type { ModelSource, Session } from "../../api/rest";
-import { clockTime, type Key, money, t } from "../../i18n";
+import { clockTime, type Key, t } from "../../i18n";
 import { modelKey, type PickedModel } from "../../state/models";
 import type { SessionView } from "../../state/view";
 import { createClock } from "../../ui/clock";
@@ -8,6 +8,7 @@ import { Given } from "../../ui/given";
 import { Icon } from "../../ui/icon";
 import { Menu, MenuItem } from "../../ui/menu";
 import { ModelMenu } from "./model-menu";
+import { Spent } from "./spent";
 
 const LEVELS = ["off", "minimal", "low", "medium", "high", "xhigh"] as const;
 export type Level = (typeof LEVELS)[number];
@@ -44,9 +45,7 @@ export function StatusStrip(props: StripProps): JSX.Element {
         {saved()}
       </span>
       <Turn view={props.view} />
-      <span class="strip-fact" title={t("strip.cost")}>
-        {money(cost())}
-      </span>
+      <Spent session={props.session?.id ?? ""} cost={cost()} />
       <Held session={props.session} view={props.view} />
       <span class="grow" />
       <Show when={can().thinking && reasons()}>
