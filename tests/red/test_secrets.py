@@ -41,7 +41,7 @@ def stack(tmp_path_factory):
             if "sandbox" in str(exc).lower():
                 pytest.skip(f"no sandbox on this machine: {exc}")
             raise
-        stack.virtual_key = virtual_key()
+        stack.virtual_key = virtual_key(stack.workspace)
         stack.arguments = command_lines()
         asyncio.run(talk(stack, session["id"]))
         call_the_proxy(stack)
@@ -72,14 +72,15 @@ def add_provider(stack, url: str) -> None:
     stack.client.post("/api/plugins/eavs/providers", json=body).raise_for_status()
 
 
-def virtual_key() -> str:
+def virtual_key(workspace: Path) -> str:
     """As the agent has it: in the environment of its process, which nobody else can read."""
     for process in Path("/proc").iterdir():
         try:
+            is_ours = (process / "cwd").readlink() == workspace
             found = re.search(rb"EAVS_API_KEY=(eavs-[^\0]+)", (process / "environ").read_bytes())
         except OSError:
             continue
-        if found:
+        if found and is_ours:
             return found[1].decode()
     raise AssertionError("no agent has a key")
 
@@ -137,7 +138,7 @@ def test_no_secret_is_an_argument_of_a_process(stack):
     assert "oqto_runner" in stack.arguments
     for name, secret in secrets_of(stack).items():
         assert secret not in stack.arguments, name
-    assert "eavs-" not in stack.arguments.replace("oqto_plugin_eavs", "").replace("/eavs", "")
+    assert not re.search(r"eavs-\w{20}", stack.arguments), "somebody else's key"
 
 
 def test_no_secret_is_in_a_log(stack):
