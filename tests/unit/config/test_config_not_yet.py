@@ -36,7 +36,6 @@ NOT_YET = {
     "container.runtime": "podman",
     "container.skel_path": "/etc/skel",
     "eavs.container_url": "http://10.0.0.1:41800",
-    "eavs.master_key": "a-master-key",
     "feedback.keep_public": False,
     "feedback.sync_interval_seconds": 30,
     "local.fileserver_binary": "oqto-files",
