@@ -16,10 +16,10 @@ from pathlib import Path
 import msgspec
 
 from oqto_platform.audit import files, record
-from oqto_platform.audit.events import AuditBroken, AuditRepaired, AuditUnsealed, Event
+from oqto_platform.audit.events import Action, AuditBroken, AuditRepaired, AuditUnsealed
 from oqto_platform.audit.files import Seal
 
-Compose = Callable[[Event, int, str], bytes]
+Compose = Callable[[Action, int, str], bytes]
 """The line, without its newline, of an event with its number and the hash that it carries."""
 
 
@@ -43,7 +43,7 @@ class Chain:
         self._known: tuple[int, int, Seal] | None = None
         """Inode and size after our own last line, and its seal: then nothing needs to be read."""
 
-    def append(self, event: Event) -> list[Event]:
+    def append(self, event: Action) -> list[Action]:
         """Write one record. Answers with what had to be told before it: repairs and breaks."""
         with self._threads:
             while True:
@@ -53,7 +53,7 @@ class Chain:
                         continue
                     return self._append(handle, event)
 
-    def _append(self, handle: int, event: Event) -> list[Event]:
+    def _append(self, handle: int, event: Action) -> list[Action]:
         base, told = self._base(handle)
         for one in (*told, event):
             line = self._compose(one, base.seq + 1, base.digest)
@@ -64,13 +64,13 @@ class Chain:
         self._known = (status.st_ino, status.st_size, base)
         return told
 
-    def _base(self, handle: int) -> tuple[Seal, list[Event]]:
+    def _base(self, handle: int) -> tuple[Seal, list[Action]]:
         status = os.fstat(handle)
         seal = files.read_seal(self._seal)
         if self._known is not None and self._known == (status.st_ino, status.st_size, seal):
             return self._known[2], []
         tail = self._tail(handle, status.st_size)
-        told: list[Event] = [AuditRepaired(torn_bytes=tail.torn_bytes)] if tail.torn_bytes else []
+        told: list[Action] = [AuditRepaired(torn_bytes=tail.torn_bytes)] if tail.torn_bytes else []
         if seal is None:
             return tail.seal, told + ([AuditUnsealed(outcome="failed")] if tail.seal != Seal() else [])
         is_next = tail.seal.seq == seal.seq + 1 and tail.prev == seal.digest  # killed before it was sealed

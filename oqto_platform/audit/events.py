@@ -14,7 +14,7 @@ import msgspec
 Outcome = Literal["ok", "refused", "failed"]
 
 
-class Event(msgspec.Struct, frozen=True, kw_only=True):
+class Action(msgspec.Struct, frozen=True, kw_only=True):
     """Base. `actor` is filled from the request where it is empty; `session` is the id of a session."""
 
     name: ClassVar[str] = ""
@@ -25,10 +25,10 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
     outcome: Outcome = "ok"
 
 
-COLUMNS = Event.__struct_fields__
+COLUMNS = Action.__struct_fields__
 
 
-class ServerStarted(Event, frozen=True):
+class ServerStarted(Action, frozen=True):
     """A worker of the server came up."""
 
     name = "server.started"
@@ -36,32 +36,32 @@ class ServerStarted(Event, frozen=True):
     pid: int
 
 
-class SignedIn(Event, frozen=True):
+class SignedIn(Action, frozen=True):
     """Somebody signed in, or tried to. The name of an attempt is kept only where there is such an account."""
 
     name = "sign-in"
     address: str
 
 
-class SignedOut(Event, frozen=True):
+class SignedOut(Action, frozen=True):
     """A sign-in was ended by its owner."""
 
     name = "sign-out"
 
 
-class SignedOutEverywhere(Event, frozen=True):
+class SignedOutEverywhere(Action, frozen=True):
     """All sign-ins of an account were ended."""
 
     name = "sign-out.everywhere"
 
 
-class AccessRefused(Event, frozen=True):
+class AccessRefused(Action, frozen=True):
     """Somebody who is signed in asked for what only an admin may have."""
 
     name = "access.refused"
 
 
-class AccountCreated(Event, frozen=True):
+class AccountCreated(Action, frozen=True):
     """An account was made; `target` is its id."""
 
     name = "account.created"
@@ -69,20 +69,20 @@ class AccountCreated(Event, frozen=True):
     address: str = ""
 
 
-class PasswordChanged(Event, frozen=True):
+class PasswordChanged(Action, frozen=True):
     """An account got a new password, or somebody who did not know the present one tried to set one."""
 
     name = "account.password_changed"
 
 
-class WorkspaceCreated(Event, frozen=True):
+class WorkspaceCreated(Action, frozen=True):
     """A folder was made; `target` is its path."""
 
     name = "workspace.created"
     template: str = ""
 
 
-class SessionStarted(Event, frozen=True):
+class SessionStarted(Action, frozen=True):
     """An agent was started, or was asked for and did not start (`outcome`, `reason`)."""
 
     name = "session.started"
@@ -94,26 +94,26 @@ class SessionStarted(Event, frozen=True):
     reason: str = ""
 
 
-class SessionResumed(Event, frozen=True):
+class SessionResumed(Action, frozen=True):
     """The agent of a session that was over was started again."""
 
     name = "session.resumed"
     reason: str = ""
 
 
-class SessionRenamed(Event, frozen=True):
+class SessionRenamed(Action, frozen=True):
     """A session got a new title, which is not kept here: it is content."""
 
     name = "session.renamed"
 
 
-class SessionStopped(Event, frozen=True):
+class SessionStopped(Action, frozen=True):
     """Somebody asked for the end of an agent."""
 
     name = "session.stopped"
 
 
-class SessionEnded(Event, frozen=True):
+class SessionEnded(Action, frozen=True):
     """An agent is gone, whatever the reason."""
 
     name = "session.ended"
@@ -121,20 +121,20 @@ class SessionEnded(Event, frozen=True):
     detail: str = ""
 
 
-class SessionDeleted(Event, frozen=True):
+class SessionDeleted(Action, frozen=True):
     """A session was removed with its conversation."""
 
     name = "session.deleted"
 
 
-class SessionCommanded(Event, frozen=True):
+class SessionCommanded(Action, frozen=True):
     """Somebody told an agent something. The words themselves are not kept here."""
 
     name = "session.commanded"
     command: str
 
 
-class QuestionAnswered(Event, frozen=True):
+class QuestionAnswered(Action, frozen=True):
     """A person approved, declined or answered what an agent asked."""
 
     name = "session.answered"
@@ -142,7 +142,7 @@ class QuestionAnswered(Event, frozen=True):
     answer: str
 
 
-class ConfigChanged(Event, frozen=True):
+class ConfigChanged(Action, frozen=True):
     """Another configuration holds; `keys` are `section.key`, `pending` wait for the next start."""
 
     name = "config.changed"
@@ -151,28 +151,28 @@ class ConfigChanged(Event, frozen=True):
     reason: str = ""
 
 
-class ConfigRefused(Event, frozen=True):
+class ConfigRefused(Action, frozen=True):
     """A file was not taken; what held before holds on."""
 
     name = "config.refused"
     reason: str
 
 
-class PluginSwitched(Event, frozen=True):
+class PluginSwitched(Action, frozen=True):
     """A plugin will not be loaded any more, or will be again, from the next start on; `target` is its name."""
 
     name = "plugin.switched"
     state: Literal["on", "off"]
 
 
-class PluginReset(Event, frozen=True):
+class PluginReset(Action, frozen=True):
     """Somebody had a plugin called again that was switched off because it kept failing."""
 
     name = "plugin.reset"
     hooks: tuple[str, ...]
 
 
-class AuditExported(Event, frozen=True):
+class AuditExported(Action, frozen=True):
     """Somebody took records out of the audit log over HTTP."""
 
     name = "audit.exported"
@@ -180,20 +180,20 @@ class AuditExported(Event, frozen=True):
     filter: dict[str, Any] = {}
 
 
-class AuditRepaired(Event, frozen=True):
+class AuditRepaired(Action, frozen=True):
     """The end of a line that was never finished (the writer was killed) was cut off."""
 
     name = "audit.repaired"
     torn_bytes: int
 
 
-class AuditUnsealed(Event, frozen=True):
+class AuditUnsealed(Action, frozen=True):
     """The seal was missing or unreadable: whether records before this one are missing cannot be told."""
 
     name = "audit.unsealed"
 
 
-class AuditBroken(Event, frozen=True):
+class AuditBroken(Action, frozen=True):
     """The file did not end with the last sealed record. The chain goes on from the seal, so the gap stays."""
 
     name = "audit.broken"
@@ -201,12 +201,12 @@ class AuditBroken(Event, frozen=True):
     found: int
 
 
-def kinds() -> dict[str, type[Event]]:
+def kinds() -> dict[str, type[Action]]:
     """Every action of the core by its name."""
-    return {kind.name: kind for kind in Event.__subclasses__()}
+    return {kind.name: kind for kind in Action.__subclasses__()}
 
 
-def split(event: Event) -> tuple[dict[str, Any], dict[str, Any]]:
+def split(event: Action) -> tuple[dict[str, Any], dict[str, Any]]:
     """The columns of a record, and the fields; what is empty is left out."""
     values = {
         key: value for key, value in msgspec.to_builtins(event).items() if value not in ("", [], {}, None)

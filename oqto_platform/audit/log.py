@@ -12,7 +12,7 @@ import structlog
 from oqto_platform import logs
 from oqto_platform.audit import record
 from oqto_platform.audit.chain import Chain
-from oqto_platform.audit.events import COLUMNS, Event, split
+from oqto_platform.audit.events import COLUMNS, Action, split
 from oqto_platform.clock import now_ms
 from oqto_platform.errors import AuditUnwritable, ConfigError
 from oqto_platform.metrics.counts import counts
@@ -50,7 +50,7 @@ class AuditLog:
             _check_writable(file)
         self._chain = Chain(path, self.seal, max_bytes=int(max_mb * 2**20), compose=_compose)
 
-    def __call__(self, event: Event) -> None:
+    def __call__(self, event: Action) -> None:
         """Append one record; returns when the kernel has it."""
         if self._chain is None:
             return
@@ -78,7 +78,7 @@ class AuditLog:
 
 
 class _PluginEvent(msgspec.Struct, frozen=True, kw_only=True):
-    """Stands in for an `Event` whose name and fields only the plugin knows."""
+    """Stands in for an `Action` whose name and fields only the plugin knows."""
 
     name: str
     columns: dict[str, Any]

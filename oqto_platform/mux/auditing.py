@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from oqto_platform.audit.events import Event, QuestionAnswered, SessionCommanded
+from oqto_platform.audit.events import Action, QuestionAnswered, SessionCommanded
 from oqto_platform.canon import Command, InputResponse
 from oqto_platform.canon import command as commands
 
@@ -17,7 +17,7 @@ LOOKS = (
 """These change nothing."""
 
 
-def record_of(session_id: str, command: Command) -> Event | None:
+def record_of(session_id: str, command: Command) -> Action | None:
     """The record of a command that was carried out; never the words that were said."""
     if isinstance(command, LOOKS):
         return None

@@ -116,6 +116,11 @@ def test_every_route_that_changes_something_has_its_event(monkeypatch, tmp_path)
     assert set(BY_ROUTE.values()) <= set(kinds())
 
 
+def test_every_action_has_words_in_the_web_ui():
+    words = (Path(__file__).parents[2] / "frontend/src/i18n/en-admin.ts").read_text()
+    assert [name for name in kinds() if f'"event.{name}"' not in words] == []
+
+
 def test_every_command_of_the_mux_that_changes_something_has_its_record():
     values = {
         "message": "hush", "request_id": "q1", "provider": "p", "model_id": "m", "level": "high",

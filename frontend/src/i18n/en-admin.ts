@@ -65,6 +65,7 @@ export const admin = {
   "event.config.changed": "Configuration changed",
   "event.config.refused": "Configuration refused",
   "event.plugin.switched": "Plugin switched",
+  "event.plugin.reset": "Plugin called again",
   "event.audit.exported": "Audit log exported",
   "event.audit.repaired": "Torn line cut off",
   "event.audit.unsealed": "Seal was missing",
