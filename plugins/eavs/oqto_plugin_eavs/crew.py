@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import structlog
 
 from oqto_platform import peers
+from oqto_platform.errors import Invalid
 
 from . import till_wire as wire
 from .admission import BAD_KEY, refusal_of
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
 log = structlog.get_logger("oqto.eavs")
 
 AGAIN_S = 0.5
-START_S = 10.0
+START_S = 30.0
 STOP_S = 1.5
 APPLY_S = 1.0
 
@@ -204,7 +205,7 @@ class Crew:
             branch.say(wire.Forget(key_hash))
 
     async def start(self, place: Place, listeners: list[socket.socket]) -> None:
-        """Keep workers running that inherit the listening sockets; answers when all of them relay."""
+        """Keep workers running that inherit the listening sockets; answers when the first of them relays."""
         loop, previous = asyncio.get_running_loop(), os.umask(0o177)
         try:
             self._door = await loop.create_unix_server(lambda: Branch(self), str(place.till_socket))
@@ -215,10 +216,15 @@ class Crew:
         argv = ["-I", "-m", "oqto_plugin_eavs", "work", "--till", str(place.till_socket)]
         argv += ["--ca-file", place.ca_file, "--listeners", ",".join(map(str, handles))]
         self._keepers = [loop.create_task(self._keep(argv, handles)) for _ in range(place.workers)]
-        async with asyncio.timeout(START_S):
-            while sum(branch.is_ready for branch in self.branches) < place.workers:
-                self.heard.clear()
-                await self.heard.wait()
+        try:
+            async with asyncio.timeout(START_S):
+                while not any(branch.is_ready for branch in self.branches):
+                    self.heard.clear()
+                    await self.heard.wait()
+        except TimeoutError as exc:
+            raise Invalid(
+                f"no worker of the LLM proxy has come up within {START_S:g} s; see its log"
+            ) from exc
 
     async def _keep(self, argv: list[str], handles: list[int]) -> None:
         while not self._is_closing:
