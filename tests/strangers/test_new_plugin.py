@@ -57,7 +57,7 @@ def change(project):
 
 def add_what_the_tutorial_adds(project):
     ((name, anchor, added),) = re.findall(
-        r"^```python into=(\S+)\n(.*)\n((?:.*\n)+?)```$", PAGE, re.MULTILINE
+        r"^```python into=(\S+)\n(.*\n.*)\n((?:.*\n)+?)```$", PAGE, re.MULTILINE
     )
     file = project / "oqto_plugin_tide_table" / name
     text = file.read_text()
