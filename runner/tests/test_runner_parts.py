@@ -325,7 +325,9 @@ def test_two_harnesses_of_one_name_are_refused(tmp_path):
 
             return [Echo()]
 
-    with pytest.raises(PluginLoadError, match="'second': its harness 'echo' has the name of one of the plugin 'builtin'"):
+    with pytest.raises(
+        PluginLoadError, match="'second': its harness 'echo' has the name of one of the plugin 'builtin'"
+    ):
         Daemon(options(tmp_path, plugins={"second": Second()}, only=("second",)))
 
 

@@ -9,6 +9,7 @@ import sqlite3
 import stat
 import subprocess
 import sys
+import threading
 
 import pytest
 from alembic import command
@@ -281,3 +282,19 @@ async def test_close_waits_for_what_is_running(tmp_path):
     again = Database(path)
     assert len(await again.read(names)) == 20
     await again.close()
+
+
+async def test_as_many_read_at_once_as_the_pool_has_threads(tmp_path):
+    db, started, go = Database(tmp_path / "oqto.db", readers=2), threading.Semaphore(0), threading.Event()
+
+    def work(_transaction):
+        started.release()
+        assert go.wait(30)
+
+    reading = [asyncio.create_task(db.read(work)) for _ in range(3)]
+    for _ in range(2):
+        assert await asyncio.to_thread(started.acquire, timeout=30)
+    assert not started.acquire(blocking=False)
+    go.set()
+    await asyncio.gather(*reading)
+    await db.close()
