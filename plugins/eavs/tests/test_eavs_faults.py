@@ -221,15 +221,22 @@ def test_a_provider_that_cannot_be_reached_costs_nothing(proxy):
     assert proxy.settled()[0]["cost_nusd"] == 0
 
 
-@pytest.mark.parametrize(("provider_name", "path"), [("fake", CHAT), ("claude", "/p/claude/v1/messages")])
-def test_a_stream_that_is_cut_says_so_and_is_billed(proxy, provider_name, path):
-    body = {
-        "model": "fake-1",
-        "stream": True,
-        "max_tokens": 99,
-        "messages": [{"role": "user", "content": "[[drop]]"}],
-    }
-    reply = post(proxy, path, body, proxy.key())
+GEMINI = "/p/gemini/v1beta/models/fake-1:streamGenerateContent"
+STREAMS = [CHAT, "/p/claude/v1/messages", "/p/openai/v1/responses", f"{GEMINI}?alt=sse", GEMINI]
+
+
+def streamed(path, text):
+    """A request for a stream, in the dialect of the path."""
+    if "gemini" in path:
+        return {"contents": [{"role": "user", "parts": [{"text": text}]}]}
+    told = [{"role": "user", "content": text}]
+    name = "input" if path.endswith("responses") else "messages"
+    return {"model": "fake-1", "stream": True, "max_tokens": 99, name: told}
+
+
+@pytest.mark.parametrize("path", STREAMS)
+def test_a_stream_that_is_cut_says_so_and_is_billed(proxy, path):
+    reply = post(proxy, path, streamed(path, "[[drop]]"), proxy.key())
     assert reply.status_code == 200
     assert "partial" in reply.text
     assert '"error"' in reply.text
@@ -239,18 +246,27 @@ def test_a_stream_that_is_cut_says_so_and_is_billed(proxy, provider_name, path):
     assert row["cost_nusd"] > 0
 
 
-@pytest.mark.parametrize("path", [CHAT, "/p/claude/v1/messages"])
+@pytest.mark.parametrize("path", STREAMS)
 def test_an_error_inside_a_stream_passes_and_is_billed(proxy, path):
-    content = "[[errorevent]]"
-    body = {
-        "model": "fake-1",
-        "stream": True,
-        "max_tokens": 99,
-        "messages": [{"role": "user", "content": content}],
-    }
-    reply = post(proxy, path, body, proxy.key())
+    reply = post(proxy, path, streamed(path, "[[errorevent]]"), proxy.key())
     assert "scripted failure" in reply.text
     assert proxy.settled()[0]["cost_nusd"] > 0
+
+
+@pytest.mark.parametrize("path", STREAMS)
+@pytest.mark.parametrize("fault", ["reset", "garbage", "error 500 1"])
+def test_a_fault_before_the_stream_is_an_error_of_the_dialect(proxy, path, fault):
+    reply = post(proxy, path, streamed(path, f"[[{fault}]] [[say x]] {path}"), proxy.key())
+    assert reply.status_code == (500 if "500" in fault else 502)
+    error = reply.json()["error"]
+    assert error["message"]
+    if "500" not in fault:
+        shape = {"claude": error.get("type") == "api_error", "gemini": error.get("code") == 502}
+        assert next(
+            (fits for name, fits in shape.items() if name in path), error.get("code") == "upstream_error"
+        )
+    (row,) = proxy.settled()
+    assert (row["cost_nusd"] == 0) == ("500" in fault)
 
 
 @pytest.mark.parametrize("directive", ["[[hang 30]]", "[[slow 100 0.3]]"])
