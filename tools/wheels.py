@@ -58,7 +58,7 @@ def check_contents(wheels: list[Path]) -> None:
         raise shell.StepFailed(f"no wheel was built for {', '.join(sorted(missing))}")
     platform = next(wheel for wheel in wheels if wheel.name.startswith("oqto_platform-"))
     inside = zipfile.ZipFile(platform).namelist()
-    if "oqto_platform/ui/index.html" not in inside:
+    if not {"oqto_platform/ui/index.html", "oqto_platform/ui/panels/frame.js"} <= set(inside):
         raise shell.StepFailed(f"{platform.name} holds no user interface. → make ui, then make wheels")
 
 
