@@ -187,7 +187,7 @@ class SessionLives(RuleBasedStateMachine):
         self.stage.play(Core(self.stage.world, crash_at, faults), call)
 
     def pick(self, number) -> str | None:
-        rows = sorted(self.stage.world.rows())
+        rows = list(self.stage.world.rows())  # in the order of their starts: ids are not the same in a replay
         return rows[number % len(rows)] if rows else None
 
     @rule(trouble=trouble)
@@ -207,13 +207,13 @@ class SessionLives(RuleBasedStateMachine):
     @rule(number=st.integers(0, 5))
     @precondition(lambda self: self.stage.world.processes)
     def the_agent_spends(self, number):
-        names = sorted(self.stage.world.processes)
+        names = list(self.stage.world.processes)
         self.stage.world.spend(names[number % len(names)])
 
     @rule(number=st.integers(0, 5))
     @precondition(lambda self: self.stage.world.processes)
     def the_agent_dies(self, number):
-        names = sorted(self.stage.world.processes)
+        names = list(self.stage.world.processes)
         self.stage.world.kill_agent(names[number % len(names)])
 
     @rule()
