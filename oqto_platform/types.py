@@ -50,7 +50,12 @@ class Principal(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Identity(msgspec.Struct, frozen=True, kw_only=True):
-    """Who asks, and through which door. Answer of `authenticate` and subject of `authorize`."""
+    """
+    Who asks, and through which door. Answer of `authenticate` and subject of `authorize`.
+
+    An answer of `authenticate` with an empty `account_id` vouches for the name: it means the account of that
+    name, which is made at the first sign-in with the `role` of the answer.
+    """
 
     account_id: AccountId
     name: str
@@ -346,11 +351,6 @@ class Context(Protocol):
         `AuditUnwritable`.
         """
 
-    def leads(self) -> bool:
-        """Whether this worker runs the jobs. Exactly one of several workers does."""
-
-    async def supervise(self, child: Any) -> None:
-        """Keep an `oqto_platform.children.Child` running for as long as the server does."""
     def tell(self, session_id: SessionId, event: Event) -> bool:
         """
         Add a canonical event to the log of a session; everybody who follows it sees it.
@@ -359,3 +359,8 @@ class Context(Protocol):
         Until its `agent_gone` returns a session takes events.
         """
 
+    def leads(self) -> bool:
+        """Whether this worker runs the jobs. Exactly one of several workers does."""
+
+    async def supervise(self, child: Any) -> None:
+        """Keep an `oqto_platform.children.Child` running for as long as the server does."""
