@@ -35,6 +35,7 @@ from oqto_runner.endings import closing_event, judged
 from oqto_runner.eventlog import EventLog
 from oqto_runner.harness import Conversation, Step
 from oqto_runner.process import Process
+from oqto_runner.racing import first
 from oqto_runner.replies import Replies
 from oqto_runner.witness import Witness
 
@@ -136,7 +137,7 @@ class Agent:
         """Return when the agent has answered. Raises `AgentFailed` with what it said last."""
         try:
             async with asyncio.timeout(READY_TIMEOUT_S):
-                await _first(self._ready.wait(), asyncio.shield(self._pump))
+                await first(self._ready.wait(), asyncio.shield(self._pump))
         except TimeoutError:
             await self.stop("failed", f"it did not answer within {READY_TIMEOUT_S:g} s")
         if not self._ready.is_set():
@@ -181,7 +182,7 @@ class Agent:
         self._wake.set()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(ABORT_GRACE_S):
-                await _first(self._idle.wait(), self.process.exited.wait())
+                await first(self._idle.wait(), self.process.exited.wait())
 
     async def _converse(self) -> None:
         ticker = asyncio.get_running_loop().create_task(self._tick())
@@ -391,12 +392,3 @@ class Agent:
             self._log.append(closing_event(outcome))
         except DiskFull as exc:
             log.error("the end of a session could not be logged", session=self.session.id, reason=exc.detail)
-
-
-async def _first(*waits: Any) -> None:
-    tasks = [asyncio.ensure_future(wait) for wait in waits]
-    try:
-        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        for task in tasks:
-            task.cancel()
