@@ -157,7 +157,7 @@ class ScriptedProvider:
 
     async def _answer(self, reply: _Reply, turn: Turn) -> bool:
         if reply.received.path.endswith("/embeddings"):
-            return await reply.embeddings(tokens_of(turn))
+            return await reply.embeddings(tokens_of(turn) or Tokens())
         wire = _wire(reply.received, turn)
         if wire is None:
             return await reply.json(404, _problem(f"no such path {reply.received.path}", "not_found"))

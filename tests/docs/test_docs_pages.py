@@ -110,6 +110,7 @@ def test_toml_blocks_are_valid_configuration(documents, tmp_path):
             "XDG_RUNTIME_DIR": str(tmp_path),
             "USER": "ada",
             "ANTHROPIC_API_KEY": "secret",
+            "OPENAI_API_KEY": "secret",
         }
         load(file, env, kinds=kinds)
         checked += 1

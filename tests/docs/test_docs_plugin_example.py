@@ -68,7 +68,7 @@ def test_its_section_and_its_command_are_there(run):
     show = (
         "import sys; sys.argv[1:] = ['--json', 'config', 'show']; from oqto_platform.cli import main; main()"
     )
-    assert json.loads(run("-c", show))["curfew"] == {"begins": 23, "ends": 6}
+    assert json.loads(run("-c", show))["values"]["curfew"] == {"begins": 23, "ends": 6}
     for hour, answer in (("3", "refused"), ("12", "allowed"), ("23", "refused"), ("6", "allowed")):
         ask = f"import sys; sys.argv[1:] = ['curfew', 'ask', '{hour}']; from oqto_platform.cli import main; main()"
         assert run("-c", ask).strip() == answer
