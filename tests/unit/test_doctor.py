@@ -47,7 +47,8 @@ def examined(machine, running=None, problems=()):
 
 
 def failing(checks):
-    return {name for name, check in checks.items() if not check.ok} - {"web UI", "agent pi"}  # what this checkout may lack
+    perhaps_lacking = {"web UI", "agent pi"}
+    return {name for name, check in checks.items() if not check.ok} - perhaps_lacking
 
 
 def sandbox_is_there(checks) -> bool:

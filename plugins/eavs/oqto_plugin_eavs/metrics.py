@@ -112,9 +112,7 @@ class Metrics:
         return family
 
 
-def _counter(
-    name: str, words: str, labels: tuple[str, ...], samples: Mapping[Any, float]
-) -> Number:
+def _counter(name: str, words: str, labels: tuple[str, ...], samples: Mapping[Any, float]) -> Number:
     return Number(name=name, kind="counter", help=words, labels=labels, samples=list(samples.items()))
 
 

@@ -13,7 +13,6 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Literal, Protocol
 
 if TYPE_CHECKING:
-
     from .rates import Flow
 
 Window = Literal["total", "day", "week", "month"]
