@@ -1,4 +1,4 @@
-"""Write the lock files anew: requirements/*.txt with hashes, and the package-lock.json of pi and the frontend.
+"""Write the lock files anew: requirements/*.txt with hashes, and the package-lock.json of pi, opencode and the frontend.
 
 Pins that still fit are kept; `--upgrade` takes the newest of everything. No lock file names a host, so every
 machine fetches from the mirror it is set up for.
@@ -12,7 +12,7 @@ import sys
 from setup_steps import shell
 from setup_steps.frontend import FRONTEND
 from setup_steps.indexes import uv_environment
-from setup_steps.node import PI_SOURCES, npm
+from setup_steps.node import OPENCODE_SOURCES, PI_SOURCES, npm
 from setup_steps.place import ROOT, UV
 from setup_steps.python import member_names, members
 
@@ -41,7 +41,7 @@ def lock_workspace(*, upgrade: bool) -> None:
 
 def lock_npm(*, upgrade: bool) -> None:
     verb = "update" if upgrade else "install"
-    for folder in (PI_SOURCES, FRONTEND):
+    for folder in (PI_SOURCES, OPENCODE_SOURCES, FRONTEND):
         npm(verb, "--package-lock-only", "--ignore-scripts", "--omit-lockfile-registry-resolved", cwd=folder)
         print(f"lock: {folder.relative_to(ROOT)}/package-lock.json", flush=True)
 

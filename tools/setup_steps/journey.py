@@ -34,6 +34,7 @@ def all_steps() -> list[Step]:
         Step("members", "Oqto's own packages", python.MEMBERS_STAMP.stale, python.install_members),
         Step("node", "Node", node.NODE_STAMP.stale, node.provide_node),
         Step("pi", "pi coding agent", node.PI_STAMP.stale, node.install_pi),
+        Step("opencode", "opencode, for tests", node.opencode_stale, node.install_opencode),
         Step(
             "npm", "packages of the user interface", frontend.PACKAGES_STAMP.stale, frontend.install_packages
         ),

@@ -1,8 +1,10 @@
-"""Node and pi. The machine's own Node serves when it is new enough, else the one from the package index."""
+"""Node, pi, and in CI opencode. The machine's own Node serves when it is new enough, else the one from the package index."""
 
 from __future__ import annotations
 
 import json
+import os
+import platform
 import shutil
 from pathlib import Path
 
@@ -15,6 +17,9 @@ OLDEST_NODE = 22
 WHEEL = TOOLS / "node" / "wheel"
 PI = TOOLS / "pi"
 PI_SOURCES = ROOT / "tools" / "pi"
+OPENCODE = TOOLS / "opencode"
+OPENCODE_BINARY = OPENCODE / "node_modules" / "opencode-linux-x64" / "bin" / "opencode"
+OPENCODE_SOURCES = ROOT / "tools" / "opencode"
 ONLINE = "check that the npm registry can be reached (npm ping), then: make setup"
 
 NODE_STAMP = Stamp(
@@ -26,6 +31,11 @@ PI_STAMP = Stamp(
     PI / ".stamp",
     inputs=lambda: [PI_SOURCES / "package.json", PI_SOURCES / "package-lock.json"],
     outputs=lambda: [PI / "node_modules" / ".bin" / "pi"],
+)
+OPENCODE_STAMP = Stamp(
+    OPENCODE / ".stamp",
+    inputs=lambda: [OPENCODE_SOURCES / "package.json", OPENCODE_SOURCES / "package-lock.json"],
+    outputs=lambda: [OPENCODE_BINARY],
 )
 
 
@@ -90,14 +100,29 @@ def write_shim(shim: Path, script: Path) -> None:
 
 
 def install_pi() -> str:
-    """Install pi from the lock file; no package may run a script while it is installed."""
-    key = PI_STAMP.key()
-    PI.mkdir(parents=True, exist_ok=True)
-    for name in ("package.json", "package-lock.json"):
-        shutil.copyfile(PI_SOURCES / name, PI / name)
-    npm("ci", "--ignore-scripts", cwd=PI)
-    PI_STAMP.seal(key)
+    install_locked(PI_SOURCES, PI, PI_STAMP)
     return shell.ask([PI / "node_modules" / ".bin" / "pi", "--version"])
+
+
+def opencode_stale() -> str:
+    """Only CI tests against it: it is 150 MB, and nothing of a first run needs it. One processor's build."""
+    is_wanted = platform.machine() == "x86_64" and (os.environ.get("CI") == "true" or OPENCODE.exists())
+    return OPENCODE_STAMP.stale() if is_wanted else ""
+
+
+def install_opencode() -> str:
+    install_locked(OPENCODE_SOURCES, OPENCODE, OPENCODE_STAMP)
+    return shell.ask([OPENCODE_BINARY, "--version"])
+
+
+def install_locked(sources: Path, folder: Path, stamp: Stamp) -> None:
+    """What the lock file in `sources` names; no package may run a script while it is installed."""
+    key = stamp.key()
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in ("package.json", "package-lock.json"):
+        shutil.copyfile(sources / name, folder / name)
+    npm("ci", "--ignore-scripts", cwd=folder)
+    stamp.seal(key)
 
 
 def npm(*arguments: str, cwd: Path, repair: str = ONLINE) -> None:

@@ -6,10 +6,13 @@ import json
 import os
 import shutil
 import subprocess
+from pathlib import Path
 
 import pytest
 
-EXECUTABLE = shutil.which("opencode")
+TOOLS = Path(__file__).resolve().parents[3] / ".tools"
+PATH = os.pathsep.join([str(TOOLS / "opencode/node_modules/opencode-linux-x64/bin"), os.environ["PATH"]])
+EXECUTABLE = shutil.which("opencode", path=PATH)
 ASK = '[[usage 100 50 30]] [[tool bash {"command": "echo from-opencode", "description": "say"}]] [[say all done]]'
 KINDS = {
     "fake": ("@ai-sdk/openai-compatible", "/v1"),
@@ -20,7 +23,7 @@ KINDS = {
 
 
 @pytest.mark.real
-@pytest.mark.skipif(EXECUTABLE is None, reason="opencode is not on the path (npm package opencode-ai)")
+@pytest.mark.skipif(EXECUTABLE is None, reason="opencode is not installed (npm package opencode-ai)")
 @pytest.mark.parametrize("name", KINDS)
 def test_a_real_opencode(proxy, provider, cost_of, tmp_path, name):
     package, end = KINDS[name]
@@ -29,7 +32,7 @@ def test_a_real_opencode(proxy, provider, cost_of, tmp_path, name):
     source = {"npm": package, "name": name, "options": options, "models": {"fake-1": model}}
     config = {"autoupdate": False, "share": "disabled", "provider": {"proxy": source}}
     (tmp_path / "opencode.json").write_text(json.dumps(config))
-    env = {"HOME": str(tmp_path), "PATH": os.environ["PATH"], "EAVS_API_KEY": proxy.key()}
+    env = {"HOME": str(tmp_path), "PATH": PATH, "EAVS_API_KEY": proxy.key()}
     env |= {"OPENCODE_DISABLE_AUTOUPDATE": "1", "OPENCODE_DISABLE_MODELS_FETCH": "1"}
     argv = [EXECUTABLE, "run", "-m", "proxy/fake-1"]
     done = subprocess.run(argv, cwd=tmp_path, env=env, input=ASK, capture_output=True, text=True, timeout=100)
