@@ -3,14 +3,28 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 import time
 import tomllib
 from pathlib import Path
 
 import httpx
 import pytest
+from live_config import (
+    SEED,
+    as_a_link,
+    as_kubernetes_does,
+    audited,
+    features,
+    in_place,
+    oqtoctl,
+    removed_and_made_again,
+    renamed_over,
+    settings,
+    status,
+    until,
+    view,
+    with_upload,
+)
 
 from oqto_platform.config import keys
 from oqto_platform.config.sections import CORE
@@ -19,8 +33,6 @@ from oqto_platform.testing.stack import Stack
 
 pytestmark = pytest.mark.real
 
-SEED = Path(__file__).parents[1] / "fixtures" / "config" / "seed-example.toml"
-PATIENCE_S = 30.0
 NOT_OF_THE_CORE = ("eavs",)
 
 
@@ -49,76 +61,6 @@ def restored(stack):
     stack.config.unlink(missing_ok=True)
     stack.config.write_text(SEED.read_text())
     assert stack.client.post("/api/settings/reload").json()["error"] == ""
-
-
-def until(holds):
-    deadline = time.monotonic() + PATIENCE_S
-    while not holds():
-        assert time.monotonic() < deadline, "it did not come about"
-        time.sleep(0.02)
-
-
-def status(stack):
-    return stack.client.get("/api/settings/status").raise_for_status().json()
-
-
-def view(stack):
-    return stack.client.get("/api/settings").raise_for_status().json()
-
-
-def settings(stack):
-    return {key["name"]: key for key in view(stack)["keys"]}
-
-
-def oqtoctl(stack, *arguments):
-    command = [sys.executable, "-c", "from oqto_platform.cli import main; main()", *arguments]
-    return subprocess.run(command, env=stack.env, capture_output=True, text=True, timeout=60, check=False)
-
-
-def audited(stack, event):
-    lines = (stack.state_dir / "audit.log.jsonl").read_text().splitlines()
-    return [record for record in map(json.loads, lines) if record["event"] == event]
-
-
-def in_place(path, text):
-    path.write_text(text)
-
-
-def renamed_over(path, text):
-    new = path.with_name("new.tmp")
-    new.write_text(text)
-    new.replace(path)
-
-
-def removed_and_made_again(path, text):
-    path.unlink()
-    path.write_text(text)
-
-
-def as_a_link(path, text):
-    target = path.with_name("elsewhere") / f"{len(text)}.toml"
-    target.parent.mkdir(exist_ok=True)
-    target.write_text(text)
-    link = path.with_name("link.tmp")
-    link.symlink_to(target)
-    link.replace(path)
-
-
-def as_kubernetes_does(path, text):
-    """`config.toml` → `..data/config.toml`, and `..data` → a folder of its own for each version."""
-    folder = path.parent / f"..{time.monotonic_ns()}"
-    folder.mkdir()
-    (folder / path.name).write_text(text)
-    link = path.parent / "..data_tmp"
-    link.symlink_to(folder.name)
-    link.replace(path.parent / "..data")
-    if path.resolve().parent != folder:
-        path.unlink(missing_ok=True)
-        path.symlink_to(Path("..data") / path.name)
-
-
-def with_upload(size: int) -> str:
-    return SEED.read_text().replace("max_upload_size_mb = 100 ", f"max_upload_size_mb = {size} ")
 
 
 def test_the_example_of_the_reference_is_the_configuration_of_a_running_server(stack):
@@ -276,10 +218,6 @@ def test_no_secret_comes_back_over_http(stack):
     assert (answer.status_code, "CANARY" in answer.text) == (409, False)
     assert "CANARY" not in oqtoctl(stack, "config", "show").stdout
     assert "CANARY" not in (stack.state_dir / "audit.log.jsonl").read_text() + stack.log.read_text()
-
-
-def features(stack):
-    return stack.client.get("/api/features").json()
 
 
 def signs_in_for_s(stack):
