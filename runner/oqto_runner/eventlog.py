@@ -172,7 +172,7 @@ class EventLog:
 
     def _tell(self, text: bytes) -> None:
         for listener in self._listeners[:]:
-            if listener.live(text):
+            if _takes(listener, text):
                 self._segments.to_end(listener.cursor)
             else:
                 self._leave(listener)
@@ -249,6 +249,13 @@ class _Listener:
     cursor: Cursor
     live: Push
     left: asyncio.Future[None]
+
+
+def _takes(listener: _Listener, text: bytes) -> bool:
+    try:
+        return listener.live(text)
+    except Exception:  # noqa: BLE001 - a broken follower fails in its own task; the log and the others go on
+        return False
 
 
 class _Snapshot:

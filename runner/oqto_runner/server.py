@@ -104,7 +104,7 @@ class Server:
 
 def _push(writer: asyncio.StreamWriter, lines: bytes) -> bool:
     """Write at once, unless the reader is behind: then it is served from the log, as fast as it takes it."""
-    if writer.transport.get_write_buffer_size() > PUSH_LIMIT:
+    if writer.is_closing() or writer.transport.get_write_buffer_size() > PUSH_LIMIT:
         return False
     writer.write(lines)
     return True

@@ -55,6 +55,23 @@ async def test_events_are_on_disk_before_append_returns(log, tmp_path):
     assert [msgspec.json.decode(line)["event"] for line in history.splitlines()] == ["agent.working"]
 
 
+async def test_a_follower_that_breaks_harms_neither_the_log_nor_the_others(log):
+    def break_down(lines):
+        raise RuntimeError("the handler is closed")
+
+    heard = []
+    streams = [log.follow(0, break_down), log.follow(0, lambda lines: heard.append(lines) or True)]
+    for stream in streams:
+        await anext(stream)
+    waiting = [asyncio.ensure_future(anext(stream)) for stream in streams]
+    await asyncio.sleep(0)
+    log.append(delta("one"))
+    log.append(delta("two"))
+    assert [b"one" in heard[0], b"two" in heard[1]] == [True, True]
+    assert (await asyncio.wait_for(waiting[0], 10)).count(b"\n") == 2
+    waiting[1].cancel()
+
+
 async def test_files_are_private(log, tmp_path):
     log.append(delta())
     log.reserve.ensure_room(10)
