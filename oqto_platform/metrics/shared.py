@@ -95,9 +95,10 @@ class Shared:
         lock = os.open(self._folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(lock, fcntl.LOCK_EX)
+            self.write()  # first: another worker that is asked next must not know less than we tell now
             total = self._fold()
             for name in self._names():
-                total.add(self.own() if name == self._name else _read(self._folder / f"{name}.json"))
+                total.add(_read(self._folder / f"{name}.json"))
                 total.workers += 1
         finally:
             os.close(lock)

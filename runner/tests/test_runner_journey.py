@@ -223,4 +223,4 @@ async def test_hello_and_health(runner):
     assert "echo" in hello.harnesses
     assert {"builtin", "pass_through"} <= {plugin.name for plugin in hello.plugins}
     checks = (await runner.call(wire.Health())).checks["runner"]
-    assert [check.name for check in checks if check.ok] == ["state directory", "disk space"]
+    assert [check.name for check in checks if check.ok] == ["state directory", "disk space", "config"]

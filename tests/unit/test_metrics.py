@@ -75,7 +75,7 @@ def test_workers_add_up_and_a_worker_that_ends_takes_nothing_away(tmp_path, spaw
         assert total(ours, "oqto_mux_connections") == 0, "gauges end with their worker"
         assert ours.together().workers == 1
     assert ours.together().buckets["oqto_http_request_seconds"]["/x"][2] == 2
-    assert sorted(path.suffix for path in tmp_path.iterdir()) == ["", ".alive", ".json"]
+    assert sorted(path.suffix for path in tmp_path.iterdir()) == ["", ".alive", ".json", ".json"]
     counts.add("oqto_events_relayed", amount=1)
     assert total(ours) == 112
 
