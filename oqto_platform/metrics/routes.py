@@ -61,7 +61,8 @@ class Meter:
 async def metrics(request: Asked, services: NamedDependency[Services]) -> Response[bytes]:
     """Open to nobody by itself: behind a proxy every address is loopback."""
     await _check(request, services)
-    numbers = await asyncio.to_thread(request.app.state.shared_numbers.together)
+    shared = request.app.state.shared_numbers
+    numbers = await asyncio.to_thread(shared.together, shared.take())
     of_plugins = await services.hooks.call.metrics()
     looked_up = await _looked_up(services, numbers.workers)
     accept = request.headers.get("accept", "")

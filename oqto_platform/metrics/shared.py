@@ -11,6 +11,7 @@ import asyncio
 import fcntl
 import os
 import secrets
+import threading
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -56,11 +57,14 @@ class Shared:
         self._alive = os.open(self._path("alive"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         fcntl.flock(self._alive, fcntl.LOCK_EX)  # let go by the kernel, however we end
         self._written = b""
+        self._taken = self._saved = 0
+        self._saving = threading.Lock()
 
     async def publish(self) -> None:
         """Leave the numbers for the other workers, until cancelled."""
         while True:
-            self.write()
+            # In a thread: a file system may flush a file that replaces another, for milliseconds.
+            await asyncio.to_thread(self._save, *self.take())
             await asyncio.sleep(EVERY_S)
 
     def close(self) -> None:
@@ -70,10 +74,20 @@ class Shared:
 
     def write(self) -> None:
         """Write the file if a number has changed."""
-        text = msgspec.json.encode(self.own())
-        if text != self._written:
-            _replace(self._path("json"), text)
-            self._written = text
+        self._save(*self.take())
+
+    def take(self) -> tuple[int, bytes]:
+        """Our numbers, to be saved by any thread. Belongs to the thread that counts."""
+        self._taken += 1
+        return self._taken, msgspec.json.encode(self.own())
+
+    def _save(self, taken: int, text: bytes) -> None:
+        """What was taken later is not replaced by what was taken earlier."""
+        with self._saving:
+            if taken > self._saved and text != self._written:
+                _replace(self._path("json"), text)
+                self._written = text
+            self._saved = max(taken, self._saved)
 
     def own(self) -> Numbers:
         """Our numbers, as they are now."""
@@ -90,12 +104,13 @@ class Shared:
             workers=1,
         )
 
-    def together(self) -> Numbers:
-        """Everybody's numbers. Blocking: a few small files."""
+    def together(self, taken: tuple[int, bytes] | None = None) -> Numbers:
+        """Everybody's numbers, ours as `taken`. Blocking: a few small files."""
         lock = os.open(self._folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(lock, fcntl.LOCK_EX)
-            self.write()  # first: another worker that is asked next must not know less than we tell now
+            # First, because another worker that is asked next must not know less than we tell now.
+            self._save(*(taken or self.take()))
             total = self._fold()
             for name in self._names():
                 total.add(_read(self._folder / f"{name}.json"))

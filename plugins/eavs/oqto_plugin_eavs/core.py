@@ -46,7 +46,7 @@ LOOPBACK = {"localhost": "127.0.0.1", "127.0.0.1": "127.0.0.1", "::1": "::1"}
 DEFAULT_PORT = 41800
 INHERITED = (
     "PATH", "HOME", "LANG", "TZ", "SSL_CERT_FILE", "SSL_CERT_DIR", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY",
-    "http_proxy", "https_proxy", "all_proxy", "no_proxy",
+    "http_proxy", "https_proxy", "all_proxy", "no_proxy", "OQTO_LOG", "RUST_LOG",
 )  # fmt: skip
 ALERTS_S = 3.0
 R = TypeVar("R")
