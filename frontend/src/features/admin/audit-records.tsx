@@ -2,6 +2,7 @@ import { For, type JSX, Show } from "solid-js";
 import type { AuditRecord } from "../../api/types.gen";
 import { t } from "../../i18n";
 import { sessionPath } from "../../state/route";
+import { Given } from "../../ui/given";
 import { aboutOf, moment, nameOf, plain } from "./audit-words";
 
 /** The records as rows; on a narrow screen each is a card. Details open in place. */
@@ -62,7 +63,7 @@ function Details(props: { record: AuditRecord }): JSX.Element {
           </div>
         )}
       </For>
-      <Show when={props.record.session}>
+      <Given value={props.record.session}>
         {(session) => (
           <div>
             <dt class="small muted">session</dt>
@@ -71,7 +72,7 @@ function Details(props: { record: AuditRecord }): JSX.Element {
             </dd>
           </div>
         )}
-      </Show>
+      </Given>
     </dl>
   );
 }
