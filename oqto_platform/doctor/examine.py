@@ -46,6 +46,7 @@ def examine(
         places.disk("disk of the state", state_dir),
         data.audit(place(settings.section("logging", Logging), state_dir)),
         places.web_ui(UI),
+        *_left_behind(data_dir, state_dir),
     ]
     running = ask()
     if running is not None:
@@ -86,6 +87,19 @@ def _plugins(problems: Callable[[], list[str]]) -> Check:
         return Check(name="plugins", ok=True, detail="every installed plugin loads")
     repair = "update or disable the plugin that is named: oqtoctl plugins disable NAME"
     return Check(name="plugins", ok=False, detail="; ".join(found), repair=repair)
+
+
+def _left_behind(data_dir: Path, state_dir: Path) -> list[Check]:
+    """What uninstalled plugins left is no failure: their data is kept on purpose."""
+    return [
+        Check(
+            name=f"plugin {one.name}",
+            ok=True,
+            detail=f"{one.distribution} {one.version} is not installed any more; it left {one.summary}. "
+            "Install it again to use that, or delete it",
+        )
+        for one in absent.left_behind(data_dir, state_dir)
+    ]
 
 
 def _at_rest(env: Mapping[str, str], settings: Settings) -> list[Check]:

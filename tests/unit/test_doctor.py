@@ -55,6 +55,17 @@ def sandbox_is_there(checks) -> bool:
     return checks["bubblewrap"].ok and checks["user namespaces"].ok
 
 
+def test_what_an_uninstalled_plugin_left_is_told_and_no_failure(machine):
+    data_dir = machine / ".local/share/oqto"
+    (data_dir / "gone").mkdir(parents=True)
+    (data_dir / "gone" / "notes.db").touch()
+    (data_dir / "plugins.json").write_text('{"gone": {"distribution": "oqto-plugin-gone", "version": "2.1"}}')
+    told = examined(machine)["plugin gone"]
+    assert told.ok
+    assert "oqto-plugin-gone 2.1 is not installed any more" in told.detail
+    assert f"the folder {data_dir}/gone" in told.detail
+
+
 def test_a_machine_on_which_nothing_was_started_yet(machine):
     checks = examined(machine)
     if not sandbox_is_there(checks):
