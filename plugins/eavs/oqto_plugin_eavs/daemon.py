@@ -129,7 +129,7 @@ def _check_free(place: Place) -> None:
         try:
             probe.bind((place.host, place.port))
         except OSError as exc:
-            text = f"{place.host}:{place.port} cannot be listened on ({exc.strerror}); change eavs.base_url or end its user"
+            text = f"{place.host}:{place.port} cannot be listened on ({exc.strerror}); change eavs.base_url, or end the program that listens there"
             raise Invalid(text) from exc
 
 
