@@ -16,7 +16,6 @@ SPAWNS = {
     "oqto_platform/children.py": "daemons of the server itself, by fixed commands",
     "plugins/eavs/oqto_plugin_eavs/crew.py": "further processes of the LLM proxy, by its own interpreter",
     "runner/oqto_runner/process.py": "the one door: executes a ConfinedPlan",
-    "runner/oqto_runner/harness/pi/program.py": "asks Node for its version when a session is planned",
     "runner/oqto_runner/harness/echo_agent.py": "inside: the agent that does as it is told",
     "plugins/sandbox/oqto_plugin_sandbox/host.py": "asks system programs for their versions, tries an empty sandbox",
     "plugins/sandbox/oqto_plugin_sandbox/__main__.py": "oqto-sandbox run: executes a ConfinedPlan",

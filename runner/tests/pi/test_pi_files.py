@@ -43,8 +43,9 @@ def package(tmp_path):
 
 
 def node_that_says(folder, version):
+    """A Node by its content; whoever executes it to ask is found out."""
     file = folder / "node"
-    file.write_text(f"#!/bin/sh\necho {version}\n")
+    file.write_text(f"#!/bin/sh\ntouch {folder}/executed\n# node.js/{version}\n")
     file.chmod(0o755)
     return file
 
@@ -103,6 +104,28 @@ def test_a_named_node_that_is_too_old_is_not_replaced_by_another(installed, monk
     monkeypatch.setenv("OQTO_NODE", str(node_that_says(tmp_path, "v18.0.0")))
     with pytest.raises(AgentFailed, match=r"OQTO_NODE names .*18\.0\.0"):
         program.find_program()
+
+
+def test_a_named_node_that_does_not_tell_its_version_is_taken_at_the_persons_word(
+    installed, monkeypatch, tmp_path
+):
+    node = node_that_says(tmp_path, "nonsense")
+    monkeypatch.setenv("OQTO_NODE", str(node))
+    assert program.find_program().node == node
+
+
+def test_the_version_may_stand_in_the_library_of_node(no_programs, package):
+    (no_programs / "pi").symlink_to(package / "dist" / "cli.js")
+    node_that_says(no_programs, "nothing")
+    library = no_programs.parent / "lib" / "x86_64-linux-gnu" / "libnode.so.127"
+    library.parent.mkdir(parents=True)
+    library.write_bytes(b"\0node.js/v22.20.1\0(delegate")
+    assert program.find_program().node == no_programs / "node"
+
+
+def test_finding_the_programs_executes_nothing(installed, no_programs):
+    program.find_program()
+    assert not (no_programs / "executed").exists()
 
 
 def test_something_else_called_pi_is_not_started(no_programs):

