@@ -33,7 +33,12 @@ UNIONS = {
     "Part": canon.Part,
     "InputRequest": canon.InputRequest,
 }
-ALIASES = {"StopCause": canon.StopCause, "ToolStatus": canon.ToolStatus, "Phase": canon.Phase}
+ALIASES = {
+    "StopCause": canon.StopCause,
+    "ToolStatus": canon.ToolStatus,
+    "Phase": canon.Phase,
+    "ModelFailure": canon.ModelFailure,
+}
 SIMPLE: dict[type[mi.Type], str] = {
     mi.AnyType: "unknown",
     mi.NoneType: "null",

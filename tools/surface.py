@@ -126,6 +126,7 @@ def wire() -> Lines:
         for message in typing.get_args(union):
             for line in _described(f"{kind} {message.__struct_config__.tag}", message):
                 yield line if line.startswith(f"{kind} ") else f"{kind} {line}"
+    yield from (f"event agent.error.code of a model: {code}" for code in canon.MODEL_FAILURES)
     yield from _described("problem", errors.Problem)
 
 

@@ -5,13 +5,20 @@ from __future__ import annotations
 import inspect
 
 from generators.source import PACKAGES, import_all, table
+from oqto_platform.canon import MODEL_FAILURES
 from oqto_platform.errors import OqtoError
 
 
 def blocks() -> dict[str, str]:
-    """One part per code, alphabetical."""
+    """The failures of models, then one part per code, alphabetical."""
     import_all()
-    return {f"error {code}": describe(code, kind) for code, kind in sorted(classes().items())}
+    codes = {f"error {code}": describe(code, kind) for code, kind in sorted(classes().items())}
+    return {"model failures": model_failures(), **codes}
+
+
+def model_failures() -> str:
+    """What `code` of `agent.error` says when a model gave no answer."""
+    return table(("`code`", "meaning"), [(f"`{code}`", words) for code, words in MODEL_FAILURES.items()])
 
 
 def classes() -> dict[str, type[OqtoError]]:

@@ -83,6 +83,7 @@ from oqto_platform.canon.event import (
     ToolProgress,
     ToolStart,
 )
+from oqto_platform.canon.failure import MODEL_FAILURES, ModelFailure
 from oqto_platform.canon.message import (
     ExtensionPart,
     ImagePart,
@@ -98,6 +99,7 @@ from oqto_platform.canon.message import (
 )
 
 __all__ = [
+    "MODEL_FAILURES",
     "PASSING",
     "PASSING_KINDS",
     "Abort",
@@ -137,6 +139,7 @@ __all__ = [
     "MessageStart",
     "MessageUsage",
     "ModelChanged",
+    "ModelFailure",
     "NewSession",
     "Notify",
     "Part",

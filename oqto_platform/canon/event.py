@@ -75,7 +75,11 @@ class AgentIdle(_Event, tag="agent.idle"):
 
 
 class AgentError(_Event, tag="agent.error"):
-    """What went wrong, in words. Not `recoverable`: the session is over."""
+    """
+    What went wrong, in words. Not `recoverable`: the session is over.
+
+    `code` is stable: a `ModelFailure` when the model gave no answer, `disk-full`, or one of the harness's own.
+    """
 
     error: str
     recoverable: bool = True

@@ -3,6 +3,7 @@
 export type StopCause = "aborted" | "error" | "length" | "stop" | "tool_use";
 export type ToolStatus = "error" | "pending" | "running" | "success";
 export type Phase = "compacting" | "generating" | "initializing" | "retrying" | "thinking" | "tool_running";
+export type ModelFailure = "budget-exceeded" | "connection-lost" | "model-unknown" | "provider-error" | "provider-failed" | "provider-key-refused" | "provider-no-credit" | "provider-overloaded" | "provider-refused" | "provider-slow-down" | "provider-unavailable" | "provider-unreachable" | "request-too-large";
 export type Event = SessionCreated | SessionClosed | TitleChanged | AgentWorking | AgentIdle | AgentError | InputNeeded | InputResolved | MessageStart | TextDelta | ThinkingDelta | ToolCallStart | ToolCallDelta | ToolCallEnd | MessageEnd | ToolStart | ToolProgress | ToolEnd | RetryStart | RetryEnd | CompactStart | CompactEnd | QueueChanged | ModelChanged | ThinkingLevelChanged | ConversationChanged | AccessDenied | Notify | Status | ResyncRequired;
 export type Command = Prompt | Steer | FollowUp | Abort | AbortRetry | InputResponse | GetState | GetMessages | GetStats | GetModels | GetCommands | GetForkPoints | SetModel | CycleModel | SetThinkingLevel | CycleThinkingLevel | SetAutoCompaction | SetAutoRetry | Compact | SetSessionName | NewSession | SwitchSession | Fork;
 export type Part = TextPart | ThinkingPart | ToolCallPart | ToolResultPart | ImagePart | ExtensionPart;

@@ -79,6 +79,8 @@ export const en = {
   "source.failedCredit": "The key is right, but the account has no credit",
   "source.failedReach": "The provider cannot be reached from this server",
   "source.failedAddress": "Something answers at this address, but not a model API",
+  "source.failedProvider": "The provider answers with an error of its own",
+  "source.failedPrice": "The price of a model is not known",
   "source.failedOffline": "Your browser cannot reach Oqto",
 
   "new.title": "Where should the agent work?",

@@ -17,6 +17,7 @@ from oqto_platform import peers
 from oqto_platform.errors import OqtoError, Problem, from_problem
 from oqto_platform.types import Check, ModelSource
 
+from . import untaken  # noqa: F401 (both ends must know the errors that cross)
 from .keys import Grants
 from .providers import Provider
 from .rates import Rates

@@ -10,6 +10,15 @@ from oqto_platform.errors import Invalid
 
 from .relay import whole
 from .routing import Route
+from .untaken import (
+    ModelUnpriced,
+    ProviderFailing,
+    ProviderKeyRefused,
+    ProviderModels,
+    ProviderNoCredit,
+    ProviderNotAnApi,
+    ProviderUnreachable,
+)
 from .upstream import UpstreamFailed
 
 if TYPE_CHECKING:
@@ -50,13 +59,13 @@ async def probe(provider: Provider, pool: Pool, *, allow_unpriced: bool) -> Prov
         return provider
     status, body = await _get_models(provider, pool)
     if status >= 400:  # noqa: PLR2004 the first error status
-        raise Invalid(_reason(provider, status, body), field=_field(status))
+        raise _refusal(provider, status, body)
     offered = _ids(provider, body)
     if provider.models:
         return _checked_models(provider, offered, allow_unpriced=allow_unpriced)
     usable = [model for model in offered if _is_usable(provider, model, allow_unpriced=allow_unpriced)]
     if not usable:
-        raise Invalid(_nothing_usable(provider, offered), field="models")
+        raise _nothing_usable(provider, offered)
     return msgspec.structs.replace(provider, models=tuple(usable[:MODELS_LIMIT]))
 
 
@@ -74,23 +83,31 @@ async def _get_models(provider: Provider, pool: Pool) -> tuple[int, bytes]:
             reply.close()
     except UpstreamFailed as exc:
         text = f"{exc.detail}. Check base_url and that this server may reach it."
-        raise Invalid(f"{provider.name}: {text}", field="base_url") from exc
+        raise ProviderUnreachable(f"{provider.name}: {text}", field="base_url") from exc
 
 
 def _field(status: int) -> str:
     return "api_key" if status in (401, 402, 403, 429) else "base_url"
 
 
-def _reason(provider: Provider, status: int, body: bytes) -> str:
-    said = _message(body)
-    tail = f" It said: {said}" if said else ""
+def _refusal(provider: Provider, status: int, body: bytes) -> Invalid:
+    kind, reason = _reason(provider, status, said := _message(body))
+    return kind(reason + (f" It said: {said}" if said else ""), field=_field(status))
+
+
+def _reason(provider: Provider, status: int, said: str) -> tuple[type[Invalid], str]:
+    name = provider.name
     if status in (401, 403):
-        return f"{provider.name} does not accept the API key (status {status}). Copy it again from the provider's console.{tail}"
+        text = f"{name} does not accept the API key (status {status}). Copy it again from the provider's console."
+        return ProviderKeyRefused, text
+    # Some say it with 400 or 429, and in words only.
     if status == 402 or "credit" in said.lower() or "quota" in said.lower():  # noqa: PLR2004 payment required
-        return f"{provider.name} accepts the key, but the account has no credit. Add some in the provider's console.{tail}"
+        text = f"{name} accepts the key, but the account has no credit. Add some in the provider's console."
+        return ProviderNoCredit, text
     if status in (404, 405):
-        return f"There is no such API at {provider.base_url or provider.about.base_url}. Check base_url; most end in /v1.{tail}"
-    return f"{provider.name} answered with status {status}. Try again later.{tail}"
+        address = provider.base_url or provider.about.base_url
+        return ProviderNotAnApi, f"There is no such API at {address}. Check base_url; most end in /v1."
+    return ProviderFailing, f"{name} answered with status {status}. Try again later."
 
 
 def _message(body: bytes) -> str:
@@ -107,9 +124,8 @@ def _ids(provider: Provider, body: bytes) -> list[str]:
         found = msgspec.json.decode(body, type=_List)
     except msgspec.DecodeError as exc:
         where = provider.base_url or provider.about.base_url
-        raise Invalid(
-            f"What answers at {where} is not an LLM API. Check base_url; most end in /v1.", field="base_url"
-        ) from exc
+        text = f"What answers at {where} is not an LLM API. Check base_url; most end in /v1."
+        raise ProviderNotAnApi(text, field="base_url") from exc
     entries = found.data or found.models
     return [(entry.id or entry.name).removeprefix("models/") for entry in entries]
 
@@ -124,9 +140,10 @@ def _checked_models(provider: Provider, offered: list[str], *, allow_unpriced: b
     for model in provider.models:
         if offered and model not in offered:
             some = ", ".join(offered[:10])
-            raise Invalid(f"{provider.name} has no model {model!r}. It offers: {some}", field="models")
+            text = f"{provider.name} has no model {model!r}. It offers: {some}"
+            raise ProviderModels(text, field="models")
         if not allow_unpriced and provider.price(model) is None:
-            raise Invalid(_unpriced(provider, model), field="models")
+            raise ModelUnpriced(_unpriced(provider, model), field="models")
     return provider
 
 
@@ -137,7 +154,8 @@ def _unpriced(provider: Provider, model: str) -> str:
     )
 
 
-def _nothing_usable(provider: Provider, offered: list[str]) -> str:
+def _nothing_usable(provider: Provider, offered: list[str]) -> Invalid:
     if not offered:
-        return f"{provider.name} works, but lists no models. Name some in models."
-    return _unpriced(provider, offered[0])
+        text = f"{provider.name} works, but lists no models. Name some in models."
+        return ProviderModels(text, field="models")
+    return ModelUnpriced(_unpriced(provider, offered[0]), field="models")

@@ -33,34 +33,43 @@ def test_a_working_provider_brings_its_models(proxy, locked):
 
 
 @pytest.mark.parametrize(
-    ("fields", "words"),
+    ("fields", "code", "words"),
     [
-        ({"api_key": "sk-wrong"}, "does not accept the API key"),
-        ({"api_key": "sk-right", "models": ("gone",)}, "has no model 'gone'. It offers: fake-1"),
-        ({"api_key": "sk-right", "prices": {}}, "price of 'fake-1' is not known"),
-        ({"api_key": "sk-right", "base_url": "http://127.0.0.1:9/v1"}, "cannot connect"),
-        ({"api_key": "sk-right", "base_url": "localhost"}, "must look like https://host/v1"),
-        ({"api_key": "sk-right", "kind": "telepathy"}, "kind 'telepathy' is unknown"),
-        ({"api_key": "sk-right", "name": "v1"}, "provider name 'v1'"),
-        ({"api_key": "env:SURELY_NOT_SET"}, "SURELY_NOT_SET, which is not set"),
+        ({"api_key": "sk-wrong"}, "provider-key-refused", "does not accept the API key"),
+        (
+            {"api_key": "sk-right", "models": ("gone",)},
+            "provider-models",
+            "has no model 'gone'. It offers: fake-1",
+        ),
+        ({"api_key": "sk-right", "prices": {}}, "model-unpriced", "price of 'fake-1' is not known"),
+        (
+            {"api_key": "sk-right", "base_url": "http://127.0.0.1:9/v1"},
+            "provider-unreachable",
+            "cannot connect",
+        ),
+        ({"api_key": "sk-right", "base_url": "localhost"}, "invalid", "must look like https://host/v1"),
+        ({"api_key": "sk-right", "kind": "telepathy"}, "invalid", "kind 'telepathy' is unknown"),
+        ({"api_key": "sk-right", "name": "v1"}, "invalid", "provider name 'v1'"),
+        ({"api_key": "env:SURELY_NOT_SET"}, "invalid", "SURELY_NOT_SET, which is not set"),
     ],
 )
-def test_what_is_wrong_is_said_in_words(proxy, locked, fields, words):
-    with pytest.raises(Invalid, match=words):
+def test_what_is_wrong_is_said_in_words(proxy, locked, fields, code, words):
+    with pytest.raises(Invalid, match=words) as refused:
         add(proxy, **{"base_url": f"{locked.url}/v1", **fields})
+    assert refused.value.code == code
 
 
 @pytest.mark.parametrize(
-    ("status", "body", "words"),
+    ("status", "body", "code", "words"),
     [
-        (404, b"<html>no</html>", "There is no such API"),
-        (402, b'{"error":{"message":"Insufficient credits"}}', "no credit"),
-        (429, b'{"error":{"message":"You exceeded your current quota"}}', "no credit"),
-        (200, b"<html>a login page</html>", "is not an LLM API"),
-        (500, b'{"error":"boom"}', "status 500"),
+        (404, b"<html>no</html>", "provider-not-an-api", "There is no such API"),
+        (402, b'{"error":{"message":"Insufficient credits"}}', "provider-no-credit", "no credit"),
+        (429, b'{"error":{"message":"You exceeded your current quota"}}', "provider-no-credit", "no credit"),
+        (200, b"<html>a login page</html>", "provider-not-an-api", "is not an LLM API"),
+        (500, b'{"error":"boom"}', "provider-failing", "status 500"),
     ],
 )
-def test_odd_servers_are_told_apart(proxy, status, body, words):
+def test_odd_servers_are_told_apart(proxy, status, body, code, words):
     class Odd(http.server.BaseHTTPRequestHandler):
         def do_GET(self):
             self.send_response(status)
@@ -73,9 +82,10 @@ def test_odd_servers_are_told_apart(proxy, status, body, words):
 
     with http.server.HTTPServer(("127.0.0.1", 0), Odd) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        with pytest.raises(Invalid, match=words):
+        with pytest.raises(Invalid, match=words) as refused:
             add(proxy, base_url=f"http://127.0.0.1:{server.server_port}/v1", api_key="k")
         server.shutdown()
+    assert refused.value.code == code
 
 
 def test_configured_providers_come_and_go_with_the_configuration(own_proxy):

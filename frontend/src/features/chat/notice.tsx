@@ -1,5 +1,6 @@
 import { For, type JSX, Match, Show, Switch } from "solid-js";
-import { t } from "../../i18n";
+import type { ModelFailure } from "../../api/types.gen";
+import { type Key, t } from "../../i18n";
 import type { NoticeItem } from "../../state/view";
 import { createClock } from "../../ui/clock";
 import { Icon, type IconName, Mark } from "../../ui/icon";
@@ -96,13 +97,41 @@ function Failure(props: { notice: NoticeItem }): JSX.Element {
     <div class="callout callout-error">
       <Icon name="alert" />
       <div class="stack-tight grow">
-        <strong>{t("failure.title")}</strong>
+        <strong>{t(failureTitle(props.notice.detail))}</strong>
         <p class="plain">{props.notice.text}</p>
-        <p class="muted">{props.notice.isFailed ? t("failure.over") : t("failure.safe")}</p>
+        <p class="muted">
+          {t(props.notice.isFailed ? "failure.over" : (SAFE[props.notice.detail] ?? "failure.safe"))}
+        </p>
       </div>
     </div>
   );
 }
+
+const TITLES: Record<ModelFailure | "disk-full", Key> = {
+  "provider-key-refused": "failure.provider-key-refused",
+  "provider-refused": "failure.provider-refused",
+  "provider-no-credit": "failure.provider-no-credit",
+  "budget-exceeded": "failure.budget-exceeded",
+  "model-unknown": "failure.model-unknown",
+  "request-too-large": "failure.request-too-large",
+  "provider-slow-down": "failure.provider-slow-down",
+  "provider-overloaded": "failure.provider-overloaded",
+  "provider-unavailable": "failure.provider-unavailable",
+  "provider-unreachable": "failure.provider-unreachable",
+  "provider-failed": "failure.provider-failed",
+  "provider-error": "failure.provider-error",
+  "connection-lost": "failure.connection-lost",
+  "disk-full": "failure.disk-full",
+};
+const SAFE: Partial<Record<string, Key>> = {
+  "budget-exceeded": "failure.safeBudget",
+  "request-too-large": "failure.safeLarge",
+  "provider-slow-down": "failure.safeLater",
+  "provider-overloaded": "failure.safeLater",
+  "provider-unavailable": "failure.safeLater",
+};
+
+const failureTitle = (code: string): Key => TITLES[code as ModelFailure] ?? "failure.title";
 
 function Compaction(props: { notice: NoticeItem }): JSX.Element {
   return (

@@ -1,15 +1,17 @@
 import type { ProblemError } from "../../api/problem";
-import { t } from "../../i18n";
+import { type Key, t } from "../../i18n";
+
+const TITLES: Record<string, Key> = {
+  "no-models": "source.failedModels",
+  unreachable: "source.failedOffline",
+  "provider-key-refused": "source.failedKey",
+  "provider-no-credit": "source.failedCredit",
+  "provider-unreachable": "source.failedReach",
+  "provider-not-an-api": "source.failedAddress",
+  "provider-failing": "source.failedProvider",
+  "provider-models": "source.failedModels",
+  "model-unpriced": "source.failedPrice",
+};
 
 /** Why a model source was not taken, in a few words; the server's own sentence stands below it. */
-export function failureTitle(problem: ProblemError): string {
-  if (problem.code === "no-models") return t("source.failedModels");
-  if (problem.code === "unreachable") return t("source.failedOffline");
-  const words = problem.detail.toLowerCase();
-  if (/credit|quota|billing|402/.test(words)) return t("source.failedCredit");
-  if (/401|403|not accept|wrong key|invalid.*key|refused the key|rejected/.test(words))
-    return t("source.failedKey");
-  if (/connect|reach|resolve|timed? ?out|network|dns/.test(words)) return t("source.failedReach");
-  if (/404|base url|address|not found/.test(words)) return t("source.failedAddress");
-  return t("source.failed");
-}
+export const failureTitle = (problem: ProblemError): string => t(TITLES[problem.code] ?? "source.failed");

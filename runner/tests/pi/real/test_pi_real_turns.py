@@ -136,8 +136,8 @@ async def test_an_image_reaches_the_model(start, provider, red_square):
 @pytest.mark.parametrize(
     ("script", "code", "words"),
     [
-        ("[[error 401 9]]", "http-401", "does not accept the key"),
-        ("[[error 400 9]]", "http-400", "answered with an error"),
+        ("[[error 401 9]]", "provider-key-refused", "does not accept the key"),
+        ("[[error 400 9]]", "provider-error", "answered with an error"),
     ],
 )
 async def test_a_provider_that_says_no_is_quoted(start, script, code, words):
