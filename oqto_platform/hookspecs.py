@@ -217,8 +217,9 @@ def budget_settle(session: Session, reservation_id: str) -> Settlement | None:
     """
     Close the wallet's open holds and say what was spent.
 
-    Called again until it answers, so it must give the same answer each time. `reservation_id` is empty when a
-    crash came between `budget_reserve` and noting its answer: the wallet is then the one of `session.id`.
+    Called again until it answers, so it must give the same answer each time. `reservation_id` is empty when the
+    start ended before the answer of `budget_reserve` was noted, or before it was asked: the wallet, if there is
+    one, is then the one of `session.id`.
     """
 
 

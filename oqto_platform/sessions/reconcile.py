@@ -131,12 +131,9 @@ class Reconciler:
 
         The runner keeps an outcome until this call, and it may run an agent whose start it could tell nobody.
         """
-        spent_nusd = stored.spent_nusd
-        if stored.reservation_id is not None:
-            settlement = await self._hooks.call.budget_settle(stored.session, stored.reservation_id)
-            spent_nusd = settlement.spent_nusd if settlement else spent_nusd
+        settlement = await self._hooks.call.budget_settle(stored.session, stored.reservation_id or "")
         await self._runner_of(stored.session.account_id).stop(stored.id, _ending(stored))
-        return spent_nusd
+        return settlement.spent_nusd if settlement else stored.spent_nusd
 
     async def _note(self, stored: Stored, status: wire.SessionStatus) -> None:
         changes: dict[str, object] = {}

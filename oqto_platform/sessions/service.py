@@ -1,8 +1,8 @@
 """
 Starting, resuming, stopping and deleting sessions: steps 3 to 11 of the main journey.
 
-`start` writes each intent before it acts: the row, then the reservation's id, then the process. Whatever
-breaks in between is finished by `reconcile`.
+`start` writes its intent before it acts: the row says that money and a process may follow. Whatever breaks
+before it says `running` is finished by `reconcile`.
 """
 
 from __future__ import annotations
@@ -155,12 +155,11 @@ class Sessions:
     async def _launch(self, stored: Stored, account: Account, *, resume: bool) -> SessionView:
         session = stored.session
         await self._hooks.call.session_starting(session, account)
-        await self._store.note_start(session.id, None)
         reservation = await self._hooks.call.budget_reserve(session, account)
-        if reservation:
-            await self._store.note_start(session.id, reservation.id)
+        await self._store.must_be_starting(session.id)
         status = await self._runner_of(account.id).start(session, _to_launch(reservation, resume=resume))
-        stored = await self._store.move(session.id, "running", **facts(status))
+        noted = {"reservation_id": reservation.id} if reservation else {}
+        stored = await self._store.move(session.id, "running", **noted, **facts(status))
         await self._hooks.call.session_started(session)
         return _to_view(stored, status, Usage())
 

@@ -47,8 +47,14 @@ class Store:
         self._db = db
 
     async def add(self, session: Session, *, limit: int) -> Stored:
-        """A new row, `starting`. Raises `LimitReached` when the account has `limit` live sessions."""
-        row = SessionRow(**msgspec.to_builtins(session), state="starting", created_at=now())
+        """
+        A new row, `starting`. Raises `LimitReached` when the account has `limit` live sessions.
+
+        Its reservation is noted as "some, not known yet": from here on a crash settles what there may be.
+        """
+        row = SessionRow(
+            **msgspec.to_builtins(session), state="starting", created_at=now(), reservation_id=""
+        )
 
         def insert(transaction: Transaction) -> None:
             _check_limit(transaction, session.account_id, limit)
@@ -121,16 +127,10 @@ class Store:
         """Change other columns than the state."""
         await self._db.write(lambda t: _changed(_row(t, session_id), changes) and None)
 
-    async def note_start(self, session_id: str, reservation_id: str | None) -> None:
-        """Note how far a start has come; raises `Conflict` when the session was ended meanwhile."""
-
-        def change(transaction: Transaction) -> None:
-            row = _row(transaction, session_id)
-            if row.state != "starting":
-                raise Conflict("the session was stopped while it was starting")
-            row.reservation_id = row.reservation_id or "" if reservation_id is None else reservation_id
-
-        await self._db.write(change)
+    async def must_be_starting(self, session_id: str) -> None:
+        """Raises `Conflict` when the session was ended while it was starting."""
+        if (await self.get(session_id)).state != "starting":
+            raise Conflict("the session was stopped while it was starting")
 
     async def remove(self, session_id: str) -> None:
         """Delete the row."""
