@@ -23,7 +23,7 @@ from litestar.plugins.core import MsgspecDIPlugin
 
 from oqto_platform import contributions, health, problems
 from oqto_platform.accounts import routes as accounts
-from oqto_platform.admin import audit, settings
+from oqto_platform.admin import audit, plugins, settings
 from oqto_platform.admin import routes as admin
 from oqto_platform.auth.guards import Gate, signed_in
 from oqto_platform.config.sections import Auth, Server
@@ -32,6 +32,7 @@ from oqto_platform.extensions import routes as extensions
 from oqto_platform.hooks import PerPlugin
 from oqto_platform.house import House
 from oqto_platform.metrics import routes as metrics
+from oqto_platform.metrics.meter import Meter
 from oqto_platform.mux.socket import mux
 from oqto_platform.opening import Opening
 from oqto_platform.panels import routes as panels
@@ -43,7 +44,7 @@ from oqto_platform.web import ROUTED, WebUI
 from oqto_platform.workspaces import routes as workspaces
 
 MODULES: tuple[Any, ...] = (
-    health, accounts, workspaces, sessions, extensions, panels, admin, audit, metrics, settings,
+    health, accounts, workspaces, sessions, extensions, panels, admin, plugins, audit, metrics, settings,
 )  # fmt: skip
 
 
@@ -124,7 +125,7 @@ def build(house: House) -> Oqto:
         },
         exception_handlers=problems.HANDLERS,
         after_exception=[problems.note],
-        lifespan=[house.lifespan, metrics.Meter(house).lifespan],
+        lifespan=[house.lifespan, Meter(house).lifespan],
         request_max_body_size=None,  # the gate looks, because the limit may change while we run
         openapi_config=None,
         logging_config=None,

@@ -18,6 +18,7 @@ import msgspec
 from oqto_platform import peers
 from oqto_platform.canon import Command
 from oqto_platform.errors import OqtoError, Problem, RunnerUnavailable, from_problem
+from oqto_platform.hooks import HookCount
 from oqto_platform.types import (
     Check,
     Launch,
@@ -56,6 +57,16 @@ class TakeAudit(_Request, frozen=True, tag="runner.audit"):
     """What plugins recorded on this runner. `kept`: the batch that is in the audit log and may go."""
 
     kept: str = ""
+
+
+class CountHooks(_Request, frozen=True, tag="runner.hooks"):
+    """How the hooks of the runner's plugins did."""
+
+
+class ResetPlugin(_Request, frozen=True, tag="runner.reset"):
+    """Call a plugin again that the runner switched off because it kept failing."""
+
+    plugin: str
 
 
 class Start(_Request, frozen=True, tag="session.start"):
@@ -118,6 +129,8 @@ Request = (
     | Health
     | Shutdown
     | TakeAudit
+    | CountHooks
+    | ResetPlugin
     | Start
     | Stop
     | Delete
@@ -154,6 +167,18 @@ class AuditBatch(_Reply, frozen=True, tag="audit"):
 
     batch: str = ""
     records: list[dict[str, Any]] = []
+
+
+class HookCounts(_Reply, frozen=True, tag="hooks"):
+    """Since the runner started; `off` is 1 for a hook that is not called for a while, else 0."""
+
+    counts: list[HookCount]
+
+
+class PluginReset(_Reply, frozen=True, tag="reset"):
+    """The hooks that were off."""
+
+    hooks: list[str]
 
 
 class SessionStatus(_Reply, frozen=True, tag="status"):
@@ -229,6 +254,8 @@ Reply = (
     HelloReply
     | HealthReply
     | AuditBatch
+    | HookCounts
+    | PluginReset
     | SessionStatus
     | SessionList
     | Sent

@@ -110,8 +110,12 @@ def check(ctx: click.Context, name: str) -> None:
 @click.pass_context
 def reset(ctx: click.Context, name: str) -> None:
     """Call the plugin NAME again that the server switched off because it kept failing."""
-    hooks = call(ctx, "POST", f"/api/admin/plugins/{name}/reset")["hooks"]
+    done = call(ctx, "POST", f"/api/admin/plugins/{name}/reset")
+    hooks = [f"{hook} ({side})" for side in SIDES for hook in done[side]]
     click.echo(f"{name} is called again: {', '.join(hooks)}" if hooks else f"{name} was not switched off")
+    if done["unreached"]:
+        click.echo(f"not everywhere: {done['unreached']}", err=True)
+        ctx.exit(3)
 
 
 @plugins.command()
@@ -167,11 +171,18 @@ def _running(ctx: click.Context) -> list[dict[str, Any]]:
         for check in call(ctx, "GET", "/api/admin/health")
         if not check["ok"]
     }
+    counts = call(ctx, "GET", "/api/admin/hooks")
     infos: list[dict[str, Any]] = call(ctx, "GET", "/api/plugins")
     for info in infos:
         check = failing.get(info["name"])
-        info["state"] = f"failing: {check['detail']}" if check else "healthy"
+        off = [one["hook"] for one in counts if one["is_off"] and _is_of(one, info)]
+        unwell = f"failing: {check['detail']}" if check else "healthy"
+        info["state"] = f"failing, switched off: {', '.join(off)}" if off else unwell
     return infos
+
+
+def _is_of(count: dict[str, Any], info: dict[str, Any]) -> bool:
+    return (count["plugin"], count["side"]) == (info["name"], info["side"])
 
 
 def _is_unwell(line: dict[str, Any], name: str) -> bool:
@@ -205,7 +216,7 @@ def _counts(ctx: click.Context, name: str) -> list[dict[str, Any]]:
 
 def _counted(count: dict[str, Any]) -> str:
     off = f", switched off: {count['last_failure']}" if count["is_off"] else ""
-    return f"  {count['hook']:<20} {count['calls']} calls, {count['failures']} failed, {count['mean_ms']} ms each{off}"
+    return f"  {count['side']:<7} {count['hook']:<20} {count['calls']} calls, {count['failures']} failed, {count['mean_ms']} ms each{off}"
 
 
 def _known(name: str) -> None:

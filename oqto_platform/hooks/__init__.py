@@ -9,6 +9,7 @@ implementations itself, in the one way the hook's specification asks for.
 
 from __future__ import annotations
 
+from oqto_platform.hooks.counted import HookCount
 from oqto_platform.hooks.failures import HookError, Origin
 from oqto_platform.hooks.implementation import BLOCKING_S, PerPlugin, Tally
 from oqto_platform.hooks.loading import PluginDeprecationWarning, installed
@@ -18,6 +19,7 @@ from oqto_platform.hooks.spec import PROJECT, Mode, Policy, Side, hookimpl, hook
 __all__ = [
     "BLOCKING_S",
     "PROJECT",
+    "HookCount",
     "HookError",
     "Hooks",
     "Mode",

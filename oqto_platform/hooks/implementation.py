@@ -9,6 +9,7 @@ from typing import Any
 
 import structlog
 
+from oqto_platform.hooks.counted import HookCount
 from oqto_platform.hooks.failures import Origin
 
 log = structlog.get_logger("oqto.plugins")
@@ -96,6 +97,21 @@ class Impl:
                 ms=round(seconds * 1e3),
                 repair="do the work in asyncio.to_thread, or await it",
             )
+
+    def counted(self) -> HookCount:
+        """How it did so far."""
+        tally = self.tally
+        return HookCount(
+            hook=self.hook,
+            plugin=self.plugin,
+            calls=tally.calls,
+            failures=tally.failures,
+            seconds=tally.seconds,
+            longest_block_s=tally.longest_block_s,
+            last_failure=tally.last_failure,
+            skipped=tally.skipped,
+            off=int(tally.is_off),
+        )
 
     def is_resting(self) -> bool:
         """Whether this call is left out because the ones before failed in a row."""

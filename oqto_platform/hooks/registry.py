@@ -12,9 +12,10 @@ import pluggy
 from oqto_platform import tracing
 from oqto_platform.errors import NotFound, PluginLoadError
 from oqto_platform.hooks import answers, loading, spec
+from oqto_platform.hooks.counted import HookCount, together
 from oqto_platform.hooks.failures import Origin, load_error
 from oqto_platform.hooks.implementation import Impl, Tally
-from oqto_platform.hooks.spec import PROJECT, Side
+from oqto_platform.hooks.spec import PROJECT, Mode, Side
 from oqto_platform.hooks.walk import Walk
 from oqto_platform.types import PluginInfo
 
@@ -135,6 +136,11 @@ class Hooks:
     def tallies(self) -> dict[tuple[str, str], Tally]:
         """`(hook, plugin)` to its counts since the start. Live: read, do not keep."""
         return {(name, impl.plugin): impl.tally for name, impls in self._impls.items() for impl in impls}
+
+    def counted(self) -> list[HookCount]:
+        """How each plugin's hooks did since the start; what is called only at load is left out."""
+        awaited = (name for name, policy in self.policies.items() if policy.mode is not Mode.REGISTER)
+        return together(impl.counted() for name in awaited for impl in self._impls[name])
 
     def switch_on(self, plugin: str) -> list[str]:
         """Call a plugin again that was switched off because it kept failing; the hooks that were off."""

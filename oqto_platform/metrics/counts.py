@@ -30,9 +30,6 @@ FAMILIES: dict[str, Family] = {
     "oqto_mux_commands": Family("counter", "Commands of browsers to sessions.", ("outcome",)),
     "oqto_events_relayed": Family("counter", "Events of sessions that were sent to browsers."),
     "oqto_audit_records": Family("counter", "Records of the audit log.", ("event", "outcome")),
-    "oqto_hook_calls": Family("counter", "Calls of a plugin's hook.", ("hook", "plugin")),
-    "oqto_hook_failures": Family("counter", "Calls of a plugin's hook that failed.", ("hook", "plugin")),
-    "oqto_hook_seconds": Family("counter", "Time spent in a plugin's hook.", ("hook", "plugin")),
 }
 
 

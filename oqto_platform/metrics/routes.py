@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hmac
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from litestar import Request, Response, get
 from litestar.di import NamedDependency
@@ -14,57 +12,22 @@ from litestar.di import NamedDependency
 from oqto_platform.auth.guards import credential, identify
 from oqto_platform.config.sections import Server
 from oqto_platform.errors import Forbidden, NotSignedIn, OqtoError
-from oqto_platform.metrics.counts import counts
+from oqto_platform.metrics import hooks
 from oqto_platform.metrics.exposition import written
-from oqto_platform.metrics.shared import Shared
 from oqto_platform.services import Services
 from oqto_platform.types import Metric
 
-if TYPE_CHECKING:
-    from oqto_platform.house import House
-
 Asked = Request[Any, Any, Any]
-
-
-class Meter:
-    """One worker among the others: leaves its numbers, and reads theirs."""
-
-    shared: Shared
-
-    def __init__(self, house: House) -> None:
-        self._house = house
-
-    @asynccontextmanager
-    async def lifespan(self, app: Any) -> AsyncIterator[None]:
-        """Leave numbers for the other workers for as long as this one lives."""
-        self.shared = app.state.shared_numbers = Shared(
-            self._house.state_dir / "metrics", counts, self._tallies
-        )
-        publishing = asyncio.create_task(self.shared.publish())
-        try:
-            yield
-        finally:
-            publishing.cancel()
-            await asyncio.gather(publishing, return_exceptions=True)
-            self.shared.close()
-
-    def _tallies(self) -> None:
-        """The dispatcher counts for itself."""
-        for labels, tally in self._house.hooks.tallies().items():
-            if tally.calls:
-                counts.values["oqto_hook_calls"][labels] = tally.calls
-                counts.values["oqto_hook_failures"][labels] = tally.failures
-                counts.values["oqto_hook_seconds"][labels] = tally.seconds
 
 
 @get("/metrics", opt={"public": True})
 async def metrics(request: Asked, services: NamedDependency[Services]) -> Response[bytes]:
     """Open to nobody by itself: behind a proxy every address is loopback."""
     await _check(request, services)
-    shared = request.app.state.shared_numbers
-    numbers = await asyncio.to_thread(shared.together, shared.take())
+    numbers = await request.app.state.meter.together()
     of_plugins = await services.hooks.call.metrics()
     looked_up = await _looked_up(services, numbers.workers)
+    looked_up += hooks.metrics(numbers.hooks, await hooks.of_runner_if_up(services))
     accept = request.headers.get("accept", "")
     body, content_type = await asyncio.to_thread(written, numbers, looked_up, of_plugins, accept)
     return Response(body, media_type=content_type)

@@ -18,18 +18,27 @@ from pathlib import Path
 
 import msgspec
 
+from oqto_platform.hooks import HookCount
+from oqto_platform.hooks.counted import together
 from oqto_platform.metrics.counts import FAMILIES, Counts
+from oqto_platform.metrics.files import replace
 
 EVERY_S = 1.0
 
 
 class Numbers(msgspec.Struct, kw_only=True):
-    """What a file holds. Labels are joined with a newline, which no label has. `folded`: files that are in here."""
+    """
+    What a file holds. Labels are joined with a newline, which no label has. `folded`: files that are in here.
+
+    `resets`: the last reset of a plugin that the worker, or of several the slowest, has carried out.
+    """
 
     values: dict[str, dict[str, float]] = {}
     buckets: dict[str, dict[str, list[float]]] = {}
+    hooks: list[HookCount] = []
     folded: list[str] = []
     workers: int = 0
+    resets: int = 0
 
     def add(self, other: Numbers, *, is_over: bool = False) -> None:
         """Add up; of a worker that is over, without its gauges."""
@@ -39,6 +48,9 @@ class Numbers(msgspec.Struct, kw_only=True):
             mine = self.values.setdefault(metric, {})
             for labels, value in series.items():
                 mine[labels] = mine.get(labels, 0) + value
+        self.hooks = together(
+            [*self.hooks, *map(_ended, other.hooks)] if is_over else [*self.hooks, *other.hooks]
+        )
         for metric, rows in other.buckets.items():
             known = self.buckets.setdefault(metric, {})
             for labels, row in rows.items():
@@ -46,13 +58,14 @@ class Numbers(msgspec.Struct, kw_only=True):
 
 
 class Shared:
-    """One worker's part. `refresh` brings numbers that are only looked up into the counts."""
+    """One worker's part. `hooks` tells how the hooks did here; `resets` is as in `Numbers`."""
 
-    def __init__(self, folder: Path, counts: Counts, refresh: Callable[[], None]) -> None:
+    def __init__(self, folder: Path, counts: Counts, hooks: Callable[[], list[HookCount]] = list) -> None:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._folder = folder
         self._counts = counts
-        self._refresh = refresh
+        self._hooks = hooks
+        self.resets = 0
         self._name = f"{os.getpid()}-{secrets.token_hex(4)}"
         self._alive = os.open(self._path("alive"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         fcntl.flock(self._alive, fcntl.LOCK_EX)  # let go by the kernel, however we end
@@ -61,11 +74,9 @@ class Shared:
         self._saving = threading.Lock()
 
     async def publish(self) -> None:
-        """Leave the numbers for the other workers, until cancelled."""
-        while True:
-            # In a thread: a file system may flush a file that replaces another, for milliseconds.
-            await asyncio.to_thread(self._save, *self.take())
-            await asyncio.sleep(EVERY_S)
+        """Leave the numbers for the other workers."""
+        # In a thread: a file system may flush a file that replaces another, for milliseconds.
+        await asyncio.to_thread(self._save, *self.take())
 
     def close(self) -> None:
         """Leave the last numbers; the next reader adds them to the total."""
@@ -85,13 +96,12 @@ class Shared:
         """What was taken later is not replaced by what was taken earlier."""
         with self._saving:
             if taken > self._saved and text != self._written:
-                _replace(self._path("json"), text)
+                replace(self._path("json"), text)
                 self._written = text
             self._saved = max(taken, self._saved)
 
     def own(self) -> Numbers:
         """Our numbers, as they are now."""
-        self._refresh()
         return Numbers(
             values={
                 metric: {"\n".join(labels): value for labels, value in series.items()}
@@ -101,7 +111,9 @@ class Shared:
                 metric: {"\n".join(labels): list(row) for labels, row in rows.items()}
                 for metric, rows in self._counts.buckets.items()
             },
+            hooks=[count for count in self._hooks() if count.calls or count.skipped],
             workers=1,
+            resets=self.resets,
         )
 
     def together(self, taken: tuple[int, bytes] | None = None) -> Numbers:
@@ -112,9 +124,10 @@ class Shared:
             # First, because another worker that is asked next must not know less than we tell now.
             self._save(*(taken or self.take()))
             total = self._fold()
-            for name in self._names():
-                total.add(_read(self._folder / f"{name}.json"))
-                total.workers += 1
+            workers = [_read(self._folder / f"{name}.json") for name in self._names()]
+            for worker in workers:
+                total.add(worker)
+            total.workers, total.resets = len(workers), min((worker.resets for worker in workers), default=0)
         finally:
             os.close(lock)
         return total
@@ -129,7 +142,7 @@ class Shared:
                 total.add(_read(self._folder / f"{name}.json"), is_over=True)
         total.folded = [name for name in total.folded if name in names and name not in over] + over
         if over:
-            _replace(path, msgspec.json.encode(total))
+            replace(path, msgspec.json.encode(total))
         for name in over:
             for suffix in ("json", "alive"):
                 (self._folder / f"{name}.{suffix}").unlink(missing_ok=True)
@@ -163,9 +176,5 @@ def _read(path: Path) -> Numbers:
     return Numbers()
 
 
-def _replace(path: Path, text: bytes) -> None:
-    new = path.with_name(f".{path.name}.{os.getpid()}")
-    handle = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-    with os.fdopen(handle, "wb") as file:
-        file.write(text)
-    new.replace(path)
+def _ended(count: HookCount) -> HookCount:
+    return msgspec.structs.replace(count, off=0)

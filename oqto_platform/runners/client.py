@@ -10,6 +10,7 @@ from typing import TypeVar
 from oqto_platform import tracing, wire
 from oqto_platform.canon import Command, Compact, Fork, NewSession, SwitchSession
 from oqto_platform.errors import Internal
+from oqto_platform.hooks import HookCount
 from oqto_platform.runners.registry import RunnerAddress
 from oqto_platform.types import Launch, Session, SessionId, StopReason, Workspace, WorkspaceRequest
 
@@ -36,6 +37,13 @@ class RunnerClient:
 
     async def take_audit(self, kept: str) -> wire.AuditBatch:
         return _expect(await self._call(wire.TakeAudit(kept=kept)), wire.AuditBatch)
+
+    async def hooks(self) -> list[HookCount]:
+        return _expect(await self._call(wire.CountHooks()), wire.HookCounts).counts
+
+    async def reset_plugin(self, plugin: str) -> list[str]:
+        """The hooks that were off. Raises `NotFound` for a plugin that the runner has not loaded."""
+        return _expect(await self._call(wire.ResetPlugin(plugin=plugin)), wire.PluginReset).hooks
 
     async def start(self, session: Session, launch: Launch) -> wire.SessionStatus:
         request = wire.Start(session=session, launch=launch)

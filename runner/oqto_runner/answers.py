@@ -85,6 +85,14 @@ class Answers:
                 return await self._browse(path, show_hidden=show_hidden)
             case wire.OpenWorkspace(request=wanted):
                 return await self._open_workspace(wanted)
+        return self._about_plugins(request)
+
+    def _about_plugins(self, request: wire.Request) -> wire.Reply:
+        match request:
+            case wire.CountHooks():
+                return wire.HookCounts(counts=self._hooks.counted())
+            case wire.ResetPlugin(plugin=plugin):
+                return wire.PluginReset(hooks=self._hooks.switch_on(plugin))
         raise Invalid(f"{type(request).__name__} is answered elsewhere")
 
     def _hello(self) -> wire.HelloReply:

@@ -69,12 +69,13 @@ def test_what_an_operator_wants_to_know_is_there(stack):
         "oqto_hook_seconds_total",
         "oqto_audit_records_total",
     }
-    for _ in range(200):
+    signed_in = ("oqto_hook_calls_total", "authenticate", "builtin", "core")
+    for _ in range(200):  # the worker that did it tells the others about once a second
         found = scraped(stack)
-        if wanted <= {name for name, *_ in found}:
+        if signed_in in found and wanted <= {name for name, *_ in found}:
             break
     assert wanted <= {name for name, *_ in found}
     assert found["oqto_workers",] == 2
     assert found["oqto_runner_up",] == 1
-    assert found["oqto_hook_calls_total", "authenticate", "builtin"] == 1
+    assert found[signed_in] == 1
     assert not [labels for _, *labels in found if "ses_nothing" in labels], "no number for each path"

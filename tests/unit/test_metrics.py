@@ -6,13 +6,17 @@ import os
 import signal
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as openmetrics
 from prometheus_client.parser import text_string_to_metric_families as classic
 
+from oqto_platform.hooks import HookCount, Hooks
 from oqto_platform.metrics.counts import BOUNDS_S, Counts
 from oqto_platform.metrics.exposition import written
+from oqto_platform.metrics.hooks import metrics, of_runner
+from oqto_platform.metrics.resets import Resets
 from oqto_platform.metrics.shared import Numbers, Shared
 from oqto_platform.types import Metric
 
@@ -26,7 +30,7 @@ counts = Counts()
 counts.add("oqto_events_relayed", amount=int(sys.argv[2]))
 counts.add("oqto_mux_connections")
 counts.observe("oqto_http_request_seconds", ("/x",), 0.02)
-shared = Shared(Path(sys.argv[1]), counts, lambda: None)
+shared = Shared(Path(sys.argv[1]), counts)
 shared.write()
 print("ready", flush=True)
 sys.stdin.readline()
@@ -52,7 +56,7 @@ def spawn(tmp_path):
 
 
 def shared_of(tmp_path, counts=None) -> Shared:
-    return Shared(tmp_path, counts or Counts(), lambda: None)
+    return Shared(tmp_path, counts or Counts())
 
 
 def total(shared: Shared, metric: str = "oqto_events_relayed") -> float:
@@ -141,3 +145,82 @@ def test_numbers_of_plugins_have_their_name():
 
 def test_every_bound_is_in_order():
     assert list(BOUNDS_S) == sorted(BOUNDS_S)
+
+
+def moody(**numbers) -> HookCount:
+    return HookCount(hook="session_stopped", plugin="moody", **numbers)
+
+
+def test_what_hooks_did_adds_up_and_nobody_stays_switched_off_who_has_ended(tmp_path):
+    here = moody(calls=3, failures=1, seconds=0.5, longest_block_s=0.1, skipped=1, off=1)
+    there = moody(calls=4, failures=4, seconds=1.0, longest_block_s=0.2, last_failure="boom", off=1)
+    ours, other = (Shared(tmp_path, Counts(), lambda count=count: [count]) for count in (here, there))
+    other.write()
+    (both,) = ours.together().hooks
+    assert both == moody(
+        calls=7, failures=5, seconds=1.5, longest_block_s=0.2, last_failure="boom", skipped=1, off=2
+    )
+    other.close()
+    for _ in range(3):
+        (left,) = ours.together().hooks
+        assert (left.calls, left.failures, left.off) == (7, 5, 1)
+
+
+def test_a_plugin_of_both_sides_has_two_series():
+    looked_up = metrics([moody(calls=1)], [moody(calls=2, off=1)])
+    text, _ = body(looked_up=looked_up)
+    found = samples(text)
+    assert found["oqto_hook_calls_total", "core", "moody", "session_stopped"] == 1
+    assert found["oqto_hook_calls_total", "runner", "moody", "session_stopped"] == 2
+    assert found["oqto_hook_off", "runner", "moody", "session_stopped"] == 1
+
+
+class TalkativeRunner:
+    """What somebody else's process may say about itself."""
+
+    def __init__(self, *counts: HookCount) -> None:
+        self.counts = list(counts)
+
+    async def hooks(self) -> list[HookCount]:
+        return self.counts
+
+
+async def test_what_a_runner_makes_up_gets_into_no_answer():
+    good = moody(calls=1)
+    bad = [
+        HookCount(hook="no_such_hook", plugin="moody"),
+        HookCount(hook="session_stopped", plugin='x"} 1\noqto_up 0'),
+        moody(calls=-1),
+        moody(seconds=float("inf")),
+    ]
+    services = SimpleNamespace(hooks=Hooks("core"), runner=TalkativeRunner(*bad, good))
+    assert await of_runner(services) == [good]
+    services.runner = TalkativeRunner(*[good] * 5_000)
+    assert len(await of_runner(services)) <= 2_000
+
+
+def test_a_reset_is_carried_out_once_by_everybody_who_was_there(tmp_path):
+    heard = {"a": [], "b": [], "late": []}
+    asker, follower = (Resets(tmp_path, heard[name].append) for name in ("a", "b"))
+    first = asker.ask("moody")
+    late = Resets(tmp_path, heard["late"].append)
+    second = asker.ask("weather")
+    for one in (asker, follower, late):
+        one.follow()
+        one.follow()
+        assert one.seen == second == first + 1
+    assert heard == {"a": ["moody", "weather"], "b": ["moody", "weather"], "late": ["weather"]}
+    assert asker.ask("moody") == second + 1
+    follower.follow()
+    assert heard["b"] == ["moody", "weather", "moody"]
+
+
+def test_a_damaged_list_of_resets_resets_nothing(tmp_path):
+    heard = []
+    resets = Resets(tmp_path, heard.append)
+    (tmp_path / "resets.json").write_text('{"last": 3, "plug')
+    resets.follow()
+    assert (heard, resets.seen) == ([], 0)
+    assert resets.ask("moody") == 1
+    resets.follow()
+    assert heard == ["moody"]
