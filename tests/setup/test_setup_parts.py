@@ -137,12 +137,27 @@ def bare_machine(monkeypatch, tmp_path):
 
 
 def test_without_rights_the_one_command_is_printed(bare_machine, monkeypatch):
+    monkeypatch.delenv("CI", raising=False)
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
     bare_machine("apt-get", "exit 1")
     bare_machine("sudo", "exit 1")
     told = debian.install()
     assert "sudo apt-get install --no-install-recommends bubblewrap chromium" in told
     assert "Going on without" in told
+
+
+def test_in_ci_everything_is_installed_that_a_test_would_be_skipped_without(
+    bare_machine, monkeypatch, tmp_path
+):
+    here = tmp_path / "here"
+    here.touch()
+    monkeypatch.setattr(debian, "FOR_TESTS", {"made": str(here), "cargo": str(tmp_path / "absent")})
+    bare_machine("bwrap", "")
+    bare_machine("chromium", "")
+    monkeypatch.delenv("CI", raising=False)
+    assert debian.missing() == []
+    monkeypatch.setenv("CI", "true")
+    assert debian.missing() == ["cargo"]
 
 
 def test_a_mirror_that_fails_does_not_stop_the_rest(bare_machine, monkeypatch, tmp_path):

@@ -1,4 +1,8 @@
-"""A home full of canaries, a workspace, and real sandboxes over them: as root and as an ordinary user."""
+"""
+A home full of canaries, a workspace, and real sandboxes over them: as root and as an ordinary account.
+
+A test that asks for `account`, itself or through `box` or `own_home`, runs once as each.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +14,7 @@ import tempfile
 from pathlib import Path
 from typing import NamedTuple
 
+import ordinary_account
 import pytest
 from oqto_plugin_sandbox import host, launch
 from oqto_plugin_sandbox.policy.document import Place, parse
@@ -20,8 +25,7 @@ from oqto_plugin_sandbox.policy.schema import to_policy
 from oqto_platform.errors import Unconfined
 from oqto_platform.types import ConfinedPlan, SpawnPlan
 
-SOMEBODY = 48_213
-"""A uid that no account has."""
+ACCOUNTS = ("ordinary", "root")
 
 CANARIES = {
     ".ssh/id_rsa": "CANARY-ssh",
@@ -57,6 +61,11 @@ class Box:
     def __init__(self, root: Path, uid: int) -> None:
         self.root, self.uid = root, uid
         self.home, self.workspace = root / "home", root / "home/projects/ws"
+
+    @property
+    def who(self) -> dict:
+        """What starts a process as the box's account."""
+        return {} if os.getuid() == self.uid else {"user": self.uid, "group": self.uid, "extra_groups": []}
 
     def write(self, path: Path, text: str = "", mode: int = 0o644) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -97,8 +106,7 @@ class Box:
         try:
             return subprocess.Popen(
                 confined.argv, env=dict(confined.env), cwd=confined.cwd, pass_fds=confined.fds, stdin=stdin,
-                stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True, user=self.uid, group=self.uid,
-                extra_groups=[],
+                stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True, **self.who,
             )  # fmt: skip
         finally:
             for fd in confined.fds:
@@ -133,10 +141,9 @@ class Box:
     def host(self, script: str, cwd=None) -> Done:
         """Run a shell script outside, as the same account."""
         self.own()
-        who = {"user": self.uid, "group": self.uid, "extra_groups": []} if os.getuid() == 0 else {}
         done = subprocess.run(
             ["/bin/bash", "-ec", script], cwd=cwd or self.workspace, capture_output=True, text=True, check=True,
-            env={"PATH": "/usr/bin:/bin", "HOME": str(self.root)}, **who,
+            env={"PATH": "/usr/bin:/bin", "HOME": str(self.root)}, **self.who,
         )  # fmt: skip
         return Done(done.returncode, done.stdout, done.stderr)
 
@@ -171,21 +178,66 @@ def _box(uid: int, base: str | None = None):
         shutil.rmtree(root, ignore_errors=True)
 
 
-@pytest.fixture
-def box_outside_tmp(can_confine):
-    """Landlock allows everything below the private /tmp, so its own strength shows elsewhere."""
-    yield from _box(SOMEBODY, "/var/lib") if os.getuid() == 0 else _box(os.getuid(), str(Path.home()))
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_protocol(item, nextitem):
+    wanted = getattr(item, "callspec", None) and item.callspec.params.get("account")
+    if wanted != "ordinary" or os.getuid() != 0:
+        return None
+    item.ihook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
+    for report in ordinary_account.run(item):
+        item.ihook.pytest_runtest_logreport(report=report)
+    item.ihook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
+    item.session._setupstate.teardown_exact(nextitem)
+    return True
 
 
-@pytest.fixture(params=["ordinary", "root"])
-def box(request, can_confine):
-    """Every attack is tried by an agent of an ordinary account and by an agent of root."""
-    if os.getuid() == 0:
-        yield from _box(0 if request.param == "root" else SOMEBODY)
-    elif request.param == "ordinary":
-        yield from _box(os.getuid())
-    else:
+@pytest.fixture(params=ACCOUNTS)
+def account(request) -> str:
+    """Who runs this test: root, and an account without any rights; without root only whoever runs it."""
+    if request.param == "root" and os.getuid() != 0:
         pytest.skip("only root can try what an agent of root could do")
+    return request.param
+
+
+@pytest.fixture
+def tmp_path(tmp_path_factory):
+    """pytest's own folder is closed to every account but the one that started it."""
+    if os.getuid() != ordinary_account.UID:
+        yield tmp_path_factory.mktemp("test")
+        return
+    with tempfile.TemporaryDirectory(prefix="oqto-sandbox-test-") as folder:
+        yield Path(folder)
+
+
+@pytest.fixture
+def own_home(account, can_confine, tmp_path) -> Path:
+    """A folder for a home and what belongs to it, of the account that runs the test."""
+    return tmp_path
+
+
+@pytest.fixture
+def box(account, can_confine):
+    """Every attack is tried by an agent of an ordinary account and by an agent of root."""
+    yield from _box(os.getuid())
+
+
+@pytest.fixture
+def box_outside_tmp(account, can_confine):
+    """Landlock allows everything below the private /tmp, so its own strength shows elsewhere."""
+    yield from _box(os.getuid(), str(Path.home()) if os.getuid() else "/var/lib")
+
+
+@pytest.fixture(params=ACCOUNTS)
+def beside_root(request) -> int:
+    """For what root does outside meanwhile: root runs the test, and this is whose agent it is about."""
+    if os.getuid() != 0:
+        pytest.skip("only root can do outside what this tries")
+    return 0 if request.param == "root" else ordinary_account.UID
+
+
+@pytest.fixture
+def box_beside_root(beside_root, can_confine):
+    yield from _box(beside_root)
 
 
 @pytest.fixture

@@ -22,57 +22,57 @@ def command(*words, cwd, timeout=60, **options):
     )
 
 
-def test_run_passes_everything_through(tmp_path, can_confine):
+def test_run_passes_everything_through(own_home):
     done = command(
-        "run", "--", "/bin/sh", "-c", "cat; pwd; echo problem >&2; exit 9", cwd=tmp_path, input="typed\n"
+        "run", "--", "/bin/sh", "-c", "cat; pwd; echo problem >&2; exit 9", cwd=own_home, input="typed\n"
     )
-    assert (done.returncode, done.stdout, done.stderr) == (9, f"typed\n{tmp_path}\n", "problem\n")
+    assert (done.returncode, done.stdout, done.stderr) == (9, f"typed\n{own_home}\n", "problem\n")
 
 
-def test_run_refuses_with_the_file_and_key(tmp_path, can_confine):
-    (tmp_path / ".oqto").mkdir()
-    (tmp_path / ".oqto/sandbox.toml").write_text("\nextra_rw_bind = ['~/.ssh']")
-    done = command("run", "--", "/bin/echo", "RAN", cwd=tmp_path)
+def test_run_refuses_with_the_file_and_key(own_home):
+    (own_home / ".oqto").mkdir()
+    (own_home / ".oqto/sandbox.toml").write_text("\nextra_rw_bind = ['~/.ssh']")
+    done = command("run", "--", "/bin/echo", "RAN", cwd=own_home)
     assert (done.returncode, done.stdout) == (125, "")
-    assert f"{tmp_path}/.oqto/sandbox.toml:2: extra_rw_bind: would add rights" in done.stderr
+    assert f"{own_home}/.oqto/sandbox.toml:2: extra_rw_bind: would add rights" in done.stderr
 
 
-def test_run_passes_signals_on(tmp_path, can_confine):
+def test_run_passes_signals_on(own_home):
     argv = [sys.executable, "-m", "oqto_plugin_sandbox", "run", "--", "/bin/bash", "-c"]
     script = "trap 'echo flushed; exit 5' TERM; echo ready; while :; do sleep 0.05; done"
-    with subprocess.Popen([*argv, script], cwd=tmp_path, stdout=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen([*argv, script], cwd=own_home, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout.readline() == "ready\n"
         process.send_signal(signal.SIGTERM)
         assert process.communicate(timeout=30)[0] == "flushed\n"
         assert process.returncode == 5
 
 
-def test_explain_names_rule_and_place(tmp_path):
-    (tmp_path / ".oqto").mkdir()
-    (tmp_path / ".oqto/sandbox.toml").write_text(
+def test_explain_names_rule_and_place(own_home):
+    (own_home / ".oqto").mkdir()
+    (own_home / ".oqto/sandbox.toml").write_text(
         'deny_read = [".env"]\n[network]\nmode = "proxy"\nallow_domains = ["ok.test"]\n'
     )
-    (tmp_path / ".env").write_text("x")
-    file = f"{tmp_path}/.oqto/sandbox.toml"
-    hidden = json.loads(command("explain", "--json", ".env", cwd=tmp_path).stdout)
+    (own_home / ".env").write_text("x")
+    file = f"{own_home}/.oqto/sandbox.toml"
+    hidden = json.loads(command("explain", "--json", ".env", cwd=own_home).stdout)
     assert (hidden["verdict"], hidden["rule"], hidden["stated"]) == (
         "hidden",
-        f"deny_read: {tmp_path}/.env",
+        f"deny_read: {own_home}/.env",
         f"{file}:1",
     )
-    assert json.loads(command("explain", "--json", "./other", cwd=tmp_path).stdout)["verdict"] == "rw"
-    assert json.loads(command("explain", "--json", "~/.ssh/id", cwd=tmp_path).stdout)["rule"].startswith(
+    assert json.loads(command("explain", "--json", "./other", cwd=own_home).stdout)["verdict"] == "rw"
+    assert json.loads(command("explain", "--json", "~/.ssh/id", cwd=own_home).stdout)["rule"].startswith(
         "deny_read: "
     )
     assert (
-        command("explain", "evil.test", cwd=tmp_path).stdout
+        command("explain", "evil.test", cwd=own_home).stdout
         == f"evil.test cannot be reached. Rule: network.allow_domains does not list it ({file}:4)\n"
     )
-    assert "can be reached" in command("explain", "ok.test", cwd=tmp_path).stdout
+    assert "can be reached" in command("explain", "ok.test", cwd=own_home).stdout
 
 
-def test_check_tells_each_part(tmp_path, can_confine):
-    done = command("check", "--json", cwd=tmp_path)
+def test_check_tells_each_part(own_home):
+    done = command("check", "--json", cwd=own_home)
     assert done.returncode == 0, done.stdout
     assert {line["name"] for line in json.loads(done.stdout)} >= {
         "bubblewrap",
@@ -80,15 +80,15 @@ def test_check_tells_each_part(tmp_path, can_confine):
         "system-call filter",
         "policy",
     }
-    (tmp_path / ".oqto").mkdir()
-    (tmp_path / ".oqto/sandbox.toml").write_text("nonsense = 1")
-    bad = command("check", cwd=tmp_path)
+    (own_home / ".oqto").mkdir()
+    (own_home / ".oqto/sandbox.toml").write_text("nonsense = 1")
+    bad = command("check", cwd=own_home)
     assert bad.returncode == 1
     assert "FAIL  policy" in bad.stdout
     assert "nonsense: unknown key" in bad.stdout
 
 
-def test_pi_runs_well_inside(tmp_path, can_confine):
+def test_pi_runs_well_inside(own_home):
     tools = Path(__file__).parents[3] / ".tools"
     pi, node = tools / "pi/node_modules/.bin/pi", tools / "node/bin/node"
     if not pi.exists() or not node.exists():
@@ -102,22 +102,22 @@ def test_pi_runs_well_inside(tmp_path, can_confine):
         str(real),
         str(pi),
         "--version",
-        cwd=tmp_path,
+        cwd=own_home,
     )
     assert (done.returncode, done.stdout.strip().count(".")) == (0, 2), done.stderr
 
 
-def test_policy_prints_what_holds_here(tmp_path):
-    (tmp_path / ".oqto").mkdir()
-    (tmp_path / ".oqto/sandbox.toml").write_text('deny_read = [".env"]\n[limits]\npids = 7\n')
-    found = json.loads(command("policy", cwd=tmp_path).stdout)
+def test_policy_prints_what_holds_here(own_home):
+    (own_home / ".oqto").mkdir()
+    (own_home / ".oqto/sandbox.toml").write_text('deny_read = [".env"]\n[limits]\npids = 7\n')
+    found = json.loads(command("policy", cwd=own_home).stdout)
     assert found["limits"]["pids"] == 7
-    assert f"{tmp_path}/.env" in found["deny_read"]
-    assert found["sources"]["limits.pids"] == f"{tmp_path}/.oqto/sandbox.toml:3"
-    (tmp_path / ".oqto/sandbox.toml").write_text("[limits]\npids = 'many'\n")
-    bad = command("policy", cwd=tmp_path)
+    assert f"{own_home}/.env" in found["deny_read"]
+    assert found["sources"]["limits.pids"] == f"{own_home}/.oqto/sandbox.toml:3"
+    (own_home / ".oqto/sandbox.toml").write_text("[limits]\npids = 'many'\n")
+    bad = command("policy", cwd=own_home)
     assert (bad.returncode, bad.stdout) == (125, "")
-    assert f"{tmp_path}/.oqto/sandbox.toml:2: limits.pids: has to be a whole number" in bad.stderr
+    assert f"{own_home}/.oqto/sandbox.toml:2: limits.pids: has to be a whole number" in bad.stderr
 
 
 @pytest.fixture

@@ -79,8 +79,8 @@ class Place:
 
 
 @pytest.fixture
-async def place(tmp_path, can_confine):
-    made = Place(tmp_path)
+async def place(own_home):
+    made = Place(own_home)
     yield made
     await made.boxes.close()
 

@@ -56,8 +56,8 @@ class Place:
 
 
 @pytest.fixture
-def place(tmp_path, can_confine):
-    return Place(tmp_path)
+def place(own_home):
+    return Place(own_home)
 
 
 async def test_a_denied_name_of_the_workspace_cannot_appear_during_a_session(place):

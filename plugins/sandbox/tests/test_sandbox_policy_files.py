@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import socket
+import stat
 
 import pytest
 from oqto_plugin_sandbox.policy.load import Owner, load
@@ -11,7 +13,7 @@ from oqto_platform.errors import ConfigError
 
 
 @pytest.fixture
-def machine(tmp_path):
+def machine(account, tmp_path):
     home, workspace = tmp_path / "home", tmp_path / "home/ws"
     (home / ".config/oqto").mkdir(parents=True)
     (workspace / ".oqto").mkdir(parents=True)
@@ -84,6 +86,14 @@ def _link(path):
     path.symlink_to("/etc/hostname")
 
 
+def _special(path):
+    if os.getuid() == 0:
+        os.mknod(path, 0o644 | stat.S_IFCHR, os.makedev(1, 5))  # endless zeros
+    else:
+        with socket.socket(socket.AF_UNIX) as server:
+            server.bind(str(path))
+
+
 @pytest.mark.parametrize(
     "make",
     [
@@ -94,11 +104,35 @@ def _link(path):
         lambda folder: (folder / "sandbox.toml").write_bytes(b"\xff\xfe\x00"),
         lambda folder: (folder.rmdir(), folder.symlink_to("/etc/oqto")),
         lambda folder: (folder.rmdir(), folder.write_text("")),
+        lambda folder: _special(folder / "sandbox.toml"),
     ],
-    ids=["link", "fifo", "folder", "12 MB", "no text", "linked folder", "file for folder"],
+    ids=[
+        "link",
+        "fifo",
+        "folder",
+        "12 MB",
+        "no text",
+        "linked folder",
+        "file for folder",
+        "device or socket",
+    ],
 )
 def test_a_workspace_file_that_is_something_else_is_refused(machine, make):
     owner, root = machine
     make(root / "home/ws/.oqto")
     with pytest.raises(ConfigError, match=r"sandbox\.toml"):
         load(owner, f"{root}/home/ws")
+
+
+def test_a_workspace_file_that_cannot_be_read_is_refused_not_ignored(machine):
+    owner, root = machine
+    file = root / "home/ws/.oqto/sandbox.toml"
+    file.write_text("readonly_workspace = true")
+    for closed in (file, file.parent):
+        closed.chmod(0)
+        if os.getuid() == 0:
+            assert load(owner, f"{root}/home/ws").readonly_workspace, "root reads it all the same"
+        else:
+            with pytest.raises(ConfigError, match=r"sandbox\.toml.*ermission"):
+                load(owner, f"{root}/home/ws")
+        closed.chmod(0o700)

@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import os
 import subprocess
+import sys
+from pathlib import Path
 
 import pytest
-from oqto_plugin_sandbox import host, runner
+from oqto_plugin_sandbox import delegation, host, runner
 from oqto_plugin_sandbox.egress.proxy import EgressProxy
 from oqto_plugin_sandbox.policy.load import Owner
 from oqto_plugin_sandbox.policy.model import Limits
@@ -20,7 +22,9 @@ pytestmark = pytest.mark.real
 
 
 @pytest.fixture
-def sandboxes(tmp_path, can_confine):
+def sandboxes(own_home):
+    tmp_path = own_home
+    delegation.arrange()
     (tmp_path / "home/ws/.oqto").mkdir(parents=True)
     (tmp_path / "state").mkdir()
     owner = Owner(home=str(tmp_path / "home"), uid=os.getuid(), system_files=(), is_team=False)
@@ -217,7 +221,8 @@ class _Context:
         self.audited.append((event, fields))
 
 
-async def test_the_hooks_confine_and_forget(tmp_path, can_confine, monkeypatch):
+async def test_the_hooks_confine_and_forget(own_home, monkeypatch):
+    tmp_path = own_home
     workspace = tmp_path / "ws"
     workspace.mkdir()
     monkeypatch.setattr(
@@ -272,17 +277,30 @@ def test_f01_a_bubblewrap_that_is_not_to_be_trusted(fresh, monkeypatch, tmp_path
         host.bubblewrap()
 
 
-def test_f02_without_user_namespaces_the_repair_is_named(fresh, monkeypatch, tmp_path):
-    if os.getuid():
-        pytest.skip("the file has to be root's")
-    program = tmp_path / "bwrap"
-    program.write_text(
-        '#!/bin/sh\ncase "$1" in --version) echo bubblewrap 0.9.0;; *) echo "bwrap: No permissions to create new namespace" >&2; exit 1;; esac\n'
-    )
-    program.chmod(0o755)
-    monkeypatch.setattr(host, "PLACES", (str(tmp_path),))
-    with pytest.raises(Unconfined, match=r"No permissions to create new namespace\. Repair: "):
-        host.probe()
+WITHOUT_NAMESPACES = """
+import ctypes, os, sys
+from pathlib import Path
+from oqto_platform.errors import Unconfined
+from oqto_plugin_sandbox import host
+ctypes.CDLL(None).unshare(0x10000000)
+print(flush=True); input()
+Path("/proc/sys/user/max_user_namespaces").write_text("0")
+os.setgroups([]); os.setresgid(*[int(sys.argv[1])] * 3); os.setresuid(*[int(sys.argv[1])] * 3)
+try: host.probe(); print("RAN")
+except Unconfined as refused: print(refused.detail)
+"""
+
+
+def test_f02_without_user_namespaces_the_repair_is_named(beside_root):
+    """In a user namespace of its own, so that the switch is off for this one process."""
+    argv = [sys.executable, "-c", WITHOUT_NAMESPACES, str(beside_root)]
+    with subprocess.Popen(argv, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        process.stdout.readline()
+        for name in ("uid_map", "gid_map"):
+            Path(f"/proc/{process.pid}/{name}").write_text("0 0 4294967295")
+        said, _ = process.communicate("go\n", timeout=30)
+    assert "bubblewrap cannot make a sandbox: " in said
+    assert said.strip().endswith("Repair: sysctl -w user.max_user_namespaces=15000")
 
 
 def test_f03_on_a_machine_without_a_filter_nothing_starts(fresh, monkeypatch):

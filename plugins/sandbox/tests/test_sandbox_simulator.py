@@ -57,6 +57,7 @@ def text(policy):
 @settings(
     max_examples=8,
     deadline=None,
+    database=None,  # its folder belongs to whoever runs the tests
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(policy=policies)

@@ -102,6 +102,9 @@ def test_f18_make_and_a_compiler(box):
 @pytest.fixture(scope="module")
 def toolchain():
     """Rust where every account can read it: the one that is installed may lie in somebody's home."""
+    if shutil.which("cargo", path="/usr/bin"):
+        yield "/usr"
+        return
     if not shutil.which("rustc") or not shutil.which("cc", path="/usr/bin"):
         pytest.skip("Rust or cc is not installed")
     asked = ["rustc", "--print", "sysroot"]

@@ -199,8 +199,8 @@ def test_b32_what_was_checked_is_what_is_bound(box, kind):
     assert done.out == "checked" if kind == "folder" else done.code != 0 and done.out == ""
 
 
-@pytest.mark.skipif(os.getuid() != 0, reason="only root mounts on the host")
-def test_b33_a_mount_that_the_host_makes_later_cannot_be_written(box):
+def test_b33_a_mount_that_the_host_makes_later_cannot_be_written(box_beside_root):
+    box = box_beside_root
     folder = box.home / "documents"
     (folder / "media").mkdir()
     process = box.start(
