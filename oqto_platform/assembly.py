@@ -10,6 +10,8 @@ from importlib.metadata import version as installed_version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sqlalchemy.exc import DBAPIError
+
 from oqto_platform import contributions
 from oqto_platform.access import Access
 from oqto_platform.accounts.dev import DevAccounts
@@ -18,6 +20,7 @@ from oqto_platform.auth.throttle import Throttle
 from oqto_platform.auth.tokens import Epoch, Tokens, signing_secret
 from oqto_platform.config.sections import Auth
 from oqto_platform.db import Database, migrate, models
+from oqto_platform.errors import ConfigError
 from oqto_platform.services import Services
 from oqto_platform.sessions.reconcile import Reconciler
 from oqto_platform.sessions.service import Sessions
@@ -27,13 +30,22 @@ from oqto_platform.workspaces.service import Workspaces
 if TYPE_CHECKING:
     from oqto_platform.house import House
 
+REPAIR = "bring the newest backup back (*.bak beside it, or your own), or give the file to the account of the server"
+
 
 def open_database(house: House, threads: int | None) -> Database:
     """The database, with the tables of this version. Raises `ConfigError` for one of a newer version."""
     path = Path(house.env.get("OQTO_DATABASE_PATH") or house.data_dir / "oqto.db")
-    db = Database(path, threads)
-    core = migrate.Owner("core", migrate.HERE / "versions", models.metadata)
-    migrate.upgrade(db.engine, path, [core, *contributions.tables(house.hooks)])
+    owners = [
+        migrate.Owner("core", migrate.HERE / "versions", models.metadata),
+        *contributions.tables(house.hooks),
+    ]
+    try:
+        db = Database(path, threads)
+        migrate.upgrade(db.engine, path, owners)
+    except (OSError, DBAPIError) as exc:
+        reason = exc.orig if isinstance(exc, DBAPIError) else exc.strerror
+        raise ConfigError(f"the database {path} cannot be opened: {reason}; {REPAIR}") from exc
     return db
 
 
@@ -59,6 +71,7 @@ def make_services(house: House) -> Services:
         registry=house.registry,
         reloading=house.reloading,
         runner=house.runner_of("admin-socket"),
+        start=house.start,
         state_dir=house.state_dir,
         farewell=house.farewell,
         version=installed_version("oqto-platform"),

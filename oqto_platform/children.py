@@ -111,8 +111,7 @@ def _kill(process: subprocess.Popen[bytes]) -> None:
 
 def _spawn(child: Child) -> subprocess.Popen[bytes]:
     # Not asyncio's: its transport would have to live as long as a process that outlives the loop.
-    Path(child.log_file).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    output = os.open(child.log_file, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+    output = _open_log(child)
     try:
         _processes[child.socket] = subprocess.Popen(
             child.argv,
@@ -128,6 +127,14 @@ def _spawn(child: Child) -> subprocess.Popen[bytes]:
     finally:
         os.close(output)
     return _processes[child.socket]
+
+
+def _open_log(child: Child) -> int:
+    try:
+        Path(child.log_file).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return os.open(child.log_file, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+    except OSError as exc:
+        raise ChildFailed(f"{child.name}: cannot write {child.log_file}: {exc.strerror}") from exc
 
 
 async def stop(child: Child) -> None:

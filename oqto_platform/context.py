@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
+from oqto_platform.private import private_dir
+
 if TYPE_CHECKING:
     from oqto_platform.canon import Event
     from oqto_platform.children import Child
@@ -56,9 +58,3 @@ class CoreContext:
 
     async def supervise(self, child: Child) -> None:
         await self._house.children.supervise(child)
-
-
-def private_dir(path: Path) -> Path:
-    """`path` as a directory that only we can enter, made when missing."""
-    path.mkdir(mode=0o700, parents=True, exist_ok=True)
-    return path

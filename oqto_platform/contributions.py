@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from oqto_platform.config.sections import CORE
+from oqto_platform.errors import PluginFailed
 from oqto_platform.settings import Section
 
 if TYPE_CHECKING:
@@ -90,7 +91,7 @@ def _router(hooks: Hooks, plugin: str, handlers: list[Any]) -> Router:
         raise hooks.error(plugin, f"{ROUTES}/{plugin} is the core's; give the entry point another name")
     prefix = f"{ROUTES}/{plugin}"
     try:
-        router = Router(prefix, route_handlers=handlers)
+        router = Router(prefix, route_handlers=handlers, guards=[_started(hooks, plugin)])
         routes = [line for route in router.routes for line in _lines(route)]
     except (LitestarException, TypeError, ValueError) as exc:
         raise hooks.error(plugin, f"its routes cannot be mounted: {type(exc).__name__}: {exc}") from exc
@@ -102,6 +103,16 @@ def _router(hooks: Hooks, plugin: str, handlers: list[Any]) -> Router:
     if twice := _first_repeated(routes):
         raise hooks.error(plugin, f"two handlers have the route {twice}; remove one of them")
     return router
+
+
+def _started(hooks: Hooks, plugin: str) -> Any:
+    """The guard of its routes: a plugin that did not start answers nobody."""
+
+    def started(_connection: Any, _handler: Any) -> None:
+        if plugin in hooks.aside:
+            raise PluginFailed(f"plugin {plugin!r} did not start: {hooks.aside[plugin]}", plugin=plugin)
+
+    return started
 
 
 def _lines(route: Any) -> Iterator[str]:

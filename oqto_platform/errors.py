@@ -163,6 +163,12 @@ class ConfigError(OqtoError):
     code, status, title = "config-invalid", 500, "Configuration invalid"
 
 
+class StartRefused(OqtoError):
+    """A check of the start fails and `runtime.fail_fast` is set; names the check and its repair."""
+
+    code, status, title = "start-refused", 503, "Start refused"
+
+
 class PluginLoadError(OqtoError):
     """A plugin cannot be loaded; stops the start and names the command that disables it."""
 

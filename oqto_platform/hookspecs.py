@@ -98,7 +98,11 @@ def register_harnesses() -> Sequence[Any]:
 
 @hookspec(Mode.CHECK, sides=BOTH, timeout_s=30)
 def startup(context: Context) -> None:
-    """The process starts. A failure stops it and names the plugin."""
+    """
+    The process starts. A failure stops it and names the plugin.
+
+    A server with `runtime.fail_fast = false` goes on without the plugin: where the plugin has a say, calls fail.
+    """
 
 
 @hookspec(Mode.NOTIFY, sides=BOTH, timeout_s=10)

@@ -20,24 +20,26 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
-from oqto_platform import absent, config, contributions, logs, tracing, welcome
+from oqto_platform import absent, config, contributions, logs, starting, tracing, welcome
 from oqto_platform.accounts.builtin import DevAccountsFollow, PasswordSignIn
 from oqto_platform.audit import AuditLog
 from oqto_platform.audit.events import ServerStarted
 from oqto_platform.audit.place import place
 from oqto_platform.audit.trail import Trail
 from oqto_platform.background import Leadership, run_while_leading
-from oqto_platform.children import PROBE_S, Children
+from oqto_platform.children import PROBE_S, ChildFailed, Children
 from oqto_platform.config.live import Live
 from oqto_platform.config.sections import Local, Logging, Paths, Plugins, Runtime
-from oqto_platform.context import CoreContext, private_dir
+from oqto_platform.context import CoreContext
+from oqto_platform.errors import ConfigError
 from oqto_platform.hooks import Hooks, PerPlugin
 from oqto_platform.panels.catalogue import Catalogue
+from oqto_platform.private import private_dir
 from oqto_platform.reloading import Reloading
 from oqto_platform.runners import records
 from oqto_platform.runners.client import RunnerClient
 from oqto_platform.runners.registry import Registry
-from oqto_platform.types import Account, AccountId, Job
+from oqto_platform.types import Account, AccountId, Check, Job
 from oqto_platform.worker import FAREWELL
 
 if TYPE_CHECKING:
@@ -79,6 +81,7 @@ class House:
         logging = self.settings.section("logging", Logging)
         logs.set_up(logging.level, file=logging.file, env=env)
         self.registry = Registry(self.settings, self.state_dir, env)
+        self.start = starting.StartChecks(fail_fast=self.settings.section("runtime", Runtime).fail_fast)
 
     @property
     def settings(self) -> Settings:
@@ -118,6 +121,7 @@ class House:
             tracing.start(self.env, installed_version("oqto-platform"))
             stack.callback(tracing.stop)
             self._expect_farewell()
+            self.start.look(starting.of_machine(self.data_dir, self.state_dir, self.registry))
             self._open_files(stack)
             await self._open_database(stack)
             await self._lead(stack)
@@ -135,8 +139,8 @@ class House:
             asyncio.get_running_loop().add_signal_handler(FAREWELL, self.farewell.set)
 
     def _open_files(self, stack: AsyncExitStack) -> None:
-        private_dir(self.data_dir)
-        private_dir(self.state_dir)
+        _made("data_dir", self.data_dir)
+        _made("state_dir", self.state_dir)
         settings = self.settings.section("logging", Logging)
         self.audit = AuditLog(*place(settings, self.state_dir), max_mb=settings.audit_max_mb)
         stack.callback(self.audit.close)
@@ -184,11 +188,16 @@ class House:
 
     async def _start_plugins(self, stack: AsyncExitStack) -> None:
         stack.push_async_callback(self.hooks.call.shutdown)
-        await self.hooks.call.startup(PerPlugin(self.context))
+        await starting.plugins(self.hooks, PerPlugin(self.context), self.start)
 
     async def _start_runner(self) -> None:
-        if self.registry.child:
+        if not self.registry.child:
+            return
+        try:
             await self.children.supervise(self.registry.child)
+        except ChildFailed as exc:
+            repair = "mend what it says; it is started again every few seconds"
+            self.start.failed(Check(name="runner", ok=False, detail=exc.detail, repair=repair), exc)
 
     @asynccontextmanager
     async def _jobs(self) -> AsyncIterator[None]:
@@ -210,3 +219,13 @@ class House:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _made(key: str, path: Path) -> None:
+    """Without its folders there is no server, whatever else may be missing."""
+    try:
+        private_dir(path)
+    except OSError as exc:
+        raise ConfigError(
+            f"[paths] {key}: {path} cannot be made: {exc.strerror}; make it, and give it to the account of the server"
+        ) from exc

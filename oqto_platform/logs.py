@@ -12,6 +12,8 @@ from typing import Any, TextIO
 
 import structlog
 
+from oqto_platform.private import private_dir
+
 LEVELS = {"off": 60, "error": 40, "warn": 30, "warning": 30, "info": 20, "debug": 10, "trace": 0}
 METHODS = {"critical": 50, "exception": 40, "error": 40, "warn": 30, "warning": 30, "info": 20, "debug": 10}
 SECRET_FIELD = re.compile(r"(?i)(password|secret|token|cookie|authorization|api_?key|master_?key|_key)$")
@@ -163,7 +165,7 @@ class _Tee:
     """A stream that also writes to a file (0600)."""
 
     def __init__(self, out: TextIO, path: Path) -> None:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        private_dir(path.parent)
         handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
         self._streams: tuple[Any, ...] = (out, os.fdopen(handle, "a", buffering=1))
 

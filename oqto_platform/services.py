@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from oqto_platform.runners.registry import Registry
     from oqto_platform.sessions.reconcile import Reconciler
     from oqto_platform.sessions.service import Sessions
+    from oqto_platform.starting import StartChecks
     from oqto_platform.workspaces.service import Workspaces
 
 
@@ -57,6 +58,7 @@ class Services(_Parts):
     registry: Registry
     reloading: Reloading
     runner: RunnerClient
+    start: StartChecks
     state_dir: Path
     farewell: asyncio.Event
     version: str

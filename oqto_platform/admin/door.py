@@ -17,7 +17,7 @@ import structlog
 from oqto_platform.background import RETRY_S
 from oqto_platform.children import listener_pid
 from oqto_platform.config.sections import Server
-from oqto_platform.context import private_dir
+from oqto_platform.private import private_dir
 
 if TYPE_CHECKING:
     from oqto_platform.house import House

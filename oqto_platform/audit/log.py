@@ -16,6 +16,7 @@ from oqto_platform.audit.events import COLUMNS, Action, split
 from oqto_platform.clock import now_ms
 from oqto_platform.errors import AuditUnwritable, ConfigError
 from oqto_platform.metrics.counts import counts
+from oqto_platform.private import private_dir
 from oqto_platform.types import Identity
 
 log = structlog.get_logger("oqto.audit")
@@ -133,7 +134,7 @@ def _shortened(made: record.AuditRecord) -> record.AuditRecord:
 
 def _check_writable(path: Path) -> None:
     try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        private_dir(path.parent)
         path.open("ab").close()
         path.chmod(0o600) if path.stat().st_size == 0 else None
     except OSError as exc:

@@ -66,9 +66,13 @@ class Runtime(Section, frozen=True):
         key("Threads for blocking work in each pool of a worker process; unset: CPU count.", restart=True),
     ] = None
     timeout: Annotated[int, key("Seconds after which an operation on a runner is given up.", ge=1)] = 60
-    fail_fast: Annotated[bool, key("Stop the start at the first failing check.", needs="start-up checks")] = (
-        True
-    )
+    fail_fast: Annotated[
+        bool,
+        key(
+            "Stop the start at the first failing check; false: tell them all and start with what works.",
+            restart=True,
+        ),
+    ] = True
 
 
 class Paths(Section, frozen=True):

@@ -9,8 +9,9 @@ from pathlib import Path
 
 from oqto_platform import absent, config, contributions
 from oqto_platform.audit.place import place
-from oqto_platform.config.sections import Logging, Paths, Plugins, Server, address
+from oqto_platform.config.sections import AgentBrowser, Logging, Paths, Plugins, Server, address
 from oqto_platform.doctor import data, network, places
+from oqto_platform.doctor.browser import browser
 from oqto_platform.errors import OqtoError
 from oqto_platform.hooks import Hooks, Side
 from oqto_platform.runners.registry import Registry
@@ -46,11 +47,14 @@ def examine(
         places.disk("disk of the state", state_dir),
         data.audit(place(settings.section("logging", Logging), state_dir)),
         places.web_ui(UI),
+        browser(settings.section("agent_browser", AgentBrowser)),
         *_left_behind(data_dir, state_dir),
     ]
     running = ask()
     if running is not None:
-        checks += [Check(name="server", ok=True, detail="it runs, and says:"), *running]
+        told = {check.name for check in checks if not check.ok}
+        checks += [Check(name="server", ok=True, detail="it runs, and says:")]
+        checks += [check for check in running if check.ok or check.name not in told]
     else:
         checks += _at_rest(env, settings)
     told = {check.name for check in checks}

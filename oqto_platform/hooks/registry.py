@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
 from collections.abc import Iterable, Mapping
 from importlib.metadata import EntryPoint
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pluggy
 
 from oqto_platform import tracing
-from oqto_platform.errors import NotFound, PluginLoadError
+from oqto_platform.errors import NotFound, PluginFailed, PluginLoadError
 from oqto_platform.hooks import answers, loading, spec
 from oqto_platform.hooks.counted import HookCount, together
 from oqto_platform.hooks.failures import Origin, load_error
@@ -42,6 +43,8 @@ class Hooks:
         self._impls: dict[str, list[Impl]] = {name: [] for name in self.policies}
         self._infos: list[PluginInfo] = []
         self._origins: dict[str, Origin] = {}
+        self.aside: dict[str, str] = {}
+        """Plugins that did not start, and why."""
         self.call = Calls(self)
 
     @classmethod
@@ -175,9 +178,41 @@ class Hooks:
             answers.check(impl.hook, impl.plugin, answer, self._answers[impl.hook])
         return answer
 
+    def set_aside(self, plugin: str, why: str) -> None:
+        """
+        A plugin that did not start. It is told nothing more and brings nothing more.
+
+        Where it has a say, the call fails: nobody slips through because the one who might say no is not able to.
+        """
+        self.aside[plugin] = why
+        for name, impls in self._impls.items():
+            kept = (impl if impl.plugin != plugin else self._silenced(impl, why) for impl in impls)
+            self._impls[name] = [impl for impl in kept if impl is not None]
+
+    def _silenced(self, impl: Impl, why: str) -> Impl | None:
+        if impl.hook == "shutdown":
+            return impl
+        if self.policies[impl.hook].mode in (Mode.REGISTER, Mode.NOTIFY):
+            return None
+
+        def fail() -> None:
+            raise PluginFailed(f"it did not start: {why}")
+
+        return dataclasses.replace(impl, function=fail, argnames=(), is_async=False)
+
+    def answering(self, hook: str) -> list[str]:
+        """The plugins that have `hook`, in the order of calls."""
+        return [impl.plugin for impl in self._impls[hook]]
+
+    async def run_one(self, hook: str, plugin: str, **arguments: Any) -> Any:
+        """`run` for one plugin alone."""
+        return await self._walk(hook, [i for i in self._impls[hook] if i.plugin == plugin], arguments)
+
     async def run(self, hook: str, **arguments: Any) -> Any:
         """Call a run-time hook by its mode. Use the typed methods of `call` instead."""
-        impls = self._impls[hook]
+        return await self._walk(hook, self._impls[hook], arguments)
+
+    async def _walk(self, hook: str, impls: list[Impl], arguments: dict[str, Any]) -> Any:
         walk = Walk(self.policies[hook], self._answers[hook], self._changeable[hook], impls, arguments)
         with tracing.span(f"hook {hook}"):
             return await walk.run()

@@ -20,6 +20,7 @@ import httpx
 import msgspec
 
 from oqto_platform.errors import OqtoError, Problem, from_problem
+from oqto_platform.private import private_dir
 from oqto_platform.testing.llm import ScriptedProvider
 from oqto_platform.testing.mux import Event, MuxClient, mux_client
 from oqto_platform.testing.stack import START_TIMEOUT_S, Stack
@@ -64,8 +65,7 @@ class Oqto(Stack):
             raise
 
     def _start_runner(self) -> None:
-        folder = self.state_dir / "runner"
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        folder = private_dir(self.state_dir / "runner")
         with (folder / "runner.log").open("ab") as log:
             self._runner = subprocess.Popen(
                 self._runner_command(folder), env=self.env, stdin=subprocess.DEVNULL, stdout=log, stderr=log,

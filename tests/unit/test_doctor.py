@@ -16,7 +16,9 @@ from oqto_platform.audit import AuditLog
 from oqto_platform.audit.events import SignedIn
 from oqto_platform.audit.place import Place
 from oqto_platform.cli import root
+from oqto_platform.config.sections import AgentBrowser
 from oqto_platform.doctor import data, network, places
+from oqto_platform.doctor.browser import browser
 from oqto_platform.doctor.examine import examine
 from oqto_platform.errors import OqtoError
 from oqto_platform.runners.registry import RunnerAddress
@@ -151,6 +153,71 @@ def test_a_full_disk(tmp_path, monkeypatch, free, inodes, words):
 
 def test_a_page_that_is_not_built(tmp_path):
     assert "make ui" in places.web_ui(tmp_path / "index.html").repair
+
+
+@pytest.fixture
+def chromium(tmp_path, monkeypatch):
+    """`chromium(script)`: what is found as Chromium. An ordinary account, and no other browser."""
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    monkeypatch.setattr("oqto_platform.doctor.browser._has_helper", lambda _program: False)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/bin")
+    monkeypatch.setattr("oqto_platform.doctor.browser.PROGRAMS", ("chromium-of-the-test",))
+
+    def chromium(script, unshare="exit 0"):
+        for name, lines in (("chromium-of-the-test", script), ("unshare", unshare)):
+            (tmp_path / name).write_text(f"#!/bin/sh\n{lines}\n")
+            (tmp_path / name).chmod(0o755)
+        return tmp_path / "chromium-of-the-test"
+
+    return chromium
+
+
+SESSIONS_HAVE_ONE = AgentBrowser(enabled=True)
+RUNS = "echo Chromium 130.0"
+
+
+def test_a_browser_that_is_well(chromium):
+    path = chromium(RUNS)
+    for settings in (SESSIONS_HAVE_ONE, AgentBrowser(executable_path=str(path))):
+        check = browser(settings)
+        assert check.ok
+        assert check.detail == f"Chromium 130.0 at {path}, its sandbox is possible"
+
+
+@pytest.mark.parametrize(
+    ("script", "unshare", "words", "repair"),
+    [
+        (None, "", "no Chromium was found", "apt-get install chromium"),
+        (
+            "echo 'libnss3.so: cannot open' >&2; exit 127",
+            "",
+            "does not run: libnss3.so: cannot open",
+            "--version",
+        ),
+        (
+            RUNS,
+            "echo 'unshare failed: no' >&2; exit 1",
+            "cannot use its sandbox: unshare failed: no",
+            "sysctl -w",
+        ),
+    ],
+)
+def test_a_browser_that_is_not_well(chromium, script, unshare, words, repair):
+    if script is not None:
+        chromium(script, unshare)
+    check = browser(SESSIONS_HAVE_ONE)
+    assert not check.ok
+    assert words in check.detail
+    assert repair in check.repair
+    unused = browser(AgentBrowser())
+    assert unused.ok, "no session uses it"
+    assert words in unused.detail
+
+
+def test_a_browser_that_is_named_but_not_there(chromium, tmp_path):
+    check = browser(AgentBrowser(enabled=True, executable_path=str(tmp_path / "gone")))
+    assert check.detail == f"{tmp_path}/gone is no program"
+    assert "[agent_browser] executable_path" in check.repair
 
 
 def test_a_database_that_is_damaged(tmp_path):

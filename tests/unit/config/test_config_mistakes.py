@@ -188,10 +188,6 @@ def test_a_file_that_cannot_be_read_is_told_with_the_reason(write, refusal, tmp_
             "[container] runtime: this version has no support for container sessions",
         ),
         (
-            "[runtime]\nfail_fast = false\n",
-            "[runtime] fail_fast: this version has no support for start-up checks",
-        ),
-        (
             "[local.linux_users]\nenabled = true\n",
             "[local.linux_users] enabled: this version has no support for one",
         ),

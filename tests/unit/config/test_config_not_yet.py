@@ -54,7 +54,6 @@ NOT_YET = {
     "onboarding_templates.use_embedded_fallback": False,
     "runner.memories_dir": "~/memories",
     "runner.pi_sessions_dir": "~/pi-sessions",
-    "runtime.fail_fast": False,
     "scaffold.binary": "cookiecutter",
     "scaffold.description_arg": "--about",
     "scaffold.github_arg": "--gh",
