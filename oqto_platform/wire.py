@@ -97,6 +97,10 @@ class List(_Request, frozen=True, tag="session.list"):
     """Every session that this runner has a process or an unreported ending for."""
 
 
+class Watch(_Request, frozen=True, tag="runner.watch"):
+    """After `done`, a `status` for each session whose state or title changes. For who shows lists of sessions."""
+
+
 class Send(_Request, frozen=True, tag="session.send"):
     """A canonical command for the agent; exactly one reply."""
 
@@ -136,6 +140,7 @@ Request = (
     | Delete
     | Status
     | List
+    | Watch
     | Send
     | Follow
     | Browse

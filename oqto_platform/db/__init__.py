@@ -16,6 +16,8 @@ from typing import Any, TypeVar
 from sqlalchemy import Engine, create_engine, event
 from sqlmodel import Session as Transaction
 
+from oqto_platform.db.changes import Changes
+
 T = TypeVar("T")
 
 READERS = 4
@@ -34,6 +36,7 @@ class Database:
     def __init__(self, path: Path, readers: int | None = None) -> None:
         self.path = path
         self.engine = open_engine(path)
+        self.changes = Changes(path)
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="db-write")
         self._readers = ThreadPoolExecutor(readers or READERS, thread_name_prefix="db-read")
 
@@ -58,6 +61,7 @@ class Database:
         return await asyncio.get_running_loop().run_in_executor(pool, transact)
 
     async def close(self) -> None:
+        self.changes.close()
         for pool in (self._writer, self._readers):
             await asyncio.to_thread(pool.shutdown)
         self.engine.dispose()

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from typing import Any, Protocol
 
 import structlog
@@ -37,6 +37,7 @@ PING_EVERY = 10  # checks
 OVERTAKE = (Abort, AbortRetry, InputResponse)
 SPEAKING = (Prompt, Steer, FollowUp)
 
+Telling = Callable[[Callable[[str], Awaitable[None]]], Coroutine[Any, Any, None]]
 Find = Callable[[Identity, str, str], Awaitable[RunnerClient]]
 
 
@@ -61,7 +62,8 @@ class SlowClient(Exception):
 class Connection:
     """
     Runs until the client leaves or is told `bye`. `holds` raises `NotSignedIn` once the sign-in ended; `told`
-    hears of every command that a session took. `farewell` is set when the server is about to end.
+    hears of every command that a session took. `farewell` is set when the server is about to end. `news` tells of
+    all sessions for as long as the connection lives.
     """
 
     def __init__(
@@ -73,6 +75,7 @@ class Connection:
         version: str,
         told: Callable[[str, Command], None],
         farewell: asyncio.Event,
+        news: Telling,
     ) -> None:
         self._peer = peer
         self._identity = identity
@@ -81,6 +84,7 @@ class Connection:
         self._version = version
         self._told = told
         self._farewell = farewell
+        self._news = news
         self._sending = asyncio.Lock()
         self._sending_since: float | None = None
         self._order: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
@@ -98,7 +102,7 @@ class Connection:
 
     async def _serve(self) -> None:
         await self._send(frames.system("connected", version=self._version))
-        jobs = (self._read(), self._watch(), self._notice_stall(), self._leave())
+        jobs = (self._read(), self._watch(), self._notice_stall(), self._leave(), self._news(self._send))
         serving = {asyncio.create_task(job) for job in jobs}
         try:
             done, _ = await asyncio.wait(serving, return_when=asyncio.FIRST_COMPLETED)

@@ -87,6 +87,16 @@ class RunnerClient:
                 reply = await wire.read_reply(reader)
             yield _expect(reply, wire.Following), reader
 
+    @asynccontextmanager
+    async def watch(self) -> AsyncIterator[asyncio.StreamReader]:
+        """A line each time that the state or the title of one of the runner's sessions changes."""
+        async with wire.connect(self.address.socket, self.address.uid) as (reader, writer):
+            writer.write(wire.encode(wire.Watch()) + b"\n")
+            async with asyncio.timeout(self._timeout_s):
+                await writer.drain()
+                _expect(await wire.read_reply(reader), wire.Done)
+            yield reader
+
     async def _call(self, request: wire.Request, timeout_s: float | None = None) -> wire.Reply:
         with tracing.span(f"runner {request.__struct_config__.tag}"):
             return await wire.call(

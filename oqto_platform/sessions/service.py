@@ -117,7 +117,7 @@ class Sessions:
         return await self._view(await self._owned(identity, "session.read", session_id))
 
     async def list(self, identity: Identity, limit: int) -> list[SessionView]:
-        """Own sessions, newest first."""
+        """Own sessions, those first that were used last."""
         await self._access.check(identity, "session.list", identity.account_id)
         found = await self._store.of_account(identity.account_id, limit)
         usage = await self._usage(identity.account_id) if found else Usage()
@@ -129,6 +129,10 @@ class Sessions:
         """The runner of a session that `identity` may do `action` to. The mux's way in."""
         stored = await self._owned(identity, action, session_id)
         return self._runner_of(stored.session.account_id)
+
+    def runner_of(self, identity: Identity) -> RunnerClient:
+        """The runner that the account's own sessions run on."""
+        return self._runner_of(identity.account_id)
 
     async def stop_all(self, reason: StopReason) -> None:
         """End every live session, whoever owns it."""

@@ -71,9 +71,10 @@ class Store:
         return _stored(row)
 
     async def of_account(self, account_id: str, limit: int) -> list[Stored]:
-        """The newest sessions of an account."""
+        """The sessions of an account that were used last."""
         query = select(SessionRow).where(SessionRow.account_id == account_id)
-        query = query.order_by(col(SessionRow.created_at).desc()).limit(limit)
+        used = func.coalesce(SessionRow.last_active_at, SessionRow.created_at)
+        query = query.order_by(used.desc()).limit(limit)
         return [_stored(row) for row in await self._db.read(lambda t: t.exec(query).all())]
 
     async def in_states(self, states: Iterable[SessionState]) -> list[Stored]:

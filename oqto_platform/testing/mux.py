@@ -52,15 +52,23 @@ class MuxClient:
         self, matches: Callable[[Event], bool], *, since: int = 0, timeout_s: float = TIMEOUT_S
     ) -> Event:
         """The first event from position `since` on that matches; waits for it."""
+        return await self._first(self.events, matches, since, timeout_s)
 
+    async def until_told(self, matches: Callable[[Event], bool], *, timeout_s: float = TIMEOUT_S) -> Event:
+        """The first frame of the server's own that matches; waits for it."""
+        return await self._first(self.system, matches, 0, timeout_s)
+
+    async def _first(
+        self, frames: list[Event], matches: Callable[[Event], bool], since: int, timeout_s: float
+    ) -> Event:
         def found() -> Event | None:
-            return next((event for event in self.events[since:] if matches(event)), None)
+            return next((frame for frame in frames[since:] if matches(frame)), None)
 
         async with self._news:
             try:
                 await asyncio.wait_for(self._news.wait_for(lambda: found() is not None), timeout_s)
             except TimeoutError:
-                raise AssertionError(f"it did not come; there came {self.names(since)}") from None
+                raise AssertionError(f"it did not come; there came {frames[since:]}"[:4000]) from None
         event = found()
         assert event is not None
         return event

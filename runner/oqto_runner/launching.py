@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import msgspec
@@ -11,7 +11,7 @@ import msgspec
 from oqto_platform.canon import Capabilities, SessionCreated
 from oqto_platform.errors import Invalid, Unconfined
 from oqto_platform.hooks import Hooks
-from oqto_platform.types import ConfinedPlan, Launch, Session, SpawnPlan
+from oqto_platform.types import ConfinedPlan, Launch, Session, SessionId, SpawnPlan
 from oqto_runner import cgroup, process
 from oqto_runner.agent import Agent
 from oqto_runner.eventlog import EventLog
@@ -21,11 +21,14 @@ from oqto_runner.witness import Witness
 
 
 class Launcher:
-    """Starts agents of the registered `harnesses`."""
+    """Starts agents of the registered `harnesses`. `changed` hears of what may change their state."""
 
-    def __init__(self, hooks: Hooks, harnesses: Mapping[str, Harness]) -> None:
+    def __init__(
+        self, hooks: Hooks, harnesses: Mapping[str, Harness], changed: Callable[[SessionId], None]
+    ) -> None:
         self._hooks = hooks
         self._harnesses = harnesses
+        self._changed = changed
 
     async def launch(
         self, folder: SessionFolder, session: Session, launch: Launch, events: EventLog
@@ -49,7 +52,7 @@ class Launcher:
             conversation,
             events,
             _created(session, launch, confined, capabilities),
-            Witness(self._hooks, session),
+            Witness(self._hooks, session, self._changed),
         )
         started = await process.start(confined, session.id, agent.take_lines, agent.take_too_long)
         agent.run(started)

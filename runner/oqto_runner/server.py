@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from functools import partial
 from typing import Any
 
@@ -63,7 +63,10 @@ class Server:
             uid = self._checked_uid(writer)
             request = await _request(reader)
             if isinstance(request, wire.Follow):
-                await self._follow(request, reader, writer)
+                await _stream(partial(self._relay, request, writer), reader)
+                return
+            if isinstance(request, wire.Watch):
+                await _stream(partial(_pass_on, self._answers.sessions.watch(), writer), reader)
                 return
             reply: wire.Reply = await self._answers.answer(request, uid)
         except OqtoError as exc:
@@ -84,22 +87,21 @@ class Server:
             raise Forbidden(f"uid {uid} may not use the runner of uid {os.getuid()}")
         return uid
 
-    async def _follow(
-        self, request: wire.Follow, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
-    ) -> None:
-        await _until_one_ends(
-            lambda: self._relay(request, writer),
-            # Whatever else the client says is ignored; its leaving ends an idle follower at once.
-            lambda: _until_eof(reader),
-        )
-
     async def _relay(self, request: wire.Follow, writer: asyncio.StreamWriter) -> None:
         live = partial(_push, writer)
-        chunks = self._answers.sessions.follow(request.session_id, request.after, live)
-        async with contextlib.aclosing(chunks):
-            async for chunk in chunks:
-                writer.write(chunk if isinstance(chunk, bytes) else wire.encode(chunk) + b"\n")
-                await writer.drain()
+        await _pass_on(self._answers.sessions.follow(request.session_id, request.after, live), writer)
+
+
+async def _pass_on(chunks: AsyncGenerator[wire.Reply | bytes, None], writer: asyncio.StreamWriter) -> None:
+    async with contextlib.aclosing(chunks):
+        async for chunk in chunks:
+            writer.write(chunk if isinstance(chunk, bytes) else wire.encode(chunk) + b"\n")
+            await writer.drain()
+
+
+async def _stream(run: Callable[[], Awaitable[None]], reader: asyncio.StreamReader) -> None:
+    """Whatever else the client says is ignored; its leaving ends an idle reader's stream at once."""
+    await _until_one_ends(run, lambda: _until_eof(reader))
 
 
 def _push(writer: asyncio.StreamWriter, lines: bytes) -> bool:

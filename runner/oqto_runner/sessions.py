@@ -20,13 +20,15 @@ from oqto_platform.canon import (
     FollowUp,
     NewSession,
     Prompt,
+    SetSessionName,
     Steer,
     SwitchSession,
+    TitleChanged,
 )
 from oqto_platform.errors import AgentFailed, Conflict, DiskFull, NotFound
 from oqto_platform.hooks import Hooks
 from oqto_platform.types import ConfinedPlan, Launch, Outcome, Session, SessionId, StopReason
-from oqto_platform.wire import Following, SessionStatus
+from oqto_platform.wire import Done, Following, SessionStatus
 from oqto_runner import browse, procfs, recovery, workspaces
 from oqto_runner.agent import Agent
 from oqto_runner.deliveries import REMEMBERED, Deliveries
@@ -36,6 +38,7 @@ from oqto_runner.launching import Launcher
 from oqto_runner.logs import Logs
 from oqto_runner.rehearsal import Rehearsals
 from oqto_runner.store import Footprint, SessionFolder
+from oqto_runner.watchers import Watchers
 
 COMMAND_TIMEOUT_S = 30.0
 LONG_COMMAND_TIMEOUT_S = 600.0
@@ -64,7 +67,8 @@ class Sessions:
     def __init__(self, root: Path, runner_id: str, hooks: Hooks, harnesses: Mapping[str, Harness]) -> None:
         self._root = root
         self._hooks = hooks
-        self._launcher = Launcher(hooks, harnesses)
+        self._watchers = Watchers(self.status)
+        self._launcher = Launcher(hooks, harnesses, self._watchers.changed)
         self._harnesses = harnesses
         self._rehearsals = Rehearsals(hooks)
         self._logs = Logs(root, runner_id)
@@ -127,6 +131,7 @@ class Sessions:
         watch = asyncio.create_task(self._watch(folder, agent))
         deliveries = Deliveries(events.client_ids(REMEMBERED))
         life = self._lives[agent.session.id] = Life(agent, events, confined, deliveries, watch)
+        self._watchers.changed(agent.session.id)
         return life
 
     async def _watch(self, folder: SessionFolder, agent: Agent) -> None:
@@ -141,6 +146,7 @@ class Sessions:
         await self._hooks.call.session_stopped(agent.session, outcome)
         await self._logs.give_back(session_id, self._lives[session_id].events)
         del self._lives[session_id]
+        self._watchers.changed(session_id)
         log.info("session ended", session=session_id, reason=outcome.reason, detail=outcome.detail)
 
     def _keep(self, folder: SessionFolder, value: Session | Outcome) -> None:
@@ -165,6 +171,7 @@ class Sessions:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(SHUTDOWN_HOOK_S if reason == "shutdown" else None):
                     await self._hooks.call.session_stopping(life.agent.session, reason)
+        self._watchers.changed(life.agent.session.id)
         await life.agent.stop(reason)
         await asyncio.shield(life.watch)
 
@@ -222,6 +229,8 @@ class Sessions:
         if life is None:
             raise Conflict(f"the agent of session {session_id} does not run; resume the session first")
         timeout_s = LONG_COMMAND_TIMEOUT_S if isinstance(command, _LONG) else COMMAND_TIMEOUT_S
+        if isinstance(command, SetSessionName):
+            return await self._name(life.agent, command)
         if not isinstance(command, _TEXTS):
             return await life.agent.command(command, timeout_s)
         size = len(canon.encode(command))
@@ -232,6 +241,16 @@ class Sessions:
             return await life.agent.command(command, timeout_s)
 
         return await life.deliveries.once(command.client_id, deliver)
+
+    async def _name(self, agent: Agent, command: SetSessionName) -> Any:
+        try:
+            return await agent.command(command, COMMAND_TIMEOUT_S)
+        except AgentFailed:  # the name is the session's, whether its agent knows names or not
+            agent.tell(TitleChanged(title=command.name))
+
+    def watch(self) -> AsyncGenerator[Done | SessionStatus, None]:
+        """See `Watchers.watch`."""
+        return self._watchers.watch()
 
     def tell(self, session_id: SessionId, event: Event) -> bool:
         """Let a plugin add `event` to the log of a living agent; `False` when there is none."""

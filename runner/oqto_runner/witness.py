@@ -9,11 +9,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import deque
+from collections.abc import Callable
 from typing import Any
 
 from oqto_platform.canon import Event, ToolEnd, ToolStart
 from oqto_platform.hooks import Hooks
-from oqto_platform.types import Outcome, Session, ToolCall
+from oqto_platform.types import Outcome, Session, SessionId, ToolCall
+from oqto_runner.watchers import TELLING
 
 MAX_WAITING = 256
 """A plugin that is slower than the agent's tools misses some of them; the agent never waits for it."""
@@ -22,11 +24,12 @@ LAST_WORDS_S = 2.0
 
 
 class Witness:
-    """For one life of an agent. `close` ends it."""
+    """For one life of an agent. `changed` is called after what may change its state. `close` ends it."""
 
-    def __init__(self, hooks: Hooks, session: Session) -> None:
+    def __init__(self, hooks: Hooks, session: Session, changed: Callable[[SessionId], None]) -> None:
         self._hooks = hooks
         self._session = session
+        self._changed = changed
         self._inputs: dict[str, Any] = {}
         self._waiting: deque[ToolCall] = deque(maxlen=MAX_WAITING)
         self._telling: asyncio.Task[None] | None = None
@@ -46,6 +49,8 @@ class Witness:
             self._inputs[event.tool_call_id] = event.input
         elif isinstance(event, ToolEnd):
             self._tell_soon(event)
+        elif type(event) in TELLING:
+            self._changed(self._session.id)
 
     def _tell_soon(self, event: ToolEnd) -> None:
         call = ToolCall(

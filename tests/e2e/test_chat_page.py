@@ -55,9 +55,11 @@ def test_a_turn_is_stopped(open_echo, do, how):
     do.log(page).get_by_text("still there").nth(1).wait_for()
 
 
-def test_two_tabs_show_the_same(open_echo, open_page, do):
+def test_two_tabs_show_the_same(server, open_echo, open_page, do):
     page = open_echo()
     other = open_page(beside=page)
+    asked = []
+    other.on("request", lambda request: "/api/sessions?" in request.url and asked.append(request.url))
     other.goto(page.url)
     do.composer(other).wait_for()
     do.ask(page, "from the first tab")
@@ -68,6 +70,13 @@ def test_two_tabs_show_the_same(open_echo, open_page, do):
     said = [[part.inner_text() for part in do.log(tab).get_by_role("article").all()] for tab in (page, other)]
     assert said[0] == said[1]
     assert len(said[0]) == 4
+    third = server.start_session(harness="echo", title="Made elsewhere")
+    for tab in (page, other):
+        tab.get_by_role("navigation").get_by_text("Made elsewhere").wait_for()
+    server.client.delete(f"/api/sessions/{third['id']}").raise_for_status()
+    for tab in (page, other):
+        tab.get_by_role("navigation").get_by_text("Made elsewhere").wait_for(state="hidden")
+    assert len(asked) <= 1, "the list is told, not asked for"
 
 
 def test_an_agent_killed_from_outside_says_why_and_resumes(open_echo, do):

@@ -98,6 +98,39 @@ async def test_a_stalled_client_stalls_only_itself_and_misses_nothing(echo_stack
         assert [event["seq"] for event in seen] == [event["seq"] for event in keen.events]
 
 
+def told(session_id, **wanted):
+    """Whether a frame tells that the session is as wanted."""
+
+    def matches(frame):
+        views = [view for view in frame.get("sessions", ()) if view["id"] == session_id]
+        return any(all(view[name] == value for name, value in wanted.items()) for view in views)
+
+    return matches
+
+
+async def test_every_browser_hears_of_the_sessions_without_asking(echo_stack):
+    first = echo_stack.start_session(harness="echo")["id"]
+    url, cookie, api = echo_stack.url, echo_stack.cookie(), echo_stack.client
+    async with mux_client(url, cookie) as mux, mux_client(url, cookie) as other:
+        everything = await other.until_told(lambda frame: frame["type"] == "sessions")
+        assert everything["all"]
+        assert [view["id"] for view in everything["sessions"]] == [first]
+        await mux.until_told(lambda frame: frame["type"] == "sessions")
+        second = (await asyncio.to_thread(echo_stack.start_session, harness="echo"))["id"]
+        await other.until_told(told(second, state="running", agent_state="idle"))
+        await mux.command(second, "prompt", message="ask")
+        await other.until_told(told(second, agent_state="waiting"))
+        (
+            await asyncio.to_thread(api.patch, f"/api/sessions/{first}", json={"title": "Renamed"})
+        ).raise_for_status()
+        await other.until_told(told(first, title="Renamed"))
+        (await asyncio.to_thread(api.post, f"/api/sessions/{second}/stop")).raise_for_status()
+        await other.until_told(told(second, state="settled"))
+        (await asyncio.to_thread(api.delete, f"/api/sessions/{second}")).raise_for_status()
+        await other.until_told(lambda frame: second in frame.get("gone", ()))
+        assert sum(bool(frame.get("all")) for frame in other.system) == 1
+
+
 async def test_signing_out_says_good_bye(echo_stack):
     async with mux_client(echo_stack.url, echo_stack.cookie()) as mux:
         echo_stack.client.post("/api/auth/logout-everywhere").raise_for_status()

@@ -298,3 +298,15 @@ async def test_as_many_read_at_once_as_the_pool_has_threads(tmp_path):
     go.set()
     await asyncio.gather(*reading)
     await db.close()
+
+
+async def test_commits_of_every_process_are_heard_of_and_none_is_missed(db):
+    seen = await db.changes.after(0)
+    waiting = [asyncio.create_task(db.changes.after(seen)) for _ in range(3)]
+    await db.write(lambda t: t.add(row("ada")))
+    assert {await asyncio.wait_for(one, 10) for one in waiting} == {seen + 1}
+    with sqlite3.connect(db.path) as other:
+        other.execute("update account set role = 'admin'")
+    # Nobody waited meanwhile.
+    assert await asyncio.wait_for(db.changes.after(seen + 1), 10) == seen + 2
+    assert await asyncio.wait_for(db.changes.after(seen), 10) == seen + 2

@@ -70,7 +70,12 @@ async def connected(runner, talk, find_delays=()):
     async def holds():
         return ADA
 
-    connection = Connection(peer, ADA, find, holds, "1", lambda session_id, command: None, asyncio.Event())
+    async def news(send):
+        await asyncio.Event().wait()
+
+    connection = Connection(
+        peer, ADA, find, holds, "1", lambda session_id, command: None, asyncio.Event(), news
+    )
     serving = asyncio.create_task(connection.run())
     await talk(peer)
     peer.incoming.put_nowait(None)

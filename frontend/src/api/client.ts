@@ -69,7 +69,7 @@ export const api = {
   openWorkspace: (path: string, create: boolean) =>
     post<rest.OpenedWorkspace>("/api/workspaces", { path, create }),
 
-  sessions: () => get<rest.Session[]>("/api/sessions"),
+  sessions: (limit: number) => get<rest.Session[]>(`/api/sessions?limit=${limit}`),
   session: (session: string) => get<rest.Session>(`/api/sessions/${id(session)}`),
   startSession: (body: rest.NewSession, signal?: AbortSignal) =>
     post<rest.Session>("/api/sessions", body, signal),

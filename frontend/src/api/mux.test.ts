@@ -34,6 +34,7 @@ function connect() {
   const mux = new Mux(
     {
       onConnection: (state) => states.push(state),
+      onSessions: () => {},
       onBye: (code) => byes.push(code),
       onRefused: () => refused++,
     },

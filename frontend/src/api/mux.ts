@@ -1,14 +1,25 @@
 import { debugWs } from "./debug";
 import { ProblemError, unreachable } from "./problem";
+import type { Session } from "./rest";
 import { Subscription, type SubscriptionSink } from "./subscription";
 import type { Event, Problem } from "./types.gen";
 
 export type Connection = "connecting" | "open" | "waiting" | "stopped";
 export type ByeCode = "signed_out" | "restart" | "slow" | "protocol";
 
+export interface SessionNews {
+  sessions: Session[];
+  gone: string[];
+  /** The list begins anew: the `most` sessions that were used last. */
+  all: boolean;
+  most: number;
+}
+
 export interface MuxHooks {
   onConnection(state: Connection, retryAtMs: number | null): void;
   onBye(code: ByeCode, reason: string): void;
+  /** The list of sessions, or what changed in it. */
+  onSessions(news: SessionNews): void;
   /** The socket closed before the server greeted: the cookie may have run out. */
   onRefused(): void;
 }
@@ -147,6 +158,7 @@ export class Mux {
 
   private system(frame: Frame): void {
     if (frame.type === "connected") this.opened();
+    else if (frame.type === "sessions") this.hooks.onSessions(frame as unknown as SessionNews);
     else if (frame.type === "bye") this.hooks.onBye(frame.code as ByeCode, String(frame.reason ?? ""));
     else if (frame.type === "error" && frame.id)
       this.fail(frame.id, new ProblemError(frame.error as Problem));

@@ -139,6 +139,7 @@ export const en = {
   "sessions.loading": "Loading sessions",
   "sessions.failed": "Your sessions are not available",
   "sessions.empty": "No sessions yet. Start one, and it will appear here.",
+  "sessions.older": "Show older sessions",
   "sessions.noneFound": "Nothing matches “{words}”.",
   "sessions.untitled": "New session",
   "sessions.more": "More for {title}",

@@ -1,20 +1,21 @@
 // What is known once someone is signed in, shared by every screen.
 import { batch, createContext, createSignal, onCleanup, useContext } from "solid-js";
-import { createStore, reconcile } from "solid-js/store";
 import { api } from "../api/client";
 import { type Connection, Mux } from "../api/mux";
 import { type ProblemError, toProblem } from "../api/problem";
-import type { Account, Features, ModelSource, Session } from "../api/rest";
+import type { Account, Features, ModelSource } from "../api/rest";
 import type { Event } from "../api/types.gen";
 import { createPanels } from "../panels/registry";
 import { announce } from "../ui/announcer";
 import { followSession, type LiveSession } from "./live";
 import { milestone } from "./milestones";
 import { createPost } from "./post";
+import { createSessionList, type Loading } from "./sessions";
 
-export type Loading = "loading" | "ready" | "failed";
 const KEPT_SESSIONS = 6;
-const LIST_EVERY_MS = 8_000;
+/** How often the list is asked for: when the server cannot tell of changes, and in case something was missed. */
+const CUT_OFF_MS = 8_000;
+const TOLD_MS = 60_000;
 
 export type Told = "asks" | "failed" | "ended" | null;
 
@@ -39,9 +40,10 @@ export function createApp({ account, features, onSignedOut }: AppOptions) {
           if (state === "open") setLostAtMs(null);
           else setLostAtMs((since) => since ?? Date.now());
           setConnection(state);
-          if (state === "open") reconnected();
+          if (state === "open") post.deliverAll();
           else post.cut();
         }),
+      onSessions: (news) => list.take(news),
       onBye: (code) => {
         if (code === "signed_out") onSignedOut();
       },
@@ -64,13 +66,8 @@ export function createApp({ account, features, onSignedOut }: AppOptions) {
   const panels = createPanels();
   const kept = new Map<string, LiveSession>();
 
-  function reconnected(): void {
-    post.deliverAll();
-    void list.refresh();
-  }
-
   const follow = (id: string): LiveSession => {
-    const live = kept.get(id) ?? followSession(mux, id, (event) => onEvent(id, event));
+    const live = kept.get(id) ?? followSession(mux, id, onEvent);
     kept.delete(id);
     kept.set(id, live);
     live.start();
@@ -82,20 +79,25 @@ export function createApp({ account, features, onSignedOut }: AppOptions) {
     return live;
   };
 
-  const onEvent = (id: string, event: Event) => {
+  const onEvent = (event: Event) => {
     const words = milestone(event);
     if (words) announce(words.text, words.isUrgent);
-    if (REFRESH_ON.has(event.event)) void list.refreshOne(id);
   };
 
   mux.start();
   // A hidden tab asks for nothing, and asks at once when somebody looks at it again.
-  const refreshIfSeen = () => document.visibilityState === "visible" && void list.refresh();
-  const timer = setInterval(refreshIfSeen, LIST_EVERY_MS);
-  document.addEventListener("visibilitychange", refreshIfSeen);
+  let askedMs = Date.now();
+  const refreshIfDue = () => {
+    const everyMs = mux.connection === "open" ? TOLD_MS : CUT_OFF_MS;
+    if (document.visibilityState !== "visible" || Date.now() - askedMs < everyMs) return;
+    askedMs = Date.now();
+    void list.refresh();
+  };
+  const timer = setInterval(refreshIfDue, CUT_OFF_MS);
+  document.addEventListener("visibilitychange", refreshIfDue);
   onCleanup(() => {
     clearInterval(timer);
-    document.removeEventListener("visibilitychange", refreshIfSeen);
+    document.removeEventListener("visibilitychange", refreshIfDue);
     post.close();
     mux.stop();
   });
@@ -125,54 +127,7 @@ export function createApp({ account, features, onSignedOut }: AppOptions) {
   };
 }
 
-const REFRESH_ON = new Set([
-  "agent.idle",
-  "agent.working",
-  "session.closed",
-  "session.created",
-  "session.title_changed",
-]);
-
 export type App = ReturnType<typeof createApp>;
-
-function createSessionList(onReached: () => void) {
-  const [sessions, setSessions] = createStore<Session[]>([]);
-  const [loading, setLoading] = createSignal<Loading>("loading");
-  const [problem, setProblem] = createSignal<ProblemError | null>(null);
-
-  const put = (session: Session) => {
-    const others = sessions.filter((one) => one.id !== session.id);
-    const place = sessions.findIndex((one) => one.id === session.id);
-    if (place < 0) setSessions(reconcile([session, ...others], { key: "id" }));
-    else setSessions(place, reconcile(session));
-  };
-
-  const refresh = async () => {
-    try {
-      const fresh = await api.sessions();
-      onReached();
-      batch(() => {
-        setSessions(reconcile(fresh, { key: "id" }));
-        setProblem(null);
-        setLoading("ready");
-      });
-    } catch (reason) {
-      batch(() => {
-        setProblem(toProblem(reason));
-        if (loading() === "loading") setLoading("failed");
-      });
-    }
-  };
-
-  const refreshOne = async (id: string) => {
-    await api.session(id).then(put, () => {});
-  };
-
-  const drop = (id: string) => setSessions((all) => all.filter((one) => one.id !== id));
-  const find = (id: string) => sessions.find((one) => one.id === id);
-
-  return { sessions, loading, problem, refresh, refreshOne, put, drop, find };
-}
 
 function createModels() {
   const [sources, setSources] = createSignal<ModelSource[]>([]);

@@ -1,4 +1,4 @@
-import { createResource, createSignal, For, type JSX, onCleanup, onMount, Show } from "solid-js";
+import { createSignal, For, type JSX, onCleanup, onMount, Show } from "solid-js";
 import { type Alert, type Budget, type UsageRow, usd, type Wallet } from "../../api/budget";
 import { api } from "../../api/client";
 import { type ProblemError, toProblem } from "../../api/problem";
@@ -102,7 +102,7 @@ function createMoney(isAdmin: () => boolean) {
 }
 
 function OwnCard(props: { wallets: Wallet[] }): JSX.Element {
-  const [sessions] = createResource(() => api.sessions().catch(() => []));
+  const { list } = useApp();
   const account = () => props.wallets.find((wallet) => wallet.kind === "account");
   const spenders = () =>
     props.wallets
@@ -110,7 +110,7 @@ function OwnCard(props: { wallets: Wallet[] }): JSX.Element {
       .sort((one, other) => other.spent_nusd - one.spent_nusd)
       .slice(0, MOST_SESSIONS);
   const titleOf = (id: string) => {
-    const known = sessions()?.find((session) => session.id === id);
+    const known = list.find(id);
     return known?.title || known?.workspace.split("/").pop() || id;
   };
   return (

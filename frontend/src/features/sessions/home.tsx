@@ -2,6 +2,7 @@ import { For, type JSX, Match, Switch } from "solid-js";
 import { ago, money, t } from "../../i18n";
 import { useApp } from "../../state/app";
 import { sessionPath } from "../../state/route";
+import { usedAt } from "../../state/sessions";
 import { createClock } from "../../ui/clock";
 import { Given } from "../../ui/given";
 import { Icon } from "../../ui/icon";
@@ -77,6 +78,7 @@ function Empty(): JSX.Element {
 
 function Recent(): JSX.Element {
   const app = useApp();
+  const recent = () => [...app.list.sessions].sort((a, b) => usedAt(b) - usedAt(a)).slice(0, RECENT);
   const now = createClock(30_000);
   return (
     <div class="page">
@@ -92,7 +94,7 @@ function Recent(): JSX.Element {
           {t("home.recent")}
         </h2>
         <ul class="home-cards">
-          <For each={app.list.sessions.slice(0, RECENT)}>
+          <For each={recent()}>
             {(session) => {
               const shown = () => shownState(session, app.toldOf(session.id));
               return (

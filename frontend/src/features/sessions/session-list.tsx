@@ -4,6 +4,7 @@ import type { Session } from "../../api/rest";
 import { ago, money, t } from "../../i18n";
 import { useApp } from "../../state/app";
 import { go, route, sessionPath } from "../../state/route";
+import { createAction } from "../../ui/action";
 import { createClock } from "../../ui/clock";
 import { ConfirmDialog } from "../../ui/dialog";
 import { Given } from "../../ui/given";
@@ -27,6 +28,7 @@ export function SessionList(props: { onPick(): void }): JSX.Element {
     return list.sessions.filter((one) => `${one.title} ${one.workspace}`.toLowerCase().includes(words));
   };
 
+  const older = createAction(() => list.showOlder());
   const remove = async (session: Session) => {
     await api.deleteSession(session.id);
     const here = route();
@@ -81,6 +83,11 @@ export function SessionList(props: { onPick(): void }): JSX.Element {
           )}
         </For>
       </ul>
+      <Show when={list.hasOlder()}>
+        <button type="button" class="btn btn-quiet session-older" onClick={() => void older.run()}>
+          {t(older.isBusy() ? "sessions.loading" : "sessions.older")}
+        </button>
+      </Show>
       <Given value={asked()?.what === "rename" && asked()?.session}>
         {(session) => <RenameDialog session={session()} onClose={() => setAsked(null)} />}
       </Given>
