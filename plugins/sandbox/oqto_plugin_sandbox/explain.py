@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import os
 import re
+import stat
 from typing import TypeAlias
 
 import msgspec
@@ -16,6 +17,7 @@ from oqto_plugin_sandbox.egress.rules import decide
 from oqto_plugin_sandbox.plan.model import Plan, is_within
 from oqto_plugin_sandbox.plan.rules import denied_paths
 from oqto_plugin_sandbox.plan.simulate import show
+from oqto_plugin_sandbox.plan.sockets import SOCKETS_KEY
 from oqto_plugin_sandbox.policy.load import PATH_DENIALS, Owner
 from oqto_plugin_sandbox.policy.model import Policy
 from oqto_plugin_sandbox.policy.schema import KEYS
@@ -65,7 +67,7 @@ def deny_lists(policy: Policy) -> DenyLists:
 def judge(policy: Policy, plan: Plan, path: str, denied: DenyLists) -> Answer:
     """What a sandbox with this plan shows at an absolute path, and the rule that decides."""
     sight = show(plan, path)
-    rule = _denial(denied, path, sight.state) or sight.why
+    rule = _denial(denied, path, sight.state) or _socket(path, sight.state) or sight.why
     return _answer(policy, path, sight.state, rule, _WORDS[sight.state])
 
 
@@ -76,6 +78,14 @@ def _denial(denied: DenyLists, path: str, state: str) -> str:
         if entry := next(covering, ""):
             return f"{key}: {entry}"
     return ""
+
+
+def _socket(path: str, state: str) -> str:
+    """In a composed folder a socket is not masked but left out, which the folder's own rule does not say."""
+    is_left_out = (
+        state in ("absent", "hidden") and os.path.lexists(path) and stat.S_ISSOCK(os.lstat(path).st_mode)
+    )
+    return f"{SOCKETS_KEY} does not list it" if is_left_out else ""
 
 
 def explain_host(policy: Policy, target: str) -> Answer:

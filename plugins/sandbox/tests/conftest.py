@@ -115,8 +115,8 @@ class Box:
     def sh(self, script: str, *, timeout: float = 60, **options) -> Done:
         return self.run("/bin/bash", "-c", script, timeout=timeout, **options)
 
-    def python(self, script: str, **options) -> Done:
-        return self.run("/usr/bin/python3", "-c", script, **options)
+    def python(self, script: str, *words: str, **options) -> Done:
+        return self.run("/usr/bin/python3", "-c", script, *words, **options)
 
     def run(self, *argv: str, timeout: float = 60, **options) -> Done:
         return self.finish(self.start(*argv, **options), timeout)

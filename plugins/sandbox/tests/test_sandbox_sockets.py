@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import socket
+import subprocess
 import time
 
 import pytest
 
-from oqto_platform.errors import Unconfined
+from oqto_platform.errors import ConfigError, Unconfined
 from oqto_platform.types import Relay
 
 pytestmark = pytest.mark.real
@@ -17,8 +20,6 @@ pytestmark = pytest.mark.real
 
 
 def test_e02_e03_isolated_has_a_loopback_of_its_own_and_nothing_else(box):
-    import socket
-
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
         script = (
@@ -42,8 +43,6 @@ def test_e05_families_that_reach_further(box):
 @pytest.mark.parametrize("family", [1, 1 + 2**32])
 def test_e06_e08_e09_no_unix_sockets_in_strict(box, family):
     path = box.workspace / "s.sock"
-    import socket
-
     with socket.socket(socket.AF_UNIX) as server:
         server.bind(str(path))
         server.listen()
@@ -59,8 +58,6 @@ def test_e06_e08_e09_no_unix_sockets_in_strict(box, family):
 
 
 def test_e12_abstract_sockets_of_the_host_are_out_of_reach(box):
-    import socket
-
     name = f"\0oqto-test-{os.getpid()}-{time.monotonic_ns()}"
     with socket.socket(socket.AF_UNIX) as server:
         server.bind(name)
@@ -82,8 +79,6 @@ def test_e14_places_of_sockets_are_absent(box):
 @pytest.mark.parametrize("mode", ["isolated", "proxy"])
 def test_e14_a_service_of_somebody_else_cannot_be_reached(box, mode):
     """A development server or a database of another account on this machine's loopback."""
-    import socket
-
     with socket.create_server(("127.0.0.1", 0)) as theirs, socket.create_server(("0.0.0.0", 0)) as wide:
         ports = [server.getsockname()[1] for server in (theirs, wide)]
         own = socket.gethostbyname(socket.gethostname())
@@ -103,7 +98,6 @@ def test_e14_a_service_of_somebody_else_cannot_be_reached(box, mode):
 
 
 def test_a_relay_carries_many_megabytes_both_ways_and_nothing_else_is_reachable(box):
-    import socket
     import threading
 
     path = box.root / "llm.sock"
@@ -157,8 +151,6 @@ def test_e11_e33_buses_and_brokers_of_the_host_are_absent(box):
 
 
 def test_e30_a_session_has_only_its_own_relay(box):
-    import socket
-
     paths = [box.root / "one.sock", box.root / "two.sock"]
     with socket.socket(socket.AF_UNIX) as one, socket.socket(socket.AF_UNIX) as two:
         for server, path in zip((one, two), paths, strict=True):
@@ -170,3 +162,57 @@ def test_e30_a_session_has_only_its_own_relay(box):
             script, policy="isolate_network = true", relays=(Relay(port=41800, socket=str(paths[0])),)
         )
     assert done.out == "41800.sock\n"
+
+
+# -- sockets of the host in folders that are shown -----------------------------------------------------
+
+TRY = "import socket, sys\nfor path in sys.argv[1:]:\n    try: socket.socket(socket.AF_UNIX).connect(path); print('REACHED')\n    except OSError as e: print(e.strerror)"
+
+
+@contextlib.contextmanager
+def served(path):
+    """A program of the person listens there, as container managers and password managers do."""
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(path))
+        server.listen()
+        yield
+
+
+@pytest.mark.parametrize("mode", ["open", "proxy", "isolated"])
+def test_e06_a_socket_in_a_folder_of_the_home_cannot_be_reached(box, mode):
+    manager, again = box.home / ".docker/desktop/docker.sock", box.home / ".tool/deep/agent.sock"
+    own = box.workspace / "s.sock"
+    for path in (manager, again):
+        box.write(path.parent / "notes", "harmless")
+    script = f"{TRY}\nprint(open({str(again.parent / 'notes')!r}).read())"
+    with served(manager), served(again), served(own):
+        done = box.python(script, str(manager), str(again), str(own), policy=f'network.mode = "{mode}"')
+    assert done.out == "No such file or directory\nNo such file or directory\nREACHED\nharmless\n", done.err
+
+
+def test_a_socket_that_is_bound_again_during_the_session_stays_out_of_reach(box):
+    path = box.home / ".tool/deep/agent.sock"
+    box.write(path.parent / "notes")
+    script = f"import sys\nprint('ready', flush=True)\ninput()\n{TRY}"
+    with served(path):
+        process = box.start("/usr/bin/python3", "-c", script, str(path), stdin=subprocess.PIPE)
+        assert process.stdout.readline() == b"ready\n"
+    path.unlink()
+    with served(path):
+        assert process.communicate(b"go\n", timeout=30)[0] == b"No such file or directory\n"
+
+
+def test_a_socket_that_the_base_file_opens_can_be_reached(box):
+    path = box.home / ".tool/agent.sock"
+    box.write(path.parent / "notes")
+    with served(path):
+        policy = f'unix_sockets.allow = ["{path}"]\nisolate_network = true'
+        assert box.python(TRY, str(path), policy=policy).out == "REACHED\n"
+
+
+@pytest.mark.parametrize(
+    "path", ["/var/run/docker.sock", "~/.docker/run/docker.sock", "/run/dbus/system_bus_socket"]
+)
+def test_a_socket_that_is_as_good_as_root_is_refused(box, path):
+    with pytest.raises(ConfigError, match=r"unix_sockets\.allow: whoever reaches .* can do anything"):
+        box.policy(f'unix_sockets.allow = ["{path}"]')

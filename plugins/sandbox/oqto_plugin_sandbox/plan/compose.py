@@ -42,8 +42,8 @@ def compose(policy: Policy, request: Request) -> Plan:
     _check_workspace(policy, request)
     disk = Disk()
     creates = _missing_folders(policy, request)
-    denials = wishes.denials(policy)
-    shown = composed(policy, request, denials.named)
+    denials = wishes.denials(policy, request)
+    shown = composed(policy, request, [*denials.named, *denials.sockets])
     reserved = reservable(denials.hidden, request) if request.reserves else ()
     chosen = _choose(wishes.gather(policy, request, denials, shown.folders), {*creates, *reserved}, disk)
     folders = (
@@ -74,7 +74,8 @@ def compose(policy: Policy, request: Request) -> Plan:
 def _keep_promises(plan: Plan, denials: Denials, request: Request, disk: Disk) -> None:
     """The plan walked as data: what is denied must not be reachable, whatever the rules above did."""
     platform = {*request.readable, *request.writable}
-    hidden = [path for path in denials.hidden if path not in platform and disk.is_real(path)]
+    denied = (*denials.hidden, *denials.sockets)
+    hidden = [path for path in denied if path not in platform and disk.is_real(path)]
     if broken := broken_promises(plan, hidden, [path for path in denials.read_only if disk.is_real(path)]):
         raise Unconfined(f"the plan of the sandbox does not hold: {broken[0]}; please report this policy")
 

@@ -20,6 +20,7 @@ from oqto_plugin_sandbox.plan.model import (
     is_within,
     parents_between,
 )
+from oqto_plugin_sandbox.plan.sockets import SOCKETS_KEY, sockets
 from oqto_plugin_sandbox.plan.system import secret_rules
 from oqto_plugin_sandbox.policy.model import Policy
 
@@ -36,18 +37,23 @@ GIT_CONFIG = ".git/config"
 
 
 class Denials(NamedTuple):
-    """Denied paths as they are on disk now. `named` are those of `hidden` that are no matches of a glob."""
+    """
+    Denied paths as they are on disk now. `named` are those of `hidden` that are no matches of a glob,
+    `sockets` those of the host that could be connected to.
+    """
 
     hidden: list[str]
     read_only: list[str]
     named: list[str]
+    sockets: list[str]
 
 
-def denials(policy: Policy) -> Denials:
-    """The deny lists, resolved. Raises `Unconfined` where one cannot be."""
+def denials(policy: Policy, request: Request) -> Denials:
+    """The deny lists, resolved, and the sockets. Raises `Unconfined` where one cannot be."""
     named = list(denied_paths(path for path in policy.deny_read if not is_glob(path)))
     matched = denied_paths(path for path in policy.deny_read if is_glob(path))
-    return Denials(sorted({*named, *matched}), list(denied_paths(policy.deny_write)), named)
+    hidden, read_only = sorted({*named, *matched}), list(denied_paths(policy.deny_write))
+    return Denials(hidden, read_only, named, sockets(policy, request))
 
 
 def gather(policy: Policy, request: Request, denied: Denials, composed: Mapping[str, str]) -> list[Rule]:
@@ -58,6 +64,7 @@ def gather(policy: Policy, request: Request, denied: Denials, composed: Mapping[
         *_workspace(policy, request),
         *_each(denied.read_only, "ro", DENY_WRITE_RANK, "deny_write"),
         *_each(denied.hidden, "hidden", DENY_READ_RANK, "deny_read"),
+        *_each(denied.sockets, "hidden", DENY_READ_RANK, SOCKETS_KEY),
         *secret_rules(request.uid),
         *_platform(request),
     ]
@@ -80,7 +87,7 @@ def _shown(policy: Policy, request: Request) -> Iterator[Rule]:
     yield from _each(policy.allow_write, "rw", ALLOW_RANK, "allow_write")
     yield from _each(policy.extra_ro_bind, "ro", EXTRA_RANK, "extra_ro_bind")
     yield from _each(policy.extra_rw_bind, "rw", EXTRA_RANK, "extra_rw_bind")
-    yield from _each(policy.unix_sockets, "ro", EXTRA_RANK, "unix_sockets.allow")
+    yield from _each(policy.unix_sockets, "ro", EXTRA_RANK, SOCKETS_KEY)
 
 
 def _workspace(policy: Policy, request: Request) -> Iterator[Rule]:

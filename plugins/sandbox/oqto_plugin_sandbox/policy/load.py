@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import fnmatch
 import hashlib
 import os
 import stat
@@ -26,6 +27,13 @@ TEAM_MARK = "/run/oqto/runner-sockets"
 
 OLDER_WORDS = {"network.mode": "isolate_network"}
 PATH_DENIALS = ("deny_read", "deny_write")
+AS_ROOT = (
+    "*/docker.sock", "*/docker.raw.sock", "*/podman.sock", "*/containerd.sock", "*/containerd.sock.ttrpc", "*/crio.sock",
+    "*/buildkitd.sock", "*/lxd/unix.socket", "*/incus/unix.socket", "*/libvirt/libvirt-sock", "*/virtqemud-sock",
+    "*/dbus/system_bus_socket", "/run/user/*/bus", "*/systemd/private", "*/systemd/notify", "*/snapd.socket",
+)  # fmt: skip
+"""Sockets that no policy may open: container and machine managers, and the buses that start units."""
+
 ALWAYS_ON = ("isolate_pid", "drop_all_caps", "disable_userns", "no_new_privs")
 
 
@@ -103,6 +111,7 @@ def checked(policy: Policy) -> Policy:
                 f"{name} = false is not available: the sandbox would not hold without it; remove the key"
             )
     _check_denials(policy)
+    _check_sockets(policy)
     return policy
 
 
@@ -114,6 +123,20 @@ def _check_denials(policy: Policy) -> None:
                 raise ConfigError(
                     f"{key}: {path} lies in {deny}, which deny_read hides; remove one of them", key=key
                 )
+
+
+def _check_sockets(policy: Policy) -> None:
+    """Behind some sockets sits somebody who does as root whatever is asked: no sandbox would be left."""
+    for path in policy.unix_sockets:
+        if any(
+            fnmatch.fnmatchcase(name, pattern)
+            for name in (path, os.path.realpath(path))
+            for pattern in AS_ROOT
+        ):
+            raise ConfigError(
+                f"unix_sockets.allow: whoever reaches {path} can do anything on this machine; remove it",
+                key="unix_sockets.allow",
+            )
 
 
 def _system(file: str, owner: Owner, layers: dict[str, _Text]) -> Layer | None:
