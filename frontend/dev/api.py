@@ -7,6 +7,7 @@ import os
 import secrets
 from typing import Any
 
+from . import audit
 from .world import DEMO, end, problem, state
 
 
@@ -209,4 +210,5 @@ ROUTES: list[tuple[str, str, Any]] = [
     ("POST", "/api/plugins/eavs/providers", add_provider),
     ("DELETE", r"/api/plugins/eavs/providers/([\w-]+)", remove_provider),
     ("POST", "/mock/cut", cut),
+    *audit.ROUTES,
 ]

@@ -6,6 +6,7 @@ The setup link is `/#/setup/first`. What a prompt says picks the script: `tools`
 `compact`, `crash`, `drop` (the socket is cut in the middle), `slow`, `long`, `image`; anything else is answered in
 Markdown. MOCK_READY=1 starts with an account (ada, correct horse) and the demo model; MOCK_LONG=10000 fills the
 first session with that many messages. Names `wrong-key`, `no-credit` and `no-network` as API keys fail that way.
+MOCK_AUDIT=broken shows an audit log that was cut.
 """
 
 from __future__ import annotations
@@ -116,7 +117,7 @@ async def mux(scope: dict[str, Any], receive: Any, send: Any) -> None:
     await send({"type": "websocket.accept"})
     out: asyncio.Queue[dict[str, Any] | None] = asyncio.Queue()
     state.sockets.add(out)
-    out.put_nowait({"channel": "system", "type": "connected", "version": "1.0.0"})
+    out.put_nowait({"channel": "system", "type": "connected", "version": "1.0.0", "max_message_bytes": 16_776_192})
     writer = asyncio.create_task(write(out, send))
     pinger = asyncio.create_task(ping(out))
     try:

@@ -37,7 +37,12 @@ class Server(Section, frozen=True):
         str, key("host:port that `oqto serve` listens on; --host and --port win.", restart=True)
     ] = "127.0.0.1:8080"
     max_upload_size_mb: Annotated[
-        int, key("Largest request body, file or message in MiB.", ge=1, le=4096)
+        int,
+        key(
+            "Largest request body, file or message in MiB; a message on the WebSocket has 16 at most.",
+            ge=1,
+            le=4096,
+        ),
     ] = 100
     admin_socket_path: Annotated[
         str, key("Unix socket for oqtoctl. Empty: none.", restart=True, path="socket")

@@ -50,6 +50,9 @@ class Peer(Protocol):
     async def send(self, text: str) -> None:
         """Returns when the transport took it."""
 
+    def most_bytes(self) -> int:
+        """The longest message that it takes now."""
+
 
 class Leaving(Exception):
     """The server ends."""
@@ -101,7 +104,9 @@ class Connection:
             counts.add("oqto_mux_connections", amount=-1)
 
     async def _serve(self) -> None:
-        await self._send(frames.system("connected", version=self._version))
+        await self._send(
+            frames.system("connected", version=self._version, max_message_bytes=self._peer.most_bytes())
+        )
         jobs = (self._read(), self._watch(), self._notice_stall(), self._leave(), self._news(self._send))
         serving = {asyncio.create_task(job) for job in jobs}
         try:

@@ -26,6 +26,9 @@ Socket = WebSocket[Any, Any, Any]
 SMALL = 2**20
 """Nothing below is ever too large: one comparison for nearly every frame."""
 
+MOST_BYTES = 16 * 2**20 - 1024
+"""Granian closes the connection on a longer frame, without a word and without asking us."""
+
 
 @websocket("/api/ws/mux")
 async def mux(socket: Socket, services: NamedDependency[Services]) -> None:
@@ -71,13 +74,18 @@ class _Peer:
         if message["type"] != "websocket.receive":
             return None
         text: str | bytes = message.get("text") or message.get("bytes") or ""
-        if len(text) > SMALL and len(text) > (limit_mb := self._limit_mb()) * 2**20:
+        if len(text) > SMALL and len(text) > self.most_bytes():
             # Its id, so that whoever sent it hears of it.
-            raise TooLarge(
-                f"the message is larger than {limit_mb} MiB (server.max_upload_size_mb)",
-                id=frames.read_head(text).id,
-            )
+            raise TooLarge(f"the message is larger than {self._limit()}", id=frames.read_head(text).id)
         return text
+
+    def most_bytes(self) -> int:
+        return min(self._limit_mb() * 2**20, MOST_BYTES)
+
+    def _limit(self) -> str:
+        if (limit_mb := self._limit_mb()) * 2**20 <= MOST_BYTES:
+            return f"{limit_mb} MiB (server.max_upload_size_mb)"
+        return "16 MiB, the most that a WebSocket takes (server.max_upload_size_mb would allow more)"
 
     async def send(self, text: str) -> None:
         await self._send({"type": "websocket.send", "text": text, "bytes": None})

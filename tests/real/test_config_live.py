@@ -326,34 +326,6 @@ async def _changes(stack, name, value, notices):
     await asyncio.to_thread(change)
 
 
-async def test_a_message_over_the_limit_is_refused_and_the_connection_lives(stack):
-    stack.config.write_text(with_upload(1))
-    until(lambda: settings(stack)["server.max_upload_size_mb"]["value"] == 1)
-    session = stack.start_session(harness="echo")["id"]
-    async with mux_client(stack.url, stack.cookie()) as mux:
-        frame = {
-            "channel": "agent",
-            "id": "big",
-            "session_id": session,
-            "cmd": "prompt",
-            "message": "x" * 2**20,
-        }
-        await mux._socket.send(json.dumps(frame))
-        reply = await mux.command(session, "get_state")
-        assert reply["success"]
-        error = next(frame for frame in mux.system if frame["type"] == "error")
-        assert (error["id"], error["error"]["code"]) == ("big", "too-large")
-        assert error["error"]["detail"] == "the message is larger than 1 MiB (server.max_upload_size_mb)"
-
-
-def test_a_body_without_a_length_is_counted(stack):
-    stack.config.write_text(with_upload(1))
-    until(lambda: settings(stack)["server.max_upload_size_mb"]["value"] == 1)
-    pieces = (b" " * 65536 for _ in range(40))
-    answer = stack.client.post("/api/sessions", content=pieces, headers={"content-type": "application/json"})
-    assert (answer.status_code, answer.json()["code"]) == (413, "too-large")
-
-
 def test_who_leaves_the_development_accounts_is_signed_out(stack):
     import bcrypt
 

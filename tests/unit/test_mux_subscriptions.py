@@ -29,6 +29,9 @@ class Peer:
     async def send(self, text):
         self.frames.append(json.loads(text))
 
+    def most_bytes(self):
+        return 2**20
+
     def say(self, cmd, number, **fields):
         frame = {"channel": "agent", "id": str(number), "session_id": "ses_1", "cmd": cmd, **fields}
         self.incoming.put_nowait(json.dumps(frame))

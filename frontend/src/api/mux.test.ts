@@ -87,6 +87,18 @@ describe("the connection", () => {
     mux.stop();
   });
 
+  it("refuses what the server would hang up on, and sends nothing of it", async () => {
+    const { mux, last } = connect();
+    last().say({ channel: "system", type: "connected", version: "1", max_message_bytes: 2 ** 20 });
+    const reply = mux.command("ses_1", "prompt", { message: "ä".repeat(2 ** 19) });
+    await expect(reply).rejects.toMatchObject({ code: "too-large", isPassing: false });
+    await expect(reply).rejects.toThrow("larger than 1 MB");
+    expect(last().sent).toHaveLength(0);
+    mux.command("ses_1", "prompt", { message: "a".repeat(2 ** 19) }).catch(() => {});
+    expect(last().sent).toHaveLength(1);
+    mux.stop();
+  });
+
   it("fails what waits when the line is cut, so that it can be sent again", async () => {
     const { mux, last } = connect();
     last().greet();

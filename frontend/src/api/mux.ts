@@ -52,6 +52,8 @@ export class Mux {
   private attempts = 0;
   private lastFrameMs = 0;
   private nextId = 0;
+  // A longer message would end the connection, and sent again it would end the next one.
+  private mostBytes = Number.POSITIVE_INFINITY;
   private retryTimer: ReturnType<typeof setTimeout> | undefined;
   private silenceTimer: ReturnType<typeof setInterval> | undefined;
   private readonly waiting = new Map<string, Waiting>();
@@ -105,11 +107,14 @@ export class Mux {
     const socket = this.socket;
     if (this.state !== "open" || !socket) return Promise.reject(unreachable());
     const id = `c${++this.nextId}`;
+    const text = JSON.stringify({ channel: "agent", id, session_id: sessionId, cmd, ...fields });
+    if (bytesOf(text) > this.mostBytes) return Promise.reject(tooLarge(this.mostBytes));
     const reply = new Promise<T>((resolve, reject) => {
       const timer = setTimeout(() => this.fail(id, late(cmd)), timeoutMs);
       this.waiting.set(id, { resolve: (data) => resolve(data as T), reject, timer });
     });
-    this.transmit(socket, { channel: "agent", id, session_id: sessionId, cmd, ...fields });
+    debugWs("out", { channel: "agent", id, session_id: sessionId, cmd, ...fields });
+    socket.send(text);
     return reply;
   }
 
@@ -157,14 +162,15 @@ export class Mux {
   }
 
   private system(frame: Frame): void {
-    if (frame.type === "connected") this.opened();
+    if (frame.type === "connected") this.opened(Number(frame.max_message_bytes ?? Number.POSITIVE_INFINITY));
     else if (frame.type === "sessions") this.hooks.onSessions(frame as unknown as SessionNews);
     else if (frame.type === "bye") this.hooks.onBye(frame.code as ByeCode, String(frame.reason ?? ""));
     else if (frame.type === "error" && frame.id)
       this.fail(frame.id, new ProblemError(frame.error as Problem));
   }
 
-  private opened(): void {
+  private opened(mostBytes: number): void {
+    this.mostBytes = mostBytes;
     this.greeted = true;
     this.attempts = 0;
     this.setState("open");
@@ -214,11 +220,6 @@ export class Mux {
     if (isQuiet && (this.state === "open" || this.state === "connecting")) this.connect();
   }
 
-  private transmit(socket: WebSocket, frame: Frame): void {
-    debugWs("out", frame);
-    socket.send(JSON.stringify(frame));
-  }
-
   private setState(state: Connection, retryAtMs: number | null = null): void {
     this.state = state;
     this.hooks.onConnection(state, retryAtMs);
@@ -229,6 +230,17 @@ export class Mux {
 export function pauseMs(attempt: number, random: number): number {
   const longest = Math.min(FIRST_DELAY_MS * 2 ** attempt, LONGEST_DELAY_MS);
   return Math.round(longest * (0.5 + random / 2));
+}
+
+// A character is at most three bytes: hardly any message has to be counted.
+function bytesOf(text: string): number {
+  return text.length < 256 * 1024 ? text.length * 3 : new TextEncoder().encode(text).length;
+}
+
+function tooLarge(mostBytes: number): ProblemError {
+  const most = Math.round(mostBytes / 2 ** 20);
+  const detail = `This message is larger than ${most} MB, the most that the server takes at once. Take out a picture.`;
+  return new ProblemError({ code: "too-large", status: 413, detail });
 }
 
 function late(cmd: string): ProblemError {
