@@ -20,7 +20,7 @@ from .store import StoreFailed
 if TYPE_CHECKING:
     import asyncio
 
-    from .exchange import Ask
+    from .ask import Ask
     from .keys import Key, Keys
     from .ledger import Bill, Call, Ledger
     from .metrics import Metrics
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from .routing import Route
 
 NO_KEY = "No key came with the request. Oqto gives each session its own."
+BROKE = "The money set aside does not cover this call. An admin can raise the limit."
 BAD_KEY = "This key is unknown, revoked or expired."
 
 
@@ -162,6 +163,10 @@ class Till:
 
     def stretch(self, call: Call, hold: int) -> bool:
         """Set more aside; whether there was more."""
+        return self._ledger.stretch(call, hold)
+
+    async def grow(self, call: Call, hold: int) -> bool:
+        """Set more aside before something is sent; whether there was more."""
         return self._ledger.stretch(call, hold)
 
     def close(self, call: Call, bill: Bill, *, keeps_place: bool) -> asyncio.Future[None]:

@@ -5,9 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import TYPE_CHECKING, Protocol
-from urllib.parse import urlsplit
 
 import httptools
 
@@ -36,6 +34,15 @@ class Timeouts:
     def sweep_s(self) -> float:
         """How often deadlines are looked at: one timer for all connections costs less than one for each."""
         return min(SWEEP_S, self.first_byte_s / 10, self.silence_s / 10, self.total_s / 10)
+
+
+class Sending(Protocol):
+    """A request body that comes in pieces."""
+
+    length: int | None
+
+    async def chunk(self) -> bytes | None:
+        """The next piece, `None` at the end. What it raises ends the exchange."""
 
 
 class UpstreamFailed(OqtoError):
@@ -77,36 +84,6 @@ class Reply(Protocol):
         """Give the connection back, or cut it when the reply is not at its end."""
 
 
-@dataclass(frozen=True)
-class Url:
-    """Where to, split once."""
-
-    scheme: str
-    host: str
-    port: int
-    path: str
-
-    @classmethod
-    @lru_cache(maxsize=1024)
-    def of(cls, url: str) -> Url:
-        """Split `http(s)://host[:port]/path`."""
-        parts = urlsplit(url)
-        port = parts.port or (443 if parts.scheme == "https" else 80)
-        query = f"?{parts.query}" if parts.query else ""
-        return cls(parts.scheme, parts.hostname or "", port, (parts.path or "/") + query)
-
-    @property
-    def origin(self) -> tuple[str, str, int]:
-        """What one connection can serve."""
-        return self.scheme, self.host, self.port
-
-    @property
-    def authority(self) -> str:
-        """The `Host` header."""
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return host if self.port == (443 if self.scheme == "https" else 80) else f"{host}:{self.port}"
-
-
 class Connection(asyncio.Protocol):
     """One connection and the reply on it."""
 
@@ -129,9 +106,10 @@ class Connection(asyncio.Protocol):
         self._size = self._head_size = 0
         self._waiter: asyncio.Future[None] | None = None
         self._error: Exception | None = None
+        self._has_room: asyncio.Future[None] | None = None
         self._has_excess = self._is_done = self._is_kept = self._is_paused = self._is_answered = (
             self._has_length
-        ) = False
+        ) = self._is_cut_short = False
 
     # What the loop tells.
 
@@ -147,6 +125,14 @@ class Connection(asyncio.Protocol):
                 self._wake()
             else:
                 self.fail(UpstreamFailed("the provider closed the connection in the middle", was_sent=True))
+
+    def pause_writing(self) -> None:
+        self._has_room = self._loop.create_future()
+
+    def resume_writing(self) -> None:
+        if self._has_room is not None and not self._has_room.done():
+            self._has_room.set_result(None)
+        self._has_room = None
 
     def eof_received(self) -> bool:
         return False
@@ -245,8 +231,51 @@ class Connection(asyncio.Protocol):
         except BaseException:
             self.abort()
             raise
+        self._await_body(timeouts)
+
+    def _await_body(self, timeouts: Timeouts) -> None:
         self._silence_s = timeouts.silence_s
         self._deadline = self._loop.time() + timeouts.total_s
+
+    async def upload(self, head: bytes, body: Sending, timeouts: Timeouts) -> None:
+        """
+        Send a request piece by piece, as fast as the provider reads, and wait for the head of the reply.
+
+        An answer that comes early ends the sending, and with it the use of this connection.
+        """
+        assert self.transport is not None
+        self.is_idle = False
+        self._head = self._loop.create_future()
+        self.transport.write(head)
+        sending = self._loop.create_task(self._send(body, timeouts))
+        try:
+            await asyncio.wait((sending, self._head), return_when=asyncio.FIRST_COMPLETED)
+            if sending.done():
+                sending.result()
+            else:
+                self._is_cut_short = True
+            await self._head
+        except BaseException:
+            self.abort()
+            raise
+        finally:
+            sending.cancel()
+        self._await_body(timeouts)
+
+    async def _send(self, body: Sending, timeouts: Timeouts) -> None:
+        while True:
+            self._deadline = self._loop.time() + timeouts.first_byte_s
+            data = await body.chunk()
+            if self.transport is None:
+                return
+            if data is None or body.length is not None:
+                self.transport.write(data or (b"" if body.length is not None else b"0\r\n\r\n"))
+            elif data:
+                self.transport.write(b"%x\r\n%b\r\n" % (len(data), data))
+            if data is None:
+                return
+            if self._has_room is not None:
+                await self._has_room
 
     async def chunk(self) -> bytes | None:
         while not self._chunks:
@@ -303,7 +332,13 @@ class Connection(asyncio.Protocol):
             self.transport.resume_reading()
 
     def close(self) -> None:
-        is_clean = self._is_done and self._is_kept and not self._has_excess and not self._chunks
+        is_clean = (
+            not self._is_cut_short
+            and self._is_done
+            and self._is_kept
+            and not self._has_excess
+            and not self._chunks
+        )
         if is_clean and self.is_open:
             self._begin()
             self.is_idle = self.is_reused = True

@@ -16,6 +16,7 @@ import msgspec
 from oqto_platform.errors import Invalid
 
 from . import admission, forwarding, refusals, routing
+from .ask import understand
 from .conversation import Conversation
 from .refusals import Refused
 from .store import StoreFailed
@@ -23,6 +24,7 @@ from .upstream import UpstreamFailed
 
 if TYPE_CHECKING:
     from .admission import Choice
+    from .ask import Ask
     from .body import Body
     from .keys import Key
     from .proxy import Proxy
@@ -36,22 +38,6 @@ FORWARDED = re.compile(
     rb"^(accept|content-type|user-agent|anthropic-.*|openai-beta|idempotency-key|x-stainless-.*|x-session-id|session_id"
     rb"|x-client-request-id|traceparent|tracestate|http-referer|x-title|x-goog-api-client)$"
 )
-
-
-class Ask(msgspec.Struct):
-    """What the proxy reads of a request; the rest passes unread."""
-
-    model: str | None = None
-    stream: bool | None = None
-    max_tokens: int | None = None
-    max_completion_tokens: int | None = None
-    max_output_tokens: int | None = None
-    stream_options: dict[str, Any] | None = None
-    service_tier: str | None = None
-    n: int | None = None
-
-
-decode_ask = msgspec.json.Decoder(Ask).decode
 
 
 class Exchange:
@@ -99,9 +85,10 @@ class Exchange:
         if self.request.is_websocket:
             await Conversation(self, key, route).run()
             return
-        body = await self.proxy.bodies.read(self.request, self.proxy.limits.max_body)
+        limit, needs_model = self.proxy.limits.max_body, not route.model
+        body = await self.proxy.bodies.read(self.request, limit, needs_model=needs_model)
         try:
-            ask = _understand(body.data)
+            ask = understand(body.asked)
             wanted = route.model or ask.model or ""
             choices = admission.choose(key, route, wanted, self.proxy.registry, self.proxy.limits)
             await self._try(key, route, ask, body, choices)
@@ -110,7 +97,7 @@ class Exchange:
 
     async def _try(self, key: Key, route: Route, ask: Ask, body: Body, choices: list[Choice]) -> None:
         """One choice after the other, each with money of its own, until one has answered."""
-        tokens = forwarding.prompt_tokens(body.data)
+        tokens = body.tokens
         output = admission.output_tokens(ask, self.proxy.limits)
         call: Call | None = None
         for number, choice in enumerate(choices, start=1):
@@ -162,15 +149,6 @@ class Exchange:
 @lru_cache(maxsize=512)
 def _is_forwarded(name: bytes) -> bool:
     return FORWARDED.match(name) is not None
-
-
-def _understand(body: bytes) -> Ask:
-    try:
-        return decode_ask(body)
-    except msgspec.ValidationError as exc:
-        raise Refused(400, "invalid_request", f"The request is not what this path takes: {exc}.") from exc
-    except (msgspec.DecodeError, UnicodeDecodeError) as exc:
-        raise Refused(400, "invalid_json", f"The body is not JSON: {exc}.") from exc
 
 
 def _models(names: list[str], headers: dict[bytes, bytes], path: str, *, is_one: bool) -> dict[str, Any]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import re
 import sys
 from dataclasses import replace
 from typing import TYPE_CHECKING, cast
@@ -12,23 +11,26 @@ from urllib.parse import quote
 import msgspec
 
 from . import prices, relay, routing
+from .admission import BROKE, output_tokens
+from .ask import as_object, decode_ask, understand
 from .demo import DemoReply
 from .ledger import Bill
 from .meters import CHARACTERS_PER_TOKEN, NoMeter
+from .refusals import Refused
+from .upload import Upload
 from .upstream import UpstreamFailed
 
 if TYPE_CHECKING:
     from .admission import Choice
+    from .ask import Ask
     from .body import Body
-    from .exchange import Ask, Exchange
+    from .exchange import Exchange
     from .meters import Meter
     from .prices import Price
     from .routing import Route
-    from .upstream import Headers, Reply
+    from .upstream import Headers, Reply, Url
     from .wallets import Call
 
-IMAGE = re.compile(rb"[A-Za-z0-9+/]{2048,}")
-IMAGE_TOKENS = 2_000
 LEFT = 499
 """Status in the row of a call whose client left; never sent."""
 
@@ -61,9 +63,8 @@ class Forwarding:
             and bool(ask.stream)
             and not (ask.stream_options or {}).get("include_usage")
         )
-        self._meter: Meter = (
-            NoMeter() if route.is_free else routing.METERS[route.action](strip_usage=self._strips)
-        )
+        self._meter = self._new_meter()
+        self._upload: Upload | None = None
         self._status = 0
         self._was_sent = False
         self._outcome = "lost"
@@ -81,6 +82,7 @@ class Forwarding:
         try:
             reply = await self._ask_provider()
             self._status = reply.status
+            has_next = has_next and not self._body.is_touched
             if has_next and reply.status in ELSEWHERE:
                 self._outcome, self._keeps_place = "refused", True
                 return False
@@ -90,8 +92,11 @@ class Forwarding:
                 ("left", LEFT) if self._exchange.request.has_left else ("shutdown", self._status)
             )
             raise
+        except Refused:
+            self._outcome = "refused"
+            raise
         except UpstreamFailed as exc:
-            self._was_sent = exc.was_sent
+            self._was_sent = exc.was_sent and self._was_sent
             # What may have reached a model is not sent again: it would be paid for twice.
             if not has_next or exc.was_sent:
                 raise
@@ -103,16 +108,47 @@ class Forwarding:
             self._bill()
         return True
 
+    def _new_meter(self) -> Meter:
+        return (
+            NoMeter() if self._route.is_free else routing.METERS[self._route.action](strip_usage=self._strips)
+        )
+
     async def _ask_provider(self) -> Reply:
-        body = self._rewritten()
         if self._provider.is_demo:
-            return DemoReply(body, is_stream=bool(self._ask.stream))
+            data = await self._body.whole()
+            return DemoReply(data, is_stream=bool(decode_ask(data).stream))
         headers = [*self._exchange.forwarded_headers(), *self._provider.auth()]
         if self._route.dialect == "messages" and not any(name == b"anthropic-version" for name, _ in headers):
             headers.append((b"anthropic-version", b"2023-06-01"))
         url = self._provider.url(self._addressed(), self._exchange.query())
-        self._was_sent = True
+        if self._body.is_long:
+            return await self._send_long(url, headers)
+        body, self._was_sent = self._rewritten(), True
         return await self._exchange.proxy.pool.request("POST", url, headers, body)
+
+    async def _send_long(self, url: Url, headers: Headers) -> Reply:
+        renamed = self._ask.model is not None and self._model != self._ask.model
+        self._upload = upload = Upload(
+            self._body,
+            self._cover,
+            model=self._model if renamed else "",
+            adds_usage=self._route.action == "chat",
+        )
+        try:
+            return await self._exchange.proxy.pool.request("POST", url, headers, upload)
+        finally:
+            self._was_sent, self._prompt_tokens = upload.is_complete, upload.prompt.tokens
+            self._strips = upload.strips
+            self._meter = self._new_meter()
+
+    async def _cover(self, prompt: int, values: dict[str, bytes]) -> None:
+        """Set more aside before more of a long body leaves."""
+        if self._price.is_free:
+            return
+        ask = understand(as_object(values))
+        needed = self._price.hold_nusd(prompt, output_tokens(ask, self._exchange.proxy.limits))
+        if needed > self._call.hold and not await self._exchange.proxy.till.grow(self._call, needed):
+            raise Refused(402, "budget_exceeded", BROKE)
 
     def _addressed(self) -> Route:
         """The route with the provider's own name of the model, where the path names it."""
@@ -183,7 +219,7 @@ class Forwarding:
 
     def _counts(self) -> tuple[prices.Tokens, bool]:
         refused = self._status >= ERROR and self._status != LEFT
-        if refused or (not self._was_sent and self._status == 0):
+        if refused or (not self._was_sent and self._status in (0, LEFT)):
             return prices.Tokens(), False  # providers do not bill for errors, nor for what never reached them
         tokens, is_estimated = self._meter.best(self._prompt_tokens)
         return tokens, is_estimated and not (self._outcome == "done" and self._meter.tokens is not None)
@@ -193,11 +229,3 @@ class Forwarding:
             return self._price
         answered = self._meter.model or self._model
         return self._provider.price(answered, self._meter.tier, self._call.started_at) or self._price
-
-
-def prompt_tokens(body: bytes) -> int:
-    """An upper estimate of a prompt from its bytes; an inline image counts as one, not by its length."""
-    if len(body) < 16_384 or len(images := IMAGE.findall(body)) == 0:  # noqa: PLR2004 no picture is that small
-        return round(len(body) / CHARACTERS_PER_TOKEN) + 1
-    text = len(body) - sum(map(len, images))
-    return round(text / CHARACTERS_PER_TOKEN) + IMAGE_TOKENS * len(images) + 1

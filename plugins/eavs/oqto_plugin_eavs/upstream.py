@@ -13,8 +13,9 @@ import ssl
 from collections import defaultdict
 from functools import lru_cache
 
-from .connection import Connection, Headers, Reader, Reply, Timeouts, UpstreamFailed, Url
+from .connection import Connection, Headers, Reader, Reply, Sending, Timeouts, UpstreamFailed
 from .dial import dial
+from .url import Url
 
 __all__ = ["Headers", "Pool", "Reader", "Reply", "Timeouts", "UpstreamFailed", "Url"]
 
@@ -32,12 +33,14 @@ class Pool:
         self._origins: dict[Connection, tuple[str, str, int]] = {}
         self._sweeper: asyncio.TimerHandle | None = None
 
-    async def request(self, method: str, url: Url, headers: Headers, body: bytes) -> Connection:
+    async def request(self, method: str, url: Url, headers: Headers, body: bytes | Sending) -> Connection:
         """
         Send a request; answers when the head of the reply is there. The caller closes the reply.
 
-        Raises `UpstreamFailed`. A cancelled caller leaves nothing behind.
+        Raises `UpstreamFailed`, or what a body in pieces raises. A cancelled caller leaves nothing behind.
         """
+        if not isinstance(body, bytes):
+            return await self._upload(method, url, headers, body)
         head = _head(method, url, headers, len(body))
         while (kept := self._kept(url)) is not None:
             try:
@@ -49,6 +52,12 @@ class Pool:
                 return kept
         fresh = await self._connect(url)
         await fresh.exchange(head, body, self.timeouts)
+        return fresh
+
+    async def _upload(self, method: str, url: Url, headers: Headers, body: Sending) -> Connection:
+        # What goes by in pieces cannot be sent again, so no kept connection may turn out to be stale.
+        fresh = await self._connect(url)
+        await fresh.upload(_head(method, url, headers, body.length), body, self.timeouts)
         return fresh
 
     def _kept(self, url: Url) -> Connection | None:
@@ -113,9 +122,11 @@ class Pool:
             idle.clear()
 
 
-def _head(method: str, url: Url, headers: Headers, length: int) -> bytes:
+def _head(method: str, url: Url, headers: Headers, length: int | None) -> bytes:
     lines = [_first_lines(method, url)]
-    if method != "GET":
+    if length is None:
+        lines.append(b"transfer-encoding: chunked\r\n")
+    elif method != "GET":
         lines.append(b"content-length: %d\r\n" % length)
     lines += [b"%b: %b\r\n" % pair for pair in headers]
     lines.append(b"\r\n")

@@ -184,6 +184,15 @@ class FarTill(wire.Line):
             answer.add_done_callback(lambda done: _stretched(call, hold, done))
         return not call.is_broke
 
+    async def grow(self, call: LentCall, hold: int) -> bool:
+        """Ask for more before something is sent; whether there was more."""
+        try:
+            await self._ask(n := next(self._numbers), wire.Stretch(n, call.id, hold))
+        except Refused:
+            return False
+        call.hold = hold
+        return True
+
     def close(self, call: LentCall, bill: Bill, *, keeps_place: bool) -> asyncio.Future[None]:
         """Hand the bill over; done when it is on disk. `keeps_place`: another attempt follows."""
         if call.billed is not None:

@@ -1,0 +1,41 @@
+"""What the proxy reads of a request; the rest passes unread."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from .refusals import Refused
+
+
+class Ask(msgspec.Struct):
+    """The fields that decide what a call may cost and how its reply is read."""
+
+    model: str | None = None
+    stream: bool | None = None
+    max_tokens: int | None = None
+    max_completion_tokens: int | None = None
+    max_output_tokens: int | None = None
+    stream_options: dict[str, Any] | None = None
+    service_tier: str | None = None
+    n: int | None = None
+
+
+ASKED = frozenset(Ask.__struct_fields__)
+decode_ask = msgspec.json.Decoder(Ask).decode
+
+
+def understand(body: bytes) -> Ask:
+    """The fields of a request; raises `Refused` (400)."""
+    try:
+        return decode_ask(body)
+    except msgspec.ValidationError as exc:
+        raise Refused(400, "invalid_request", f"The request is not what this path takes: {exc}.") from exc
+    except (msgspec.DecodeError, UnicodeDecodeError) as exc:
+        raise Refused(400, "invalid_json", f"The body is not JSON: {exc}.") from exc
+
+
+def as_object(values: dict[str, bytes]) -> bytes:
+    """Some fields of a request as a JSON object of their own."""
+    return b"{" + b",".join(msgspec.json.encode(k) + b":" + v for k, v in values.items()) + b"}"
