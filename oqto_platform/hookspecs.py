@@ -184,7 +184,12 @@ def spawn(session: Session, plan: SpawnPlan) -> SpawnPlan | None:
 
 @hookspec(Mode.FIRST, sides=RUNNER, one_answerer=True)
 def confine(session: Session, plan: SpawnPlan) -> ConfinedPlan | None:
-    """Wrap the finished plan in a sandbox. None answering means that the agent is refused."""
+    """
+    Wrap the finished plan in a sandbox. None answering means that the agent is refused.
+
+    What prepares an agent program runs confined, too. It is no session: only plugins that implement `confine` are
+    told its end, by `session_stopped`.
+    """
 
 
 @hookspec(Mode.NOTIFY, sides=BOTH)

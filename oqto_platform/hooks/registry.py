@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import inspect
 from collections.abc import Iterable, Mapping
@@ -156,6 +157,16 @@ class Hooks:
     def implements(self, hook: str) -> bool:
         """Whether any plugin answers `hook`."""
         return bool(self._impls.get(hook))
+
+    def only_answering(self, hook: str) -> Hooks:
+        """The same plugins in the same state, without those that do not implement `hook`."""
+        plugins = {impl.plugin for impl in self._impls[hook]}
+        found = copy.copy(self)
+        found._impls = {  # noqa: SLF001 (a copy of ourselves)
+            name: [impl for impl in impls if impl.plugin in plugins] for name, impls in self._impls.items()
+        }
+        found.call = type(self.call)(found)
+        return found
 
     def register_all(self, hook: str, **arguments: Any) -> dict[str, Any]:
         """Call a REGISTER hook once on every plugin: plain functions, answers by plugin."""

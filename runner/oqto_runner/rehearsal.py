@@ -25,7 +25,8 @@ class Rehearsals:
     """One at a time, in the background; a rehearsal that fails costs nobody anything but speed."""
 
     def __init__(self, hooks: Hooks) -> None:
-        self._hooks = hooks
+        # Nobody else: a rehearsal is no session, and the core never hears of it.
+        self._hooks = hooks.only_answering("confine")
         self._running: asyncio.Task[None] | None = None
         self._tried: set[str] = set()
 

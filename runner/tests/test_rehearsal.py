@@ -31,6 +31,17 @@ class Door:
         self.left.append(session.id)
 
 
+class Bystander:
+    """Would take a rehearsal for a session that it never heard of."""
+
+    def __init__(self):
+        self.told = []
+
+    @hookimpl
+    def session_stopped(self, session):
+        self.told.append(session.id)
+
+
 class Rehearser:
     name = "rehearser"
 
@@ -52,8 +63,14 @@ def door():
 
 
 @pytest.fixture
-def rehearsals(door):
-    return Rehearsals(Hooks.load("runner", builtins={"door": door}, only=("door",)))
+def bystander():
+    return Bystander()
+
+
+@pytest.fixture
+def rehearsals(door, bystander):
+    plugins = {"door": door, "bystander": bystander}
+    return Rehearsals(Hooks.load("runner", builtins=plugins, only=("door",)))
 
 
 async def over(rehearsals):
@@ -62,13 +79,14 @@ async def over(rehearsals):
             await asyncio.sleep(0.01)
 
 
-async def test_a_run_that_ends_well_is_kept_and_not_repeated(rehearsals, door):
+async def test_a_run_that_ends_well_is_kept_and_not_repeated(rehearsals, door, bystander):
     harness = Rehearser("import sys; sys.exit(len(sys.stdin.read()))")
     rehearsals.begin(harness)
     await over(rehearsals)
     rehearsals.begin(harness)
     assert harness.kept == 1
     assert door.entered == door.left == ["rehearsal-rehearser"]
+    assert bystander.told == []
 
 
 @pytest.mark.parametrize("code", ["raise SystemExit(3)", None])
