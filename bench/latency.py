@@ -21,7 +21,7 @@ import uvloop
 from _browser import Browser, connect
 from _figures import claim, cpu_s, fact, middle, percentile, put_tools_on_path
 
-from oqto_platform.children import listener_pid
+from oqto_platform.peers import listener_pid
 from oqto_platform.testing.stack import Stack
 
 MEDIAN_MS, P99_MS = 3, 10

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from _figures import claim, command_line, fact, family, memory_mb, middle, put_tools_on_path
 
-from oqto_platform.children import listener_pid
+from oqto_platform.peers import listener_pid
 from oqto_platform.testing.stack import Stack
 
 CORE_MB, RUNNER_MB, HELP_MS = 70, 30, 150

@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 
 from _figures import claim, cpu_s, fact, family, middle, put_tools_on_path, skip
 
-from oqto_platform.children import listener_pid
+from oqto_platform.peers import listener_pid
 from oqto_platform.testing.stack import Stack
 
 SHARE_MS, SERVER_S = 60, 1.2

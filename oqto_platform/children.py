@@ -10,8 +10,6 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import socket
-import struct
 import subprocess
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
@@ -21,6 +19,7 @@ import msgspec
 import structlog
 
 from oqto_platform.errors import OqtoError
+from oqto_platform.peers import listener_pid
 
 log = structlog.get_logger("oqto.children")
 
@@ -162,18 +161,6 @@ def _reap(child: Child) -> None:
     process = _processes.pop(child.socket, None)
     if process is not None and process.poll() is None:
         _kill(process)
-
-
-def listener_pid(path: str) -> int | None:
-    """The process that listens on a Unix socket, from the kernel; `None` when nobody does."""
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-        probe.settimeout(1.0)
-        try:
-            probe.connect(path)
-        except OSError:
-            return None
-        raw = probe.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
-    return int(struct.unpack("3i", raw)[0])
 
 
 async def is_answering(path: str) -> bool:

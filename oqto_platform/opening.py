@@ -56,8 +56,9 @@ class Opening:
         except Exception as exc:  # noqa: BLE001 (whatever it is, there is no start)
             # Out of a task, this one goes through the event loop and ends the worker.
             raise SystemExit(_told(exc)) from None
-        slim.settle()
         self._done.set()
+        await asyncio.sleep(0)  # who waited goes first
+        slim.settle()
         await self._end.wait()
         await context.__aexit__(None, None, None)
 

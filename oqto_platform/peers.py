@@ -9,8 +9,24 @@ import struct
 
 def uid_of(connection: socket.socket) -> int:
     """The uid of the process at the other end, as the kernel knows it."""
+    return _credentials(connection)[1]
+
+
+def _credentials(connection: socket.socket) -> tuple[int, int, int]:
     raw = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
-    return int(struct.unpack("3i", raw)[1])
+    pid, uid, gid = struct.unpack("3i", raw)
+    return pid, uid, gid
+
+
+def listener_pid(path: str) -> int | None:
+    """The process that listens on a Unix socket, from the kernel; `None` when nobody does."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.settimeout(1.0)
+        try:
+            probe.connect(path)
+        except OSError:
+            return None
+        return _credentials(probe)[0]
 
 
 async def connect(

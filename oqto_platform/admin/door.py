@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 import structlog
 
 from oqto_platform.background import RETRY_S
-from oqto_platform.children import listener_pid
 from oqto_platform.config.sections import Server
+from oqto_platform.peers import listener_pid
 from oqto_platform.private import private_dir
 
 if TYPE_CHECKING:

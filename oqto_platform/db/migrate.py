@@ -12,7 +12,8 @@ import fcntl
 import os
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ import msgspec
 import structlog
 from sqlalchemy import Engine, MetaData, inspect, text
 
+from oqto_platform import slim
 from oqto_platform.clock import now
 from oqto_platform.errors import ConfigError
 
@@ -74,13 +76,21 @@ def _refuse_newer(engine: Engine, owner: Owner, path: Path) -> None:
 
 
 def _upgrade(engine: Engine, owner: Owner) -> None:
-    from alembic import command
-
+    command = _command()
     log.info("upgrading tables", owner=owner.name)
     with engine.begin() as connection:
         # The driver opens no transaction by itself, and a migration that breaks must leave nothing behind.
         connection.exec_driver_sql("begin immediate")
         command.upgrade(alembic_config(connection, owner), "head")
+
+
+def _command() -> Any:
+    """Alembic without the databases that we do not have: they are two thirds of it, and the first start waits for it."""
+    with ExitStack() as stack:
+        stack.enter_context(slim.without("pygments"))
+        for dialect in ("mssql", "mysql", "oracle", "postgresql"):
+            stack.enter_context(slim.placeholder(f"alembic.ddl.{dialect}"))
+        return import_module("alembic.command")
 
 
 def alembic_config(connection: Any, owner: Owner) -> Any:

@@ -14,17 +14,20 @@ from contextlib import ExitStack, asynccontextmanager, contextmanager, suppress
 from importlib.metadata import entry_points
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
-import httpx
 import msgspec
 
 from oqto_platform.errors import OqtoError, Problem, from_problem
 from oqto_platform.private import private_dir
 from oqto_platform.testing.llm import ScriptedProvider
-from oqto_platform.testing.mux import Event, MuxClient, mux_client
 from oqto_platform.testing.stack import START_TIMEOUT_S, Stack
 from oqto_platform.types import new_id
+
+if TYPE_CHECKING:
+    import httpx
+
+    from oqto_platform.testing.mux import Event, MuxClient
 
 GROUPS = ("oqto.core", "oqto.runner")
 ENDS = ("agent.idle", "session.closed")
@@ -94,7 +97,9 @@ class Oqto(Stack):
 
     def new_client(self) -> httpx.Client:
         """A client of its own, signed in as the admin."""
-        return httpx.Client(base_url=self.url, timeout=60, trust_env=False, headers={"cookie": self.cookie()})
+        client = self.unsigned_client()
+        client.headers["cookie"] = self.cookie()
+        return client
 
     @contextmanager
     def session(self, harness: str = "echo", **fields: Any) -> Iterator[SessionUnderTest]:
@@ -158,6 +163,9 @@ class SessionUnderTest:
     @asynccontextmanager
     async def connect(self) -> AsyncIterator[MuxClient]:
         """A connection for tests that are async themselves: `await mux.command(session.id, "subscribe", after=0)`."""
+        # Its libraries load when they are wanted, not while the server is waited for.
+        from oqto_platform.testing.mux import mux_client
+
         async with mux_client(self._oqto.url, self._oqto.cookie()) as mux:
             yield mux
 

@@ -13,13 +13,17 @@ import socket
 import subprocess
 import sys
 import time
+from functools import cached_property
+from importlib import import_module
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
-import httpx
+from oqto_platform import slim
+from oqto_platform.peers import listener_pid
 
-from oqto_platform.children import listener_pid
+if TYPE_CHECKING:
+    import httpx
 
 START_TIMEOUT_S = 60.0
 STOP_TIMEOUT_S = 15.0
@@ -50,7 +54,17 @@ class Stack:
         self.env = self._environment(proxy | settings) | {"OQTO_PLUGINS": ",".join(plugins)} | (env or {})
         self.command = command or (sys.executable, "-m", "oqto_platform.cli.serve", "serve", "--single-user", "--port", str(self.port))  # fmt: skip
         self.process: subprocess.Popen[bytes] | None = None
-        self.client = httpx.Client(base_url=self.url, timeout=60, trust_env=False)
+
+    @cached_property
+    def client(self) -> httpx.Client:
+        """Its cookies are those of the account that `set_up` made."""
+        return self.unsigned_client()
+
+    def unsigned_client(self) -> httpx.Client:
+        """A client that is not signed in."""
+        # Without TLS, which this server has not: to read the certificates takes as long as to start a runner.
+        client: httpx.Client = _httpx().Client(base_url=self.url, timeout=60, trust_env=False, verify=False)
+        return client
 
     def _environment(self, settings: dict[str, Any]) -> dict[str, str]:
         keep = ("PATH", "LANG", "OQTO_PI", "OQTO_NODE", "USER", "LOGNAME", "CI")
@@ -73,7 +87,8 @@ class Stack:
     def __exit__(
         self, _kind: type[BaseException] | None, _exc: BaseException | None, _trace: TracebackType | None
     ) -> None:
-        self.client.close()
+        if "client" in vars(self):
+            self.client.close()
         self.stop()
         for path in self.sockets():
             if pid := listener_pid(str(path)):
@@ -107,13 +122,12 @@ class Stack:
         while not self._answers(path):
             if self.process is None or self.process.poll() is not None or time.monotonic() > deadline:
                 raise RuntimeError(f"the server did not start:\n{self.log.read_text()}")
-            time.sleep(0.05)
+            time.sleep(0.01)
 
     def _answers(self, path: str) -> bool:
         try:
-            # With a client of its own each try would load the certificates anew, while the server needs the processor.
             self.client.get(path, timeout=START_TIMEOUT_S)
-        except httpx.HTTPError:
+        except _httpx().HTTPError:
             return False
         return True
 
@@ -170,6 +184,12 @@ class Stack:
     def cookie(self) -> str:
         """The `Cookie` header of the signed-in client."""
         return f"oqto={self.client.cookies['oqto']}"
+
+
+def _httpx() -> Any:
+    """The client library, loaded while the server starts; its command line is not wanted here."""
+    with slim.without("click", "pygments", "rich"):
+        return import_module("httpx")
 
 
 def _text(value: Any) -> str:

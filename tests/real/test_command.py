@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from oqto_platform.children import listener_pid
+from oqto_platform.peers import listener_pid
 from oqto_platform.testing.mux import mux_client
 from oqto_platform.testing.stack import Stack
 

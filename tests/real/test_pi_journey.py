@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from oqto_platform.children import listener_pid
+from oqto_platform.peers import listener_pid
 from oqto_platform.testing.mux import mux_client
 
 pytestmark = pytest.mark.real

@@ -13,7 +13,7 @@ import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from oqto_platform.children import listener_pid
+from oqto_platform.peers import listener_pid
 from oqto_platform.testing.kit import Oqto
 from oqto_platform.testing.llm import ScriptedProvider
 from oqto_platform.testing.site import Site

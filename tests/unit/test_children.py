@@ -15,7 +15,8 @@ import pytest
 
 from oqto_platform import children as module
 from oqto_platform.background import Leadership
-from oqto_platform.children import Child, ChildFailed, Children, is_answering, listener_pid, start, stop
+from oqto_platform.children import Child, ChildFailed, Children, is_answering, start, stop
+from oqto_platform.peers import listener_pid
 
 LISTENS = """
 import socket, sys, time

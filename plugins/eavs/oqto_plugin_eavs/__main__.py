@@ -7,6 +7,11 @@ import gc
 import sys
 from pathlib import Path
 
+from oqto_platform import slim
+
+with slim.without("greenlet", "rich"):
+    import structlog as _structlog  # noqa: F401 (loaded here, where its companions are out of reach)
+
 from oqto_platform import logs
 from oqto_platform.errors import OqtoError
 

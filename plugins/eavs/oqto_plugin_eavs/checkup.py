@@ -7,9 +7,9 @@ import socket
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from oqto_platform.children import listener_pid
 from oqto_platform.config.sections import Paths
 from oqto_platform.errors import OqtoError
+from oqto_platform.peers import listener_pid
 from oqto_platform.types import Check
 
 from . import core, elsewhere

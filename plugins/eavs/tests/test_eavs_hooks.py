@@ -15,8 +15,9 @@ from oqto_plugin_eavs import control, core
 from oqto_plugin_eavs.config import Eavs, ModelPrice, ProviderConfig
 
 from oqto_platform import config
-from oqto_platform.children import Children, listener_pid
+from oqto_platform.children import Children
 from oqto_platform.errors import ConfigError, Invalid
+from oqto_platform.peers import listener_pid
 from oqto_platform.settings import Secret
 from oqto_platform.types import Account, Session
 
