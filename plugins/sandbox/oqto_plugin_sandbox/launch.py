@@ -33,6 +33,9 @@ ALWAYS = {"PATH": PATH, "LANG": "C.UTF-8", "TERM": "dumb", "SHELL": "/bin/bash",
 MIB = 1 << 20
 MARSHALLED = 2
 """The format that every Python reads; our code objects are only handed to one that reads ours."""
+NO_CORE = 1
+"""Bytes. With 0 the kernel still starts a core handler such as systemd-coredump; 1 is its sign for not doing so."""
+
 MAX_OPTIONS = 8500
 """bubblewrap stops at 9000 arguments; the command comes on top."""
 
@@ -273,14 +276,15 @@ def _init_config(cage: Cage, owned: Descriptors) -> dict[str, object]:
 def _agent_filter(policy: Policy) -> bytes:
     """Shared network without Landlock's scope: abstract sockets of the host would be in reach."""
     is_exposed = policy.network.mode == "open" and not landlock.scopes(policy)
-    if policy.seccomp_mode == "off" or not (policy.deny_unix or is_exposed):
+    if policy.seccomp_mode == "off":
         return b""
-    return filters.no_unix_filter(platform.machine(), audit=policy.seccomp_mode == "audit")
+    no_unix = policy.deny_unix or is_exposed
+    return filters.agent_filter(platform.machine(), no_unix=no_unix, audit=policy.seccomp_mode == "audit")
 
 
 def _rlimits(policy: Policy) -> list[tuple[int, int]]:
     limits = policy.limits
-    found = [(resource.RLIMIT_CORE, 0)]
+    found = [(resource.RLIMIT_CORE, NO_CORE)]
     for number, value, unit in (
         (resource.RLIMIT_NOFILE, limits.open_files, 1),
         (resource.RLIMIT_FSIZE, limits.file_size_mb, MIB),

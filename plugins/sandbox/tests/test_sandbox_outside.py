@@ -81,7 +81,7 @@ def test_d20_b12_an_agent_of_root_is_nobody_special(box):
     script = (
         "id -u; cat /proc/1/environ /proc/1/root/etc/shadow /etc/shadow 2>/dev/null; umount ~/.ssh .oqto /usr 2>/dev/null && echo UMOUNT;"
         "mount -o remount,rw /usr 2>/dev/null && echo MOUNT; chown 0:0 file 2>/dev/null && echo CHOWN;"
-        "mknod n c 1 3 2>/dev/null && echo NODE; cp /bin/true t && chmod u+s t; nice -n -5 true 2>/dev/null; echo twin > mine; cat mine"
+        "mknod n c 1 3 2>/dev/null && echo NODE; cp /bin/true t; chmod u+s t 2>/dev/null && echo SETUID; nice -n -5 true 2>/dev/null; echo twin > mine; cat mine"
     )
     first, *rest = box.sh(script).out.splitlines()
     assert (first != "0", rest) == (True, ["twin"])

@@ -176,8 +176,12 @@ def test_a29_shared_memory_of_the_host_is_not_shared(box):
 
 
 def test_a31_no_core_dumps(box):
-    done = box.sh("ulimit -Hc; sh -c 'kill -SEGV $$'; echo $?")
+    """The limit is one byte: with none at all the kernel would still hand the memory to a handler of the host."""
+    done = box.sh("ulimit -Hc; ulimit -c 0; ulimit -c unlimited; sh -c 'kill -SEGV $$'; echo $?")
     assert done.out == "0\n139\n"
+    script = "import resource as r\nr.setrlimit(r.RLIMIT_CORE, (0, 0)); print(r.getrlimit(r.RLIMIT_CORE))"
+    assert box.python(script).out == "(1, 1)\n"
+    assert box.sh("ulimit -n 99; ulimit -n; ls core* 2>/dev/null; echo twin").out == "99\ntwin\n"
 
 
 def test_a22_sessions_of_other_workspaces_cannot_be_read(box):

@@ -32,6 +32,11 @@ def low_word(argument: int) -> int:
     return 16 + 8 * argument
 
 
+def high_word(argument: int) -> int:
+    """The offset of the other 32 bits, for what is a pointer."""
+    return low_word(argument) + 4
+
+
 class Instruction(NamedTuple):
     """One instruction; a jump names its targets, the empty label means the next instruction."""
 

@@ -16,12 +16,14 @@ FIRST_UNKNOWN = 468
 _COMMON = {
     "io_uring_setup": 425, "io_uring_enter": 426, "io_uring_register": 427, "open_tree": 428,
     "move_mount": 429, "fsopen": 430, "fsconfig": 431, "fsmount": 432, "fspick": 433, "clone3": 435,
-    "pidfd_getfd": 438, "process_madvise": 440, "mount_setattr": 442, "quotactl_fd": 443,
-    "process_mrelease": 448, "set_mempolicy_home_node": 450, "map_shadow_stack": 453, "statmount": 457,
+    "openat2": 437, "pidfd_getfd": 438, "process_madvise": 440, "mount_setattr": 442, "quotactl_fd": 443,
+    "process_mrelease": 448, "set_mempolicy_home_node": 450, "fchmodat2": 452, "map_shadow_stack": 453, "statmount": 457,
     "listmount": 458, "lsm_set_self_attr": 460, "open_tree_attr": 467,
 }  # fmt: skip
 
 _X86_64 = {
+    "open": 2, "creat": 85, "chmod": 90, "fchmod": 91, "mknod": 133, "setrlimit": 160, "openat": 257,
+    "mknodat": 259, "fchmodat": 268, "prlimit64": 302,
     "ioctl": 16, "socket": 41, "socketpair": 53, "clone": 56, "ptrace": 101, "syslog": 103, "uselib": 134,
     "vhangup": 153, "modify_ldt": 154, "pivot_root": 155, "_sysctl": 156, "adjtimex": 159, "chroot": 161,
     "acct": 163, "settimeofday": 164, "mount": 165, "umount2": 166, "swapon": 167, "swapoff": 168,
@@ -35,6 +37,7 @@ _X86_64 = {
 }  # fmt: skip
 
 _AARCH64 = {
+    "mknodat": 33, "fchmod": 52, "fchmodat": 53, "openat": 56, "setrlimit": 164, "prlimit64": 261,
     "lookup_dcookie": 18, "ioctl": 29, "umount2": 39, "mount": 40, "pivot_root": 41, "nfsservctl": 42,
     "chroot": 51, "vhangup": 58, "quotactl": 60, "acct": 89, "unshare": 97, "kexec_load": 104,
     "init_module": 105, "delete_module": 106, "clock_settime": 112, "syslog": 116, "ptrace": 117,
