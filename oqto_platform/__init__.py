@@ -11,17 +11,20 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from oqto_platform.children import Child
     from oqto_platform.errors import OqtoError, Refusal
     from oqto_platform.hooks import hookimpl
     from oqto_platform.settings import Secret, Section, Settings, key
     from oqto_platform.types import (
         Account,
+        AccountId,
         Check,
         ConfinedPlan,
         Context,
         Credentials,
         Identity,
         Job,
+        Launch,
         Metric,
         ModelInfo,
         ModelSource,
@@ -30,17 +33,21 @@ if TYPE_CHECKING:
         Principal,
         Relay,
         Reservation,
+        ReservationId,
         Session,
+        SessionId,
         Settlement,
         SpawnPlan,
         Tables,
         Template,
+        ToolCall,
         Usage,
         Workspace,
         WorkspaceRequest,
     )
 
 _HOME = {
+    "Child": "children",
     "OqtoError": "errors",
     "Refusal": "errors",
     "hookimpl": "hooks",
@@ -53,12 +60,15 @@ _HOME = {
 
 __all__ = [
     "Account",
+    "AccountId",
     "Check",
+    "Child",
     "ConfinedPlan",
     "Context",
     "Credentials",
     "Identity",
     "Job",
+    "Launch",
     "Metric",
     "ModelInfo",
     "ModelSource",
@@ -69,14 +79,17 @@ __all__ = [
     "Refusal",
     "Relay",
     "Reservation",
+    "ReservationId",
     "Secret",
     "Section",
     "Session",
+    "SessionId",
     "Settings",
     "Settlement",
     "SpawnPlan",
     "Tables",
     "Template",
+    "ToolCall",
     "Usage",
     "Workspace",
     "WorkspaceRequest",

@@ -363,4 +363,4 @@ class Context(Protocol):
         """Whether this worker runs the jobs. Exactly one of several workers does."""
 
     async def supervise(self, child: Any) -> None:
-        """Keep an `oqto_platform.children.Child` running for as long as the server does."""
+        """Keep an `oqto_platform.Child` running for as long as the server does."""

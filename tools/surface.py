@@ -3,7 +3,8 @@ Write down everything that plugins, clients and configurations may depend on: on
 
 The files in `tests/contract/surface/` are reviewed with the change that changes them; docs/reference/stability.md says what
 is promised. `--check` changes nothing, shows what is new and what is gone, and fails when there is any. `--release`
-keeps the surface of a release: from then on whatever differs from it must be named in the changelog.
+keeps the surface of a release: from then on whatever differs from it must be named in the changelog. Until the first
+release that of the day is kept on which this rule began.
 """
 
 from __future__ import annotations
@@ -25,6 +26,8 @@ SURFACE = ROOT / "tests" / "contract" / "surface"
 RELEASED = SURFACE / "released"
 CHANGELOG = ROOT / "CHANGELOG.md"
 
+sys.path.insert(0, str(ROOT / "docs"))
+
 Lines = Iterator[str]
 
 
@@ -33,14 +36,16 @@ def names() -> Lines:
     from oqto_runner import harness
 
     import oqto_platform
-    from oqto_platform import children, errors, settings, testing, types
+    from oqto_platform import canon, children, errors, settings, testing, types
     from oqto_platform.testing import fixtures
 
     for exported in oqto_platform.__all__:
         yield f"oqto_platform {exported}"
     for module in (types, settings, errors, harness):
         yield from _module(module)
-    yield from _described("oqto_platform.children.Child", children.Child)
+    yield from _described("oqto_platform.Child", children.Child)
+    for exported in sorted(kind.__name__ for kind in typing.get_args(canon.Event | canon.Command)):
+        yield f"oqto_platform.canon {exported}"
     for exported in testing.__all__:
         yield from _described(f"oqto_platform.testing.{exported}", getattr(testing, exported))
     for fixture in sorted(vars(fixtures)):
@@ -112,7 +117,7 @@ def hooks() -> Lines:
 
 
 def wire() -> Lines:
-    """Every message between browser, core and runner, with its fields in their order."""
+    """Every message between browser, core and runner, and what is in it, with fields in their order."""
     from oqto_platform import canon, errors
     from oqto_platform import wire as between
 
@@ -128,17 +133,61 @@ def wire() -> Lines:
                 yield line if line.startswith(f"{kind} ") else f"{kind} {line}"
     yield from (f"event agent.error.code of a model: {code}" for code in canon.MODEL_FAILURES)
     yield from _described("problem", errors.Problem)
+    for part in sorted(_parts(tuple(unions.values())), key=lambda kind: kind.__name__):
+        yield from _described(f"part {part.__name__}", part)
+
+
+def _parts(hint: Any) -> set[Any]:
+    """The Structs inside messages that are described nowhere else."""
+    import msgspec
+
+    from oqto_platform import types
+
+    found: set[Any] = set()
+    waiting = list(hint)
+    while waiting:
+        one = waiting.pop()
+        waiting += typing.get_args(one)
+        if inspect.isclass(one) and issubclass(one, msgspec.Struct) and one not in found:
+            found.add(one)
+            waiting += typing.get_type_hints(one).values()
+    return {kind for kind in found if not kind.__struct_config__.tag and kind.__module__ != types.__name__}
 
 
 def config() -> Lines:
-    """Every key with its type and default, and whether a change waits for a restart."""
-    from oqto_platform.config import keys
+    """Every key of core and plugins with type and default, those of sandbox.toml, and the environment variables."""
+    from generators.config import of_plugins
+    from oqto_plugin_sandbox.policy import schema
+
     from oqto_platform.config.sections import CORE
 
-    for key in keys.of_all(CORE):
+    for section, kind in (CORE | of_plugins()).items():
+        yield from _keys(section, kind)
+    for name, key in schema.KEYS.items():
+        choices = f" of {', '.join(key.choices)}" if key.choices else ""
+        yield f"sandbox key {name}: {key.kind}{choices}, from {key.who}"
+    page = (ROOT / "docs" / "reference" / "environment.md").read_text(encoding="utf-8")
+    for row in re.findall(r"^\| (`[A-Z].*?) \|", page, re.MULTILINE):
+        yield from (f"variable {name}" for name in re.findall(r"`([^`]+)`", row))
+
+
+def _keys(section: str, kind: Any) -> Lines:
+    """The keys of a section; those of the sections in a table or list come after it, as `NAME` or `[]`."""
+    from oqto_platform.config import keys
+
+    for key in keys.leaves(section, kind):
         restart = ", restart" if key.restart else ""
         needs = f", needs {key.needs}" if key.needs else ""
-        yield f"key {key.name}: {_short(key.hint)} = {key.default!r}{restart}{needs}"
+        yield f"key {key.name}: {_short(key.hint)}{_key_default(key.default)}{restart}{needs}"
+        if keys.is_section(inner := keys.element(key.hint)):
+            mark = "[]" if typing.get_origin(key.hint) is tuple else ".NAME"
+            yield from _keys(f"{key.name}{mark}", inner)
+
+
+def _key_default(value: Any) -> str:
+    import msgspec
+
+    return "" if value is msgspec.NODEFAULT else f" = {value!r}"
 
 
 def _short(hint: Any) -> str:
@@ -147,7 +196,6 @@ def _short(hint: Any) -> str:
 
 def commands() -> Lines:
     """Every program and command with its arguments and options."""
-    sys.path.insert(0, str(ROOT / "docs"))
     from generators import cli
 
     for block, text in cli.blocks().items():
@@ -225,7 +273,13 @@ def untold(changed: list[str], changelog: str) -> list[str]:
 
 
 def _names(name: str, line: str) -> bool:
-    return re.search(rf"(?<![\w.-]){re.escape(name)}(?![\w-])|\.{re.escape(name)}(?![\w-])", line) is not None
+    """Whether `name` is that of the line's fact or, given in full or as a type, of what it belongs to."""
+    words = re.split(r"[ .]", re.split(r"\(| \[|: | = ", line[1:])[0])
+    told = re.split(r"[ .]", re.sub(r"^\[+(.+?)\]+ ?", r"\1.", name).rstrip("."))
+    if words[-len(told) :] == told:
+        return True
+    is_whole = len(told) > 1 or told[0][:1].isupper()
+    return is_whole and any(words[at : at + len(told)] == told for at in range(len(words)))
 
 
 def write(folder: Path, files: dict[str, str]) -> None:
@@ -242,13 +296,15 @@ def check() -> int:
               "the difference, commit it, and say in CHANGELOG.md under Unreleased what changes for whom. What is "
               "gone or changed breaks plugins: deprecate it first (docs/reference/stability.md).")  # fmt: skip
         return 1
-    released = kept(RELEASED)
-    missing = untold(differences(released, now), CHANGELOG.read_text(encoding="utf-8")) if released else []
-    if missing:
+    return tell(now)
+
+
+def tell(now: dict[str, str]) -> int:
+    """Say what the changelog keeps quiet about; 1 when that is anything."""
+    if missing := untold(differences(kept(RELEASED), now), CHANGELOG.read_text(encoding="utf-8")):
         print("\n".join(missing))
-        print(
-            "\nThis differs from the last release. Name each in backticks in CHANGELOG.md under Unreleased."
-        )
+        print("\nThis differs from what is released. Name each in backticks in CHANGELOG.md under Unreleased; the name of a type, "
+              "a section, a command or a message is enough for all that is new in it.")  # fmt: skip
     return 1 if missing else 0
 
 
@@ -259,8 +315,8 @@ def main() -> int:
     arguments = parser.parse_args()
     if arguments.check:
         return check()
-    write(RELEASED if arguments.release else SURFACE, current())
-    return 0
+    write(RELEASED if arguments.release else SURFACE, now := current())
+    return tell(now)
 
 
 if __name__ == "__main__":
