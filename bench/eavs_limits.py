@@ -1,6 +1,6 @@
 """What the LLM proxy holds: open streams, a stalled reader, delay of chunks, memory over time, durable rows.
 
-    python bench/eavs_limits.py [--streams 1000] [--calls 20000]
+    python bench/eavs_limits.py [--streams 1000] [--calls 20000] [--soak]
 
 Everything stays on the loopback; the upstream is that of bench/eavs.py. Each line names its limit.
 """
@@ -20,6 +20,7 @@ import time
 from pathlib import Path
 
 import eavs
+import eavs_soak
 import uvloop
 from oqto_plugin_eavs import control
 from oqto_plugin_eavs.providers import ModelCost, Provider
@@ -243,6 +244,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--streams", type=int, default=1000)
     parser.add_argument("--calls", type=int, default=20_000)
+    parser.add_argument("--soak", action="store_true", help="only the long ones: about a quarter of an hour")
     parser.add_argument("--upstream", help=argparse.SUPPRESS)
     asked = parser.parse_args()
     if asked.upstream:
@@ -251,6 +253,10 @@ def main():
         return
     folder = Path(tempfile.mkdtemp(prefix="bench-eavs-"))
     try:
+        if asked.soak:
+            with Bench(folder) as bench:
+                eavs_soak.soak(bench)
+            return
         uvloop.run(rows_per_s(folder, 20_000))
         with Bench(folder) as bench:
             print(f"memory idle: {eavs.resident_mb(bench.proxy.pid):.0f} MB (limit 70)")

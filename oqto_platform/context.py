@@ -51,7 +51,8 @@ class CoreContext:
         self._house.audit.of_plugin(self._name, event, fields)
 
     def tell(self, session_id: SessionId, event: Event) -> bool:
-        return False  # the logs are the runners'
+        self._house.messenger.send(session_id, event)
+        return True
 
     def leads(self) -> bool:
         return self._house.leadership.leads()

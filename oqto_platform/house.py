@@ -38,6 +38,7 @@ from oqto_platform.private import private_dir
 from oqto_platform.reloading import Reloading
 from oqto_platform.runners import records
 from oqto_platform.runners.client import RunnerClient
+from oqto_platform.runners.messenger import Messenger
 from oqto_platform.runners.registry import Registry
 from oqto_platform.types import Account, AccountId, Check, Job
 from oqto_platform.worker import FAREWELL
@@ -63,6 +64,7 @@ class House:
     farewell: asyncio.Event
     leadership: Leadership
     children: Children
+    messenger: Messenger
 
     def __init__(self, env: Mapping[str, str] = os.environ) -> None:
         self.env = env
@@ -150,6 +152,8 @@ class House:
         assembly = await asyncio.to_thread(import_module, "oqto_platform.assembly")
         self.db = await asyncio.to_thread(assembly.open_database, self, self._set_parallelism())
         stack.push_async_callback(self.db.close)
+        self.messenger = Messenger(self._runner_of_session)
+        stack.push_async_callback(self.messenger.close)
         absent.remember(self.data_dir, self.hooks.plugins())
         absent.warn(self.data_dir, self.state_dir)
         self.services = self.app.state.services = assembly.make_services(self)
@@ -165,6 +169,11 @@ class House:
         """The runner of an account."""
         address = self.registry.address(Account(id=AccountId(account_id), name=""))
         return RunnerClient(address, self.settings.section("runtime", Runtime).timeout)
+
+    async def _runner_of_session(self, session_id: str) -> RunnerClient:
+        from oqto_platform.sessions.store import Store
+
+        return self.runner_of((await Store(self.db).get(session_id)).session.account_id)
 
     def _runner_records(self) -> records.RunnerRecords:
         from oqto_platform.sessions.store import Store

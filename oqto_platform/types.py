@@ -355,8 +355,9 @@ class Context(Protocol):
         """
         Add a canonical event to the log of a session; everybody who follows it sees it.
 
-        On the event loop's thread. `False` when the session has no living agent here, as always in the core.
-        Until its `agent_gone` returns a session takes events.
+        On the event loop's thread. On the runner `False` when the session has no living agent there; until its
+        `agent_gone` returns a session takes events. In the core `True`: the event is on its way to the session's
+        runner, which takes it while the agent lives; what cannot be delivered is logged.
         """
 
     def leads(self) -> bool:

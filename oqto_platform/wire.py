@@ -16,7 +16,7 @@ from typing import Any, Literal
 import msgspec
 
 from oqto_platform import peers
-from oqto_platform.canon import Command
+from oqto_platform.canon import Command, Event
 from oqto_platform.errors import OqtoError, Problem, RunnerUnavailable, from_problem
 from oqto_platform.hooks import HookCount
 from oqto_platform.types import (
@@ -108,6 +108,13 @@ class Send(_Request, frozen=True, tag="session.send"):
     command: Command
 
 
+class Tell(_Request, frozen=True, tag="session.tell"):
+    """An event of a plugin of the core for the log of a session; refused when its agent does not live."""
+
+    session_id: SessionId
+    event: Event
+
+
 class Follow(_Request, frozen=True, tag="session.follow"):
     """Events after `after`, then live. `after=0` begins with a snapshot: see `Following`."""
 
@@ -142,6 +149,7 @@ Request = (
     | List
     | Watch
     | Send
+    | Tell
     | Follow
     | Browse
     | OpenWorkspace

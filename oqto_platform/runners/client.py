@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from typing import TypeVar
 
 from oqto_platform import tracing, wire
-from oqto_platform.canon import Command, Compact, Fork, NewSession, SwitchSession
+from oqto_platform.canon import Command, Compact, Event, Fork, NewSession, SwitchSession
 from oqto_platform.errors import Internal
 from oqto_platform.hooks import HookCount
 from oqto_platform.runners.registry import RunnerAddress
@@ -67,6 +67,10 @@ class RunnerClient:
         is_long = isinstance(command, Compact | Fork | NewSession | SwitchSession)
         request = wire.Send(session_id=session_id, command=command)
         return _expect(await self._call(request, LONG_COMMAND_S if is_long else self._timeout_s), wire.Sent)
+
+    async def tell(self, session_id: SessionId, event: Event) -> None:
+        """Add `event` to the session's log. Raises `Conflict` when its agent does not live."""
+        _expect(await self._call(wire.Tell(session_id=session_id, event=event)), wire.Done)
 
     async def browse(self, path: str, *, show_hidden: bool) -> wire.Listing:
         return _expect(await self._call(wire.Browse(path=path, show_hidden=show_hidden)), wire.Listing)

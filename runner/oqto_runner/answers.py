@@ -11,7 +11,7 @@ from pathlib import Path
 import msgspec
 
 from oqto_platform import wire
-from oqto_platform.errors import Forbidden, Invalid
+from oqto_platform.errors import Conflict, Forbidden, Invalid
 from oqto_platform.hooks import Hooks
 from oqto_platform.types import Check, WorkspaceRequest
 from oqto_runner import browse, recorded
@@ -61,6 +61,11 @@ class Answers:
             case wire.Send(session_id=session_id, command=command):
                 data = await self.sessions.send(session_id, command)
                 return wire.Sent(data=msgspec.Raw(msgspec.json.encode(data)))
+            case wire.Tell(session_id=session_id, event=event):
+                if not self.sessions.tell(session_id, event):
+                    raise Conflict(
+                        f"the agent of session {session_id} does not live, so its log takes nothing"
+                    )
             case wire.Shutdown():
                 self._shutdown(uid)
             case _:

@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
+
+from oqto_platform import wire
+from oqto_platform.canon import Notify
+from oqto_platform.errors import Conflict
+
 
 async def test_what_a_plugin_tells_is_in_the_log_after_its_cause_and_before_the_end(new_runner):
     runner = await new_runner.start(env={"GOSSIP": "1"})
@@ -30,3 +36,16 @@ async def test_a_resumed_session_is_told_again_and_ends_each_time(new_runner):
     kinds = [event["event"] for event in runner.logged(session)]
     assert kinds.count("notify") == kinds.count("session.closed") == 2
     assert kinds[-1] == "session.closed"
+
+
+async def test_what_the_core_tells_is_in_the_log_while_the_agent_lives(new_runner):
+    runner = await new_runner.start()
+    session = await runner.begin()
+    message = wire.Tell(session_id=session, event=Notify(level="warning", message="money runs low"))
+    async with runner.follow(session) as follower:
+        assert isinstance(await runner.call(message), wire.Done)
+        assert (await follower.until("notify"))["message"] == "money runs low"
+    await runner.stop(session)
+    with pytest.raises(Conflict, match="does not live"):
+        await runner.call(message)
+    assert [event["event"] for event in runner.logged(session)].count("notify") == 1

@@ -58,6 +58,7 @@ def test_it_is_live_and_a_limit_counts_at_once(open_signed_in, spender):
     page.get_by_text("fake/gpt-4o-mini").wait_for()
     page.get_by_role("link", name="80 % of $1.00").click()
     page.get_by_role("textbox", name="Message").wait_for()
+    page.get_by_text("80 % of the budget of this session is spent: $0.85 of $1.00.").wait_for()
     page.locator(".strip-warn", has_text="$0.85 of $1.00").click()  # beside the composer, and back here
 
     page.get_by_role("button", name="Change the limit of The whole platform").click()

@@ -26,12 +26,14 @@ from oqto_platform.types import (
     Reservation,
     ReservationId,
     Session,
+    SessionId,
     Settlement,
     Usage,
 )
 
 from . import control, elsewhere
 from .config import Eavs, ProviderConfig
+from .notices import notice_of
 from .providers import ModelCost, Provider, resolve
 from .rates import Rates
 
@@ -85,7 +87,7 @@ def register_commands(group: Any) -> None:
 
 @hookimpl
 def register_jobs(context: Context) -> Sequence[Job]:
-    """Bring what people are to be told about money to the audit log."""
+    """Bring what people are to be told about money to the audit log and into the chat."""
     return [Job(name="eavs alerts", every_s=ALERTS_S, run=lambda: record_alerts(context))]
 
 
@@ -233,7 +235,7 @@ async def budget_usage(account: Account) -> Usage | None:
 
 
 async def record_alerts(context: Context) -> None:
-    """Write each alert into the audit log once; after a crash between the two, once more."""
+    """Write each alert into the audit log and its session's own; after a crash between, once more."""
     settings = context.settings()
     if not settings.enabled or elsewhere.is_meant(settings):
         return
@@ -244,6 +246,8 @@ async def record_alerts(context: Context) -> None:
         facts = msgspec.structs.asdict(alert)
         context.audit("budget_threshold", actor="oqto-eavs", target=facts.pop("wallet"), **facts)
         seen.write_text(str(alert.number))
+        if alert.session:
+            context.tell(SessionId(alert.session), notice_of(alert))
 
 
 async def _sources(context: Context, url: str) -> tuple[ModelSource, ...]:

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from oqto_plugin_eavs import control, core
 from oqto_plugin_eavs.ledger import Bill, Facts, Ledger, Wallet
+from oqto_plugin_eavs.notices import notice_of
 from oqto_plugin_eavs.prices import Tokens
 from oqto_plugin_eavs.store import Store
 
@@ -91,7 +92,7 @@ def test_a_refused_call_tells_that_the_money_is_at_its_end(proxy):
 async def test_alerts_reach_the_audit_log_once(tmp_path, monkeypatch):
     alert = control.Alert(
         number=7, at=1.0, wallet="session:s", kind="session", name="", account="a", session="s", percent=80,
-        spent_nusd=8, limit_nusd=10, window="",
+        spent_nusd=8 * 10**8, limit_nusd=10**9, window="",
     )  # fmt: skip
 
     async def ask(_, request, **__):
@@ -108,12 +109,31 @@ async def test_alerts_reach_the_audit_log_once(tmp_path, monkeypatch):
         80,
         "s",
     )
+    ((session, notice),) = house.told
+    assert session == "s"
+    assert (notice.level, notice.message) == (
+        "info",
+        "80 % of the budget of this session is spent: $0.80 of $1.00.",
+    )
+
+
+def test_what_others_spent_is_told_to_nobody():
+    alert = control.Alert(
+        number=7, at=1.0, wallet="platform", kind="platform", name="", account="a", session="s", percent=100,
+        spent_nusd=9 * 10**8, limit_nusd=10**9, window="2026-11",
+    )  # fmt: skip
+    text = "The budget of the whole platform covers no more calls. An admin can raise the limit."
+    assert (notice_of(alert).level, notice_of(alert).message) == ("warning", text)
 
 
 class FakeHouse:
     def __init__(self, folder):
         self.data_dir = self.state_dir = folder
-        self.audited = []
+        self.audited, self.told = [], []
+
+    def tell(self, session_id, event):
+        self.told.append((session_id, event))
+        return True
 
     def settings(self):
         from oqto_plugin_eavs.config import Eavs
