@@ -44,6 +44,23 @@ class ProviderConfig(Section, frozen=True):
     deny_models: Annotated[
         tuple[str, ...], key("Patterns of models that may not be used, whatever allows them.")
     ] = ()
+    connect_timeout_s: Annotated[
+        float, key("How long a connection may take, in seconds, TLS included.", ge=1, le=600)
+    ] = 10.0
+    first_byte_timeout_s: Annotated[
+        float,
+        key(
+            "How long it may think before its reply begins, in seconds; a model that reasons is silent for minutes.",
+            ge=1,
+            le=86_400,
+        ),
+    ] = 600.0
+    idle_timeout_s: Annotated[
+        float, key("How long a reply that has begun may say nothing, in seconds.", ge=1, le=86_400)
+    ] = 600.0
+    total_timeout_s: Annotated[
+        float, key("How long a reply may take from its beginning to its end, in seconds.", ge=1, le=86_400)
+    ] = 3600.0
     fallback: Annotated[
         tuple[str, ...],
         key("Who answers when this one refuses or cannot be reached: NAME, or NAME/MODEL; tried in order."),

@@ -118,7 +118,7 @@ class Conversation:
                 max_size=MESSAGE_LIMIT,
                 user_agent_header=None,
                 close_timeout=CLOSE_S,
-                open_timeout=self._proxy.pool.timeouts.connect_s,
+                open_timeout=provider.timeouts.connect_s,
             )
         except InvalidStatus as exc:
             said = (exc.response.body or b"")[:EXCERPT].decode(errors="replace")

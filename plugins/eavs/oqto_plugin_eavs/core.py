@@ -36,6 +36,7 @@ from .config import Eavs, ProviderConfig
 from .notices import notice_of
 from .providers import ModelCost, Provider, resolve
 from .rates import Rates
+from .upstream import Timeouts
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -316,7 +317,18 @@ def provider_of(name: str, entry: ProviderConfig) -> Provider:
     prices = {model: ModelCost(**msgspec.structs.asdict(price)) for model, price in entry.prices.items()}
     fields = msgspec.structs.asdict(entry)
     headers = {header: value.reveal() for header, value in entry.headers.items()}
-    fields |= {"prices": prices, "headers": headers, "api_key": resolve(entry.api_key.reveal(), name)}
+    timeouts = Timeouts(
+        connect_s=fields.pop("connect_timeout_s"),
+        first_byte_s=fields.pop("first_byte_timeout_s"),
+        silence_s=fields.pop("idle_timeout_s"),
+        total_s=fields.pop("total_timeout_s"),
+    )
+    fields |= {
+        "timeouts": timeouts,
+        "prices": prices,
+        "headers": headers,
+        "api_key": resolve(entry.api_key.reveal(), name),
+    }
     return Provider(name=name, source="config", **fields)
 
 

@@ -124,7 +124,7 @@ class Forwarding:
         if self._body.is_long:
             return await self._send_long(url, headers)
         body, self._was_sent = self._rewritten(), True
-        return await self._exchange.proxy.pool.request("POST", url, headers, body)
+        return await self._exchange.proxy.pool.request("POST", url, headers, body, self._provider.timeouts)
 
     async def _send_long(self, url: Url, headers: Headers) -> Reply:
         renamed = self._ask.model is not None and self._model != self._ask.model
@@ -135,7 +135,9 @@ class Forwarding:
             adds_usage=self._route.action == "chat",
         )
         try:
-            return await self._exchange.proxy.pool.request("POST", url, headers, upload)
+            return await self._exchange.proxy.pool.request(
+                "POST", url, headers, upload, self._provider.timeouts
+            )
         finally:
             self._was_sent, self._prompt_tokens = upload.is_complete, upload.prompt.tokens
             self._strips = upload.strips

@@ -19,7 +19,7 @@ from .untaken import (
     ProviderNotAnApi,
     ProviderUnreachable,
 )
-from .upstream import UpstreamFailed
+from .upstream import Timeouts, UpstreamFailed
 
 if TYPE_CHECKING:
     from .providers import Provider
@@ -41,6 +41,10 @@ NOT_FOR_CHAT = (
     "davinci",
     "babbage",
 )
+
+
+PATIENCE = Timeouts(connect_s=10.0, first_byte_s=15.0, silence_s=15.0, total_s=15.0)
+"""Somebody waits for the answer."""
 
 
 class _Entry(msgspec.Struct):
@@ -76,7 +80,7 @@ async def _get_models(provider: Provider, pool: Pool) -> tuple[int, bytes]:
         headers.append((b"anthropic-version", b"2023-06-01"))
     url = provider.url(route, "limit=1000" if provider.kind == "anthropic" else "")
     try:
-        reply = await pool.request("GET", url, headers, b"")
+        reply = await pool.request("GET", url, headers, b"", PATIENCE)
         try:
             return reply.status, await whole(reply)
         finally:

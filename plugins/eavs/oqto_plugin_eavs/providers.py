@@ -19,7 +19,7 @@ from oqto_platform.errors import Invalid
 from oqto_platform.types import ModelInfo, ModelSource
 
 from . import prices as price_list
-from .upstream import Url
+from .upstream import Timeouts, Url
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -118,6 +118,7 @@ class Provider(msgspec.Struct, frozen=True, kw_only=True):
     allow_models: tuple[str, ...] = ()
     deny_models: tuple[str, ...] = ()
     fallback: tuple[str, ...] = ()
+    timeouts: Timeouts = Timeouts()
     source: Literal["config", "admin", "built in"] = "admin"
 
     @property

@@ -33,31 +33,43 @@ class Pool:
         self._origins: dict[Connection, tuple[str, str, int]] = {}
         self._sweeper: asyncio.TimerHandle | None = None
 
-    async def request(self, method: str, url: Url, headers: Headers, body: bytes | Sending) -> Connection:
+    async def request(
+        self,
+        method: str,
+        url: Url,
+        headers: Headers,
+        body: bytes | Sending,
+        timeouts: Timeouts | None = None,
+    ) -> Connection:
         """
         Send a request; answers when the head of the reply is there. The caller closes the reply.
 
+        `timeouts` are those of the pool when there are none.
+
         Raises `UpstreamFailed`, or what a body in pieces raises. A cancelled caller leaves nothing behind.
         """
+        timeouts = timeouts or self.timeouts
         if not isinstance(body, bytes):
-            return await self._upload(method, url, headers, body)
+            return await self._upload(method, url, headers, body, timeouts)
         head = _head(method, url, headers, len(body))
         while (kept := self._kept(url)) is not None:
             try:
-                await kept.exchange(head, body, self.timeouts)
+                await kept.exchange(head, body, timeouts)
             except UpstreamFailed:
                 if not kept.may_be_stale:
                     raise
             else:
                 return kept
-        fresh = await self._connect(url)
-        await fresh.exchange(head, body, self.timeouts)
+        fresh = await self._connect(url, timeouts.connect_s)
+        await fresh.exchange(head, body, timeouts)
         return fresh
 
-    async def _upload(self, method: str, url: Url, headers: Headers, body: Sending) -> Connection:
+    async def _upload(
+        self, method: str, url: Url, headers: Headers, body: Sending, timeouts: Timeouts
+    ) -> Connection:
         # What goes by in pieces cannot be sent again, so no kept connection may turn out to be stale.
-        fresh = await self._connect(url)
-        await fresh.upload(_head(method, url, headers, body.length), body, self.timeouts)
+        fresh = await self._connect(url, timeouts.connect_s)
+        await fresh.upload(_head(method, url, headers, body.length), body, timeouts)
         return fresh
 
     def _kept(self, url: Url) -> Connection | None:
@@ -68,15 +80,14 @@ class Pool:
                 return connection
         return None
 
-    async def _connect(self, url: Url) -> Connection:
+    async def _connect(self, url: Url, within_s: float) -> Connection:
         try:
-            async with asyncio.timeout(self.timeouts.connect_s):
+            async with asyncio.timeout(within_s):
                 connection = await dial(
                     url.origin, lambda: Connection(self._put, self._drop), self.context(url)
                 )
         except TimeoutError as exc:
-            seconds = self.timeouts.connect_s
-            text = f"no connection to {url.host}:{url.port} within {seconds:g} s"
+            text = f"no connection to {url.host}:{url.port} within {within_s:g} s"
             raise UpstreamFailed(text, was_sent=False, is_timeout=True) from exc
         except OSError as exc:
             raise UpstreamFailed(f"cannot connect to {url.host}:{url.port}: {exc}", was_sent=False) from exc

@@ -10,6 +10,7 @@ import threading
 from pathlib import Path
 
 import httpx
+import msgspec
 import pytest
 from oqto_plugin_eavs import control, core
 from oqto_plugin_eavs.config import Eavs, ModelPrice, ProviderConfig
@@ -178,3 +179,30 @@ async def test_requests_that_nobody_understands_are_answered(house):
     writer.close()
     assert isinstance(reply, control.Failed)
     assert reply.problem.code == "invalid"
+
+
+@pytest.mark.parametrize(
+    ("patience", "directive", "status", "said"),
+    [
+        ({"first_byte_timeout_s": 1.0}, "[[hang 30]]", 504, "did not begin to answer in time"),
+        ({"idle_timeout_s": 1.0}, "[[slow 3 30]]", 200, "said nothing for 1 s"),
+        ({"total_timeout_s": 1.0}, "[[slow 100 0.2]]", 200, "did not finish in time"),
+    ],
+)
+async def test_time_outs_of_a_provider_follow_the_configuration(
+    house, provider, patience, directive, status, said
+):
+    await core.startup(house)
+    reservation = await core.budget_reserve(SESSION, ACCOUNT)
+    price = ModelPrice(input=3, output=15)
+    entry = ProviderConfig(
+        kind="openai-compatible", base_url=f"{provider.url}/v1", models=("fake-1",), prices={"fake-1": price},
+        **patience,
+    )  # fmt: skip
+    await core.configure(house, msgspec.structs.replace(house.section, providers={"slow": entry}))
+    body = {"model": "fake-1", "stream": True, "messages": [{"role": "user", "content": directive}]}
+    async with httpx.AsyncClient(timeout=20) as client:
+        headers = {"authorization": f"Bearer {reservation.env['EAVS_API_KEY']}"}
+        url = f"{house.section.base_url}/p/slow/v1/chat/completions"
+        reply = await client.post(url, headers=headers, json=body)
+    assert (reply.status_code, said in reply.text) == (status, True)
