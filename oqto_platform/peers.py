@@ -5,6 +5,10 @@ from __future__ import annotations
 import asyncio
 import socket
 import struct
+from collections.abc import Callable
+from typing import TypeVar
+
+P = TypeVar("P", bound=asyncio.Protocol)
 
 
 def uid_of(connection: socket.socket) -> int:
@@ -39,11 +43,22 @@ async def connect(
     anybody, and a socket that systemd holds is root's until its daemon takes it over.
     """
     reader, writer = await asyncio.open_unix_connection(path, limit=limit)
-    uid = uid_of(writer.get_extra_info("socket"))
-    if expected_uid is not None and uid not in (expected_uid, 0):
-        writer.close()
-        raise PermissionError(f"uid {uid} answers on {path}, expected {expected_uid}; not talking to it")
+    _must_be(expected_uid, writer.transport, path)
     return reader, writer
+
+
+async def attach(path: str, expected_uid: int | None, protocol: Callable[[], P]) -> P:
+    """A connection to the socket at `path` that `protocol` speaks. Raises as `connect` does."""
+    transport, made = await asyncio.get_running_loop().create_unix_connection(protocol, path)
+    _must_be(expected_uid, transport, path)
+    return made
+
+
+def _must_be(expected_uid: int | None, transport: asyncio.BaseTransport, path: str) -> None:
+    uid = uid_of(transport.get_extra_info("socket"))
+    if expected_uid is not None and uid not in (expected_uid, 0):
+        transport.close()
+        raise PermissionError(f"uid {uid} answers on {path}, expected {expected_uid}; not talking to it")
 
 
 async def ask(path: str, line: bytes, expected_uid: int | None, *, limit: int) -> bytes:

@@ -174,16 +174,21 @@ class _WebSocket:
             return {"type": "websocket.receive", "bytes": message.data, "text": None}
         return {"type": "websocket.receive", "text": message.data, "bytes": None}
 
-    async def send(self, message: Message) -> None:
-        match message["type"]:
-            case "websocket.accept":
-                self._transport = await self._proto.accept()
-            case "websocket.send" if message.get("text") is not None:
-                await self._transport.send_str(message["text"])
-            case "websocket.send":
-                await self._transport.send_bytes(message["bytes"])
-            case "websocket.close":
-                self.finish()
+    def send(self, message: Message) -> Awaitable[None]:
+        # No coroutine: Granian's own future goes through, so that nobody has to make a task of it.
+        if message["type"] != "websocket.send":
+            return self._negotiate(message)
+        text, transport = message.get("text"), self._transport
+        sent: Awaitable[None] = (
+            transport.send_bytes(message["bytes"]) if text is None else transport.send_str(text)
+        )
+        return sent
+
+    async def _negotiate(self, message: Message) -> None:
+        if message["type"] == "websocket.accept":
+            self._transport = await self._proto.accept()
+        elif message["type"] == "websocket.close":
+            self.finish()
 
     def finish(self) -> None:
         # Needed after the client's close too: Granian answers the closing handshake here, and drops the

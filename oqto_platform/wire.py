@@ -9,9 +9,9 @@ nobody but itself. Both ends check who is at the other end with `SO_PEERCRED`.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
 from contextlib import asynccontextmanager
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import msgspec
 
@@ -30,6 +30,8 @@ from oqto_platform.types import (
     Workspace,
     WorkspaceRequest,
 )
+
+T = TypeVar("T")
 
 LIMIT = 32 * 2**20
 """Longest line, in bytes: a prompt with images is one line."""
@@ -294,17 +296,22 @@ async def connect(
     path: str, expected_uid: int | None
 ) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
     """A connection to the runner at `path`; refuses one that another uid answers on."""
-    try:
-        async with asyncio.timeout(CONNECT_TIMEOUT_S):
-            reader, writer = await peers.connect(path, expected_uid, limit=LIMIT)
-    except (OSError, TimeoutError) as exc:
-        raise RunnerUnavailable(
-            f"the runner does not answer on {path}: {exc or 'timed out'}", socket=path
-        ) from exc
+    reader, writer = await reached(path, peers.connect(path, expected_uid, limit=LIMIT))
     try:
         yield reader, writer
     finally:
         writer.close()
+
+
+async def reached(path: str, connecting: Awaitable[T]) -> T:
+    """What `connecting` gives, in time. Raises `RunnerUnavailable` with the path of the socket."""
+    try:
+        async with asyncio.timeout(CONNECT_TIMEOUT_S):
+            return await connecting
+    except (OSError, TimeoutError) as exc:
+        raise RunnerUnavailable(
+            f"the runner does not answer on {path}: {exc or 'timed out'}", socket=path
+        ) from exc
 
 
 async def call(path: str, request: Request, *, timeout_s: float, expected_uid: int | None = None) -> Reply:
@@ -325,7 +332,12 @@ async def call(path: str, request: Request, *, timeout_s: float, expected_uid: i
 async def read_reply(reader: asyncio.StreamReader) -> Reply:
     """Read one reply line; raises the error of a `failed` reply."""
     line = await reader.readline()
-    if not line.endswith(b"\n"):
+    return reply_of(line if line.endswith(b"\n") else b"")
+
+
+def reply_of(line: bytes) -> Reply:
+    """The reply in `line`, empty when there was none; raises the error of a `failed` reply."""
+    if not line:
         raise RunnerUnavailable("the runner closed the connection before it answered")
     reply: Reply = decode_reply(line)
     if isinstance(reply, Failed):

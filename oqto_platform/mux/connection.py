@@ -1,7 +1,7 @@
 """
 One browser's connection: commands in, replies and events out.
 
-Sending waits for the client, so a slow one holds back its own followers (and through them the runner's
+The outbox waits for the client, so a slow one holds back its own followers (and through them the runner's
 sockets) and nobody else. Commands of one session keep their order; `abort` and answers to questions
 overtake. Each command gets exactly one reply.
 """
@@ -21,6 +21,7 @@ from oqto_platform.errors import Internal, LimitReached, NotSignedIn, OqtoError
 from oqto_platform.metrics.counts import counts
 from oqto_platform.mux import frames
 from oqto_platform.mux.follower import Follower
+from oqto_platform.mux.outbox import Outbox
 from oqto_platform.runners.client import RunnerClient
 from oqto_platform.types import Identity, SessionId
 
@@ -47,8 +48,8 @@ class Peer(Protocol):
     async def receive(self) -> str | bytes | None:
         """The next frame, or `None` when the client has left. `TooLarge` for one that may not be."""
 
-    async def send(self, text: str) -> None:
-        """Returns when the transport took it."""
+    def send(self, text: str) -> Awaitable[Any]:
+        """Done when the transport took it."""
 
     def most_bytes(self) -> int:
         """The longest message that it takes now."""
@@ -88,8 +89,7 @@ class Connection:
         self._told = told
         self._farewell = farewell
         self._news = news
-        self._sending = asyncio.Lock()
-        self._sending_since: float | None = None
+        self._outbox = Outbox(peer.send)
         self._order: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._following = asyncio.Lock()  # of two subscriptions at once, one would never end
         self._followed: dict[str, asyncio.Task[None]] = {}
@@ -104,15 +104,22 @@ class Connection:
             counts.add("oqto_mux_connections", amount=-1)
 
     async def _serve(self) -> None:
-        await self._send(
+        await self._outbox.send(
             frames.system("connected", version=self._version, max_message_bytes=self._peer.most_bytes())
         )
-        jobs = (self._read(), self._watch(), self._notice_stall(), self._leave(), self._news(self._send))
+        jobs = (
+            self._read(),
+            self._watch(),
+            self._notice_stall(),
+            self._leave(),
+            self._news(self._outbox.send),
+        )
         serving = {asyncio.create_task(job) for job in jobs}
         try:
             done, _ = await asyncio.wait(serving, return_when=asyncio.FIRST_COMPLETED)
         finally:
             await _end([*serving, *self._commands, *self._followed.values()])
+            self._outbox.drop()
         for task in done:
             await self._bye(task.exception())
 
@@ -123,7 +130,9 @@ class Connection:
                     return
                 self._take(text)
             except OqtoError as exc:
-                await self._send(frames.system("error", id=exc.extra.get("id"), error=exc.to_problem()))
+                await self._outbox.send(
+                    frames.system("error", id=exc.extra.get("id"), error=exc.to_problem())
+                )
 
     def _take(self, text: str | bytes) -> None:
         head = frames.read_head(text)
@@ -139,12 +148,12 @@ class Connection:
             counts.add("oqto_mux_commands", ("ok",))
         except OqtoError as exc:
             counts.add("oqto_mux_commands", ("failed",))
-            await self._send(frames.failed(head, exc))
+            await self._outbox.send(frames.failed(head, exc))
         except ConnectionError:
             raise
         except Exception:  # the one reply is owed whatever broke
             log.exception("command failed", cmd=head.cmd)
-            await self._send(
+            await self._outbox.send(
                 frames.failed(head, Internal("something broke in the server; the log has the cause"))
             )
 
@@ -156,9 +165,9 @@ class Connection:
             case "unsubscribe":
                 async with self._following:
                     await self._unfollow(head.session_id)
-                await self._send(frames.done(head))
+                await self._outbox.send(frames.done(head))
             case _:
-                await self._send(
+                await self._outbox.send(
                     frames.done(head, await self._command(head, frames.read_command(text, head)))
                 )
 
@@ -187,11 +196,11 @@ class Connection:
                 f"one connection follows at most {MAX_FOLLOWED} sessions; unsubscribe from one"
             )
         runner = await self._find(self._identity, "session.read", head.session_id)
-        follower = Follower(runner, SessionId(head.session_id), head.after, self._send, lines=head.lines)
+        follower = Follower(runner, SessionId(head.session_id), head.after, self._outbox, lines=head.lines)
         following = await follower.open()
         try:
             data = {"mode": following.mode, "last": following.last, "reset": following.reset}
-            await self._send(frames.done(head, data))
+            await self._outbox.send(frames.done(head, data))
         except BaseException:
             await follower.close()
             raise
@@ -200,8 +209,6 @@ class Connection:
     async def _relay(self, follower: Follower) -> None:
         try:
             await follower.relay()
-        except ConnectionError as exc:
-            log.info("client is gone", reason=str(exc))
         except Exception:  # one broken subscription must not end the connection silently
             log.exception("subscription broke")
 
@@ -217,13 +224,13 @@ class Connection:
             await self._holds()
             checks += 1
             if checks % PING_EVERY == 0:
-                await self._send(frames.system("ping"))
+                await self._outbox.send(frames.system("ping"))
 
     async def _notice_stall(self) -> None:
         """End the connection of a client that takes nothing. A timer for each frame would cost more than it."""
         while True:
             await asyncio.sleep(STALL_CHECK_S)
-            since = self._sending_since
+            since = self._outbox.sending_since
             if since is not None and clock.monotonic() - since > SEND_TIMEOUT_S:
                 raise SlowClient(f"nothing was taken for {SEND_TIMEOUT_S:g} s")
 
@@ -231,27 +238,21 @@ class Connection:
         await self._farewell.wait()
         raise Leaving
 
-    async def _send(self, text: str) -> None:
-        async with self._sending:
-            self._sending_since = clock.monotonic()
-            try:
-                await self._peer.send(text)
-            finally:
-                self._sending_since = None
-
     async def _bye(self, cause: BaseException | None) -> None:
         match cause:
             case NotSignedIn():
-                await self._send(frames.system("bye", code="signed_out", reason=cause.detail))
+                await self._outbox.send(frames.system("bye", code="signed_out", reason=cause.detail))
             case Leaving():
-                await self._send(frames.system("bye", code="restart", reason="the server is being stopped"))
+                await self._outbox.send(
+                    frames.system("bye", code="restart", reason="the server is being stopped")
+                )
             case SlowClient():
                 log.info("client is stuck", reason=str(cause))
             case None | ConnectionError():
                 return
             case _:
                 log.error("connection broke", exc_info=cause)
-                await self._send(
+                await self._outbox.send(
                     frames.system("bye", code="restart", reason="the server has a fault; connect again")
                 )
 

@@ -8,7 +8,6 @@ the last `seq` it passed on, so the browser sees neither a gap nor a double.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 
 import msgspec
@@ -19,12 +18,13 @@ from oqto_platform.canon import ResyncRequired, encode
 from oqto_platform.errors import NotFound, OqtoError
 from oqto_platform.metrics.counts import counts
 from oqto_platform.mux import frames
+from oqto_platform.mux.outbox import Outbox
 from oqto_platform.runners.client import RunnerClient
+from oqto_platform.runners.stream import EventStream
 from oqto_platform.types import SessionId
 
 log = structlog.get_logger("oqto.mux")
 
-CHUNK = 256 * 1024
 BACKOFF_S = (0.1, 0.3, 1.0, 2.0, 5.0)
 
 
@@ -37,31 +37,26 @@ _seq_of = msgspec.json.Decoder(_Numbered).decode
 
 class Follower:
     """
-    Follows one session for one client. `send` waits for the client.
+    Follows one session for one client, through its `outbox`.
 
     `lines`: events that wait together go out in one frame, one a line.
     """
 
     def __init__(
-        self,
-        runner: RunnerClient,
-        session_id: SessionId,
-        after: int,
-        send: Callable[[str], Awaitable[None]],
-        *,
-        lines: bool = False,
+        self, runner: RunnerClient, session_id: SessionId, after: int, outbox: Outbox, *, lines: bool = False
     ) -> None:
         self._sends_lines = lines
         self._runner = runner
         self._session_id = session_id
         self._after = after
-        self._send = send
+        self._outbox = outbox
         self._stack = AsyncExitStack()
-        self._reader: asyncio.StreamReader | None = None
+        self._stream: EventStream | None = None
+        self._last = b""
 
     async def open(self) -> wire.Following:
         """Connect; what comes next is in the answer. Call `relay` afterwards, or `close`."""
-        following, self._reader = await self._stack.enter_async_context(
+        following, self._stream = await self._stack.enter_async_context(
             self._runner.follow(self._session_id, self._after)
         )
         if following.mode == "snapshot":
@@ -88,23 +83,27 @@ class Follower:
 
     async def _pass_on(self) -> bool:
         """Relay until the runner closes; whether anything came."""
-        reader, rest, last = self._reader, b"", b""
-        while reader is not None and (chunk := await _read(reader)):
-            *lines, rest = (rest + chunk).split(b"\n")
-            await self._send_all(lines)
-            last = lines[-1] if lines else last
-        if last:
-            self._after = max(self._after, _seq_of(last).seq)
-        self._reader = None
-        return bool(last)
+        stream, self._stream, self._last = self._stream, None, b""
+        if stream is None:
+            return False
+        self._outbox.attach(stream)
+        try:
+            stream.begin(self._take)
+            await stream.closed()
+        finally:
+            self._outbox.detach(stream)
+        if self._last:
+            self._after = max(self._after, _seq_of(self._last).seq)
+        return bool(self._last)
 
-    async def _send_all(self, lines: list[bytes]) -> None:
+    def _take(self, lines: list[bytes]) -> None:
         counts.add("oqto_events_relayed", amount=len(lines))
-        if self._sends_lines and lines:
-            await self._send(frames.events(lines))
+        self._last = lines[-1]
+        if self._sends_lines:
+            self._outbox.put(frames.events(lines), is_lines=True)
             return
         for line in lines:
-            await self._send(frames.event(line))
+            self._outbox.put(frames.event(line), is_lines=False)
 
     async def _reopen(self) -> bool:
         """Follow again from where we were; false when the session is gone for good."""
@@ -117,12 +116,5 @@ class Follower:
             return True
         if following.mode == "snapshot":
             notice = ResyncRequired(session_id=self._session_id, oldest=1, reason="the runner was restarted")
-            await self._send(frames.event(encode(notice)))
+            self._outbox.put(frames.event(encode(notice)), is_lines=False)
         return True
-
-
-async def _read(reader: asyncio.StreamReader) -> bytes:
-    try:
-        return await reader.read(CHUNK)
-    except OSError:
-        return b""

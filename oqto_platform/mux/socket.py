@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from functools import partial
 from typing import Any
@@ -87,5 +87,6 @@ class _Peer:
             return f"{limit_mb} MiB (server.max_upload_size_mb)"
         return "16 MiB, the most that a WebSocket takes (server.max_upload_size_mb would allow more)"
 
-    async def send(self, text: str) -> None:
-        await self._send({"type": "websocket.send", "text": text, "bytes": None})
+    def send(self, text: str) -> Awaitable[None]:
+        # What the server gives is a future already; to await it here would make a task of it.
+        return self._send({"type": "websocket.send", "text": text, "bytes": None})

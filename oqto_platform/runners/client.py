@@ -7,11 +7,12 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import TypeVar
 
-from oqto_platform import tracing, wire
+from oqto_platform import peers, tracing, wire
 from oqto_platform.canon import Command, Compact, Event, Fork, NewSession, SwitchSession
-from oqto_platform.errors import Internal
+from oqto_platform.errors import Internal, RunnerUnavailable
 from oqto_platform.hooks import HookCount
 from oqto_platform.runners.registry import RunnerAddress
+from oqto_platform.runners.stream import EventStream
 from oqto_platform.types import Launch, Session, SessionId, StopReason, Workspace, WorkspaceRequest
 
 T = TypeVar("T")
@@ -82,14 +83,22 @@ class RunnerClient:
     @asynccontextmanager
     async def follow(
         self, session_id: SessionId, after: int
-    ) -> AsyncIterator[tuple[wire.Following, asyncio.StreamReader]]:
+    ) -> AsyncIterator[tuple[wire.Following, EventStream]]:
         """The reply to `session.follow` and the stream of event lines behind it."""
-        async with wire.connect(self.address.socket, self.address.uid) as (reader, writer):
-            writer.write(wire.encode(wire.Follow(session_id=session_id, after=after)) + b"\n")
+        path = self.address.socket
+        stream = await wire.reached(path, peers.attach(path, self.address.uid, EventStream))
+        try:
+            line = await self._asked(stream, wire.Follow(session_id=session_id, after=after))
+            yield _expect(wire.reply_of(line), wire.Following), stream
+        finally:
+            stream.close()
+
+    async def _asked(self, stream: EventStream, request: wire.Follow) -> bytes:
+        try:
             async with asyncio.timeout(self._timeout_s):
-                await writer.drain()
-                reply = await wire.read_reply(reader)
-            yield _expect(reply, wire.Following), reader
+                return await stream.ask(wire.encode(request))
+        except TimeoutError as exc:
+            raise RunnerUnavailable(f"the runner did not answer follow within {self._timeout_s:g} s") from exc
 
     @asynccontextmanager
     async def watch(self) -> AsyncIterator[asyncio.StreamReader]:

@@ -12,6 +12,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
+import uvloop
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -19,11 +20,13 @@ from oqto_platform import wire
 from oqto_platform.errors import NotFound
 from oqto_platform.mux import follower as module
 from oqto_platform.mux.follower import Follower
+from oqto_platform.mux.outbox import Outbox
 from oqto_platform.runners.client import RunnerClient
 from oqto_platform.runners.registry import RunnerAddress
 from oqto_platform.types import Principal, SessionId
 
 SESSION = SessionId("ses_1")
+LAST = '{"event":"last"}'
 
 
 def line(seq: int) -> bytes:
@@ -77,12 +80,15 @@ async def follow(runner: FakeRunner, after: int) -> list[dict]:
         server = await asyncio.start_unix_server(serve, path)
         address = RunnerAddress(socket=path, uid=0, principal=Principal(name="root", uid=0, home="/root"))
         client = RunnerClient(msgspec_uid(address), 5.0)
-        follower = Follower(client, SESSION, after, send)
+        outbox = Outbox(send)
+        follower = Follower(client, SESSION, after, outbox)
         async with asyncio.timeout(20):
             await follower.open()
             await follower.relay()
+            await outbox.send(LAST)
         server.close()
         await server.wait_closed()
+    assert frames.pop() == json.loads(LAST)
     return frames
 
 
@@ -119,7 +125,7 @@ def no_waiting(monkeypatch):
 def test_any_cuts_leave_no_gap_and_no_double(last_and_after, cuts):
     last, after = last_and_after
     module.BACKOFF_S = (0.0,)
-    frames = asyncio.run(follow(FakeRunner(last, cuts, {}), after))
+    frames = uvloop.run(follow(FakeRunner(last, cuts, {}), after))
     held = shown(frames, after) if after else shown(frames, 0)
     assert held == list(range(1, last + 1))
 
@@ -140,6 +146,6 @@ def test_a_runner_that_lost_its_log_is_told_again_from_the_start(last, cuts, los
             current = losses[connection]
             sizes[connection] = current
     runner = FakeRunner(last, cuts, sizes)
-    frames = asyncio.run(follow(runner, 0))
+    frames = uvloop.run(follow(runner, 0))
     held = shown(frames, 0)
     assert held == list(range(1, runner.last + 1))

@@ -11,6 +11,8 @@ import pytest
 from oqto_platform import wire
 from oqto_platform.errors import NotFound
 from oqto_platform.mux.follower import Follower
+from oqto_platform.mux.outbox import Outbox
+from oqto_platform.runners.stream import EventStream
 
 
 class Runner:
@@ -24,15 +26,28 @@ class Runner:
         if self.chunks is None:
             raise NotFound("no such session")
         chunks, self.chunks = self.chunks, None
-        yield wire.Following(mode="exact", last=after), Reader(chunks)
+        stream = EventStream()
+        stream.connection_made(Transport())
+        asked = asyncio.create_task(stream.ask(b""))
+        stream.data_received(b"reply\n")
+        await asked
+        asyncio.get_running_loop().call_soon(arrive, stream, chunks)
+        yield wire.Following(mode="exact", last=after), stream
 
 
-class Reader:
-    def __init__(self, chunks: list[bytes]) -> None:
-        self.chunks = chunks
+def arrive(stream: EventStream, chunks: list[bytes]) -> None:
+    for chunk in chunks:
+        stream.data_received(chunk)
+    stream.connection_lost(None)
 
-    async def read(self, _limit: int) -> bytes:
-        return self.chunks.pop(0) if self.chunks else b""
+
+class Transport(asyncio.Transport):
+    def write(self, data: bytes) -> None: ...
+    def pause_reading(self) -> None: ...
+    def resume_reading(self) -> None: ...
+
+    def is_closing(self) -> bool:
+        return False
 
 
 @pytest.mark.parametrize("lines", [False, True])
@@ -46,11 +61,13 @@ async def test_every_event_comes_once_and_in_order(lines, size):
         sent.append(text)
 
     chunks = [whole[at : at + size] for at in range(0, len(whole), size)]
-    follower = Follower(Runner(chunks), "ses_1", 0, send, lines=lines)
+    outbox = Outbox(send)
+    follower = Follower(Runner(chunks), "ses_1", 0, outbox, lines=lines)
     await follower.open()
     await follower.relay()
+    await outbox.send('{"event":"last","channel":"agent","seq":40}')
     frames = [json.loads(line) for text in sent for line in text.split("\n")]
-    assert [frame["seq"] for frame in frames] == list(range(1, 40))
+    assert [frame["seq"] for frame in frames] == list(range(1, 41))
     assert {frame["channel"] for frame in frames} == {"agent"}
     assert lines or len(sent) == len(frames)
-    assert not (lines and size > len(whole)) or len(sent) == 1
+    assert not (lines and size > len(whole)) or len(sent) == 2

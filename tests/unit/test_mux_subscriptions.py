@@ -58,9 +58,20 @@ class Runner:
         self.following += 1
         self.most = max(self.most, self.following)
         try:
-            yield wire.Following(mode="exact", last=0), asyncio.StreamReader()
+            yield wire.Following(mode="exact", last=0), Silence()
         finally:
             self.following -= 1
+
+
+class Silence:
+    """A stream of a session that says nothing and never ends."""
+
+    def begin(self, take) -> None: ...
+    def pause(self) -> None: ...
+    def resume(self) -> None: ...
+
+    async def closed(self):
+        await asyncio.Event().wait()
 
 
 async def connected(runner, talk, find_delays=()):
