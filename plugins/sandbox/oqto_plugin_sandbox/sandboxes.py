@@ -13,7 +13,6 @@ import msgspec
 from msgspec.structs import replace
 
 from oqto_platform.canon import Event
-from oqto_platform.errors import Unconfined
 from oqto_platform.types import ConfinedPlan, Relay, SpawnPlan, ToolCall
 from oqto_plugin_sandbox import launch, limits, scan, stubs
 from oqto_plugin_sandbox.denials.judging import Held
@@ -25,7 +24,6 @@ from oqto_plugin_sandbox.policy.load import Owner, load, stamps
 from oqto_plugin_sandbox.policy.model import Policy
 from oqto_plugin_sandbox.watch import Stamps, Watch
 
-MAX_SOCKET_PATH = 100
 PLANS = 3
 PROXY_ADDRESS = f"http://127.0.0.1:{PORT}"
 PROXY_ENV = {
@@ -195,9 +193,6 @@ class Sandboxes:
         if policy.network.mode != "proxy":
             return None
         path = self._socket(name)
-        if len(os.fsencode(path)) > MAX_SOCKET_PATH:
-            raise Unconfined(f"the path {path} is too long for a socket; choose a shorter state directory")
-        Path(path).unlink(missing_ok=True)
         proxy = EgressProxy(policy.network, partial(self._decided, name))
         await proxy.start(path)
         return proxy

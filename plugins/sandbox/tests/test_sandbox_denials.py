@@ -172,8 +172,9 @@ async def test_the_words_of_pis_own_tools(place):
     ]
 
 
-async def test_a_port_of_somebody_else_is_explained_and_a_free_one_is_not(place):
-    file = place.policy('[network]\nmode = "isolated"\n')
+@pytest.mark.parametrize("mode", ["isolated", "proxy"])
+async def test_a_port_of_somebody_else_is_explained_and_a_free_one_is_not(place, mode):
+    file = place.policy(f'[network]\nmode = "{mode}"\n')
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
         code = f"import socket; socket.create_connection(('127.0.0.1', {port}))"
@@ -181,7 +182,7 @@ async def test_a_port_of_somebody_else_is_explained_and_a_free_one_is_not(place)
     assert "Connection refused" in output
     (denial,) = place.denials
     assert (denial.kind, denial.target, denial.stated) == ("network", f"127.0.0.1:{port}", f"{file}:2")
-    assert "services of this machine cannot be reached. Rule: network.mode = isolated" in denial.sentence
+    assert f"services of this machine cannot be reached. Rule: network.mode = {mode}" in denial.sentence
     await place.heard({"command": f"curl localhost:{port}"}, output, "call_2")
     assert len(place.denials) == 1
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 
 import pytest
 from oqto_plugin_sandbox.egress.proxy import MAX_CONNECTIONS, EgressProxy
@@ -133,6 +134,23 @@ async def test_e26_plain_http_is_judged_too_and_rewritten(proxy, far):
     )
     refused = await talk(path, b"GET http://evil.test/ HTTP/1.1\r\n\r\n")
     assert refused.startswith(b"HTTP/1.1 403")
+
+
+async def test_a_proxy_starts_in_a_folder_as_deep_as_any(tmp_path):
+    """A socket's address is short, a state directory need not be; and what a killed runner left is no obstacle."""
+    folder = tmp_path / ("deep" * 50)
+    folder.mkdir()
+    (folder / "out.sock").touch()
+    served = EgressProxy(Network(mode="proxy"), lambda _: None)
+    await served.start(str(folder / "out.sock"))
+    fd = os.open(folder, os.O_PATH)
+    assert (await talk(f"/proc/self/fd/{fd}/out.sock", b"CONNECT localhost:80 HTTP/1.1\r\n\r\n")).startswith(
+        b"HTTP/1.1 403"
+    )
+    assert (folder / "out.sock").stat().st_mode & 0o777 == 0o600
+    await served.close()
+    assert list(folder.iterdir()) == []
+    os.close(fd)
 
 
 async def test_a_refusal_names_the_rule(proxy):

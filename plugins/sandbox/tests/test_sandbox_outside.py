@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import socket
 import subprocess
 import time
 from pathlib import Path
@@ -243,3 +244,45 @@ async def test_e27_the_socket_of_the_proxy_asks_the_same_policy(machine):
     process = await machine.start("a", f'/usr/bin/python3 -c "{script}"')
     out, err = await process.communicate()
     assert out.strip() in (b"b'HTTP/1.1 403'", b"PermissionError"), err
+
+
+ASK = """
+import socket, sys
+def asked(words):
+    with socket.create_connection(("127.0.0.1", 3128), 10) as proxy:
+        proxy.sendall(words.encode()); return proxy.recv(99).decode().split(" ")[1]
+port = sys.argv[1]
+for host in sys.argv[2:]:
+    try: socket.create_connection((host, int(port)), 5); print("REACHED", host)
+    except OSError: pass
+    print(asked(f"CONNECT {host}:{port} HTTP/1.1\\r\\n\\r\\n"), asked(f"GET http://{host}:{port}/ HTTP/1.1\\r\\n\\r\\n"))
+own = socket.create_server(("127.0.0.1", 0)); socket.create_connection(own.getsockname(), 5); print("twin")
+"""
+
+
+@pytest.mark.parametrize("is_listed", [False, True], ids=["any public name", "listed by name and address"])
+async def test_e14_the_proxy_leads_to_no_service_of_this_machine(machine, is_listed):
+    """Of another account, of another session, of the server: whatever listens here, and even where a policy lists it."""
+    with socket.create_server(("0.0.0.0", 0)) as theirs:
+        port = theirs.getsockname()[1]
+        hosts = [
+            "127.0.0.1",
+            "localhost",
+            "127.1",
+            socket.gethostname(),
+            socket.gethostbyname(socket.gethostname()),
+        ]
+        listed = [
+            f"{host}:{port}" for host in hosts if host != "127.1" and (host == "localhost" or "." in host)
+        ]
+        lists = f"allow_domains = {listed}\n" if is_listed else ""
+        machine.system.write_text(f'[network]\nmode = "proxy"\n{lists}')
+        (machine.workspace / "ask.py").write_text(ASK)
+        process = await machine.start("a", f"/usr/bin/python3 ask.py {port} {' '.join(hosts)}")
+        out, err = await process.communicate()
+        theirs.settimeout(0)
+        with pytest.raises(BlockingIOError):
+            theirs.accept()
+    *answers, twin = out.decode().splitlines()
+    assert (len(answers), twin) == (len(hosts), "twin"), err
+    assert {code[0] for line in answers for code in line.split()} == {"4"}, out

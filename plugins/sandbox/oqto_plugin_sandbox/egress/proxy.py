@@ -8,6 +8,7 @@ was checked is the one that is dialled. What travels inside a CONNECT tunnel is 
 from __future__ import annotations
 
 import asyncio
+import os
 import re
 import socket
 from collections.abc import Awaitable, Callable
@@ -56,6 +57,22 @@ async def resolve(host: str, port: int) -> list[str]:
     return [str(entry[4][0]) for entry in found]
 
 
+def _bound(path: Path) -> socket.socket:
+    """A socket at `path`. Through its folder's descriptor, because the address of a socket has at most 107 bytes."""
+    folder = os.open(path.parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    made = socket.socket(socket.AF_UNIX)
+    try:
+        path.unlink(missing_ok=True)
+        made.bind(f"/proc/self/fd/{folder}/{path.name}")
+        path.chmod(0o600)
+    except OSError:
+        made.close()
+        raise
+    finally:
+        os.close(folder)
+    return made
+
+
 class EgressProxy:
     """Serves one session. `note` hears of every decision."""
 
@@ -78,8 +95,7 @@ class EgressProxy:
     async def start(self, path: str) -> None:
         """Listen on `path`, which only this user can reach."""
         self._path = path
-        self._server = await asyncio.start_unix_server(self._accept, path, limit=MAX_HEAD)
-        Path(path).chmod(0o600)
+        self._server = await asyncio.start_unix_server(self._accept, sock=_bound(Path(path)), limit=MAX_HEAD)
 
     async def close(self) -> None:
         """End the server and every connection."""
