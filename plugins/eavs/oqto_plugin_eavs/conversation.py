@@ -17,7 +17,7 @@ import msgspec
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
 
-from . import admission, refusals
+from . import admission, refusals, transcription
 from .dial import LOOPBACK
 from .ledger import Bill
 from .meters import CHARACTERS_PER_TOKEN, Meter, ResponsesMeter
@@ -50,6 +50,8 @@ class _Wish(msgspec.Struct):
 class _Message(_Wish):
     type: str = ""
     response: _Wish | None = None
+    session: transcription.Session | None = None
+    audio: str | None = None
 
 
 _read = msgspec.json.Decoder(_Message).decode
@@ -75,6 +77,9 @@ class Conversation:
         self._provider: ClientConnection | None = None
         self._choice: Choice | None = None
         self._turn: Turn | None = None
+        self._transcriptions = transcription.Transcriptions(
+            self._choose, self._open_transcription, self._close_transcription
+        )
         self._number = 0
         self._context = 0
         """Tokens of the newest response and what it read: about what the next one reads."""
@@ -97,6 +102,7 @@ class Conversation:
             raise
         finally:
             self._bill(outcome)
+            self._transcriptions.end(outcome)
             if self._provider is not None:
                 self._provider.transport.abort()
 
@@ -168,11 +174,19 @@ class Conversation:
         said = _understood(message)
         if self._provider is None:
             await self._connect((said.model if said else "") or "")
+        if said is not None and self._route.action == "realtime":
+            self._note_sound(said)
         if said is not None and said.type == "response.create" and self._turn is None:
             self._turn = await self._open(message, said)
             message = self._renamed(message, said)
         assert self._provider is not None
         await self._provider.send(message)
+
+    def _note_sound(self, said: _Message) -> None:
+        if said.session is not None:
+            self._transcriptions.told(said.session)
+        if said.type == "input_audio_buffer.append" and said.audio:
+            self._transcriptions.appended(len(said.audio))
 
     async def _from_provider(self) -> None:
         assert self._provider is not None
@@ -187,6 +201,10 @@ class Conversation:
         event = _understood(message)
         if event is None or isinstance(message, bytes):
             return
+        if self._route.action == "realtime":
+            self._note_sound(event)
+            if "input_audio" in event.type and self._choice is not None:
+                await self._transcriptions.heard(message.encode(), self._choice)
         if event.type == "response.created":
             self._turn = self._turn or await self._open(message, event)
             self._turn.has_begun = True
@@ -195,6 +213,7 @@ class Conversation:
         if self._turn is None:
             return
         self._turn.meter.event(message.encode())
+        self._stretch(self._turn)
         if event.type in ENDS:
             self._turn.has_begun = True
             await self._bill("done")
@@ -210,12 +229,36 @@ class Conversation:
         output = min(most, limit) if isinstance(most, int) and most > 0 else limit
         has_sound = self._route.action == "realtime"
         hold = 0 if is_over else choice.price.hold_nusd(prompt, output, has_sound=has_sound)
+        call = await self._open_call(choice, hold, prompt)
+        return Turn(call, choice, RealtimeMeter() if has_sound else ResponsesMeter(), prompt)
+
+    async def _open_call(self, choice: Choice, hold: int, prompt: int) -> Call:
         self._number += 1
         identity = f"{self._exchange.id}-{self._number}"
         opening = admission.Opening(identity, self._key, choice, self._route.dialect, hold, prompt)
-        call = await self._proxy.till.open(opening)
+        call: Call = await self._proxy.till.open(opening)
         call.task = self._exchange.request.task
-        return Turn(call, choice, RealtimeMeter() if has_sound else ResponsesMeter(), prompt)
+        return call
+
+    async def _open_transcription(self, choice: Choice, tokens: int) -> Call:
+        return await self._open_call(choice, choice.price.hold_nusd(tokens, tokens, has_sound=True), tokens)
+
+    def _close_transcription(
+        self, call: Call, choice: Choice, tokens: Tokens, outcome: str, *, is_estimated: bool
+    ) -> None:
+        bill = Bill(tokens, choice.price.cost_nusd(tokens), outcome, 101, is_estimated)
+        self._proxy.till.close(call, bill, keeps_place=False)
+
+    def _stretch(self, turn: Turn) -> None:
+        """Set more aside when the response outgrows what is; end it when there is no more."""
+        has_sound = self._route.action == "realtime"
+        written = turn.meter.written
+        if turn.choice.price.hold_nusd(turn.prompt, written, has_sound=has_sound) <= turn.call.hold:
+            return
+        more = turn.choice.price.hold_nusd(turn.prompt, 2 * written, has_sound=has_sound)
+        if not turn.meter.is_final and not self._proxy.till.stretch(turn.call, more):
+            text = "The money set aside for this session is used up, so the reply ends here."
+            raise Refused(402, "budget_exceeded", text)
 
     def _renamed(self, message: str | bytes, said: _Message) -> str | bytes:
         turn = self._turn

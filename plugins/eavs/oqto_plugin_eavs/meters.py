@@ -57,9 +57,14 @@ class Meter:
     def _whole(self, data: bytes) -> None:
         raise NotImplementedError
 
+    @property
+    def written(self) -> int:
+        """About how many tokens the reply has so far."""
+        return round(self.text_bytes / CHARACTERS_PER_TOKEN)
+
     def best(self, prompt_estimate: int) -> tuple[Tokens, bool]:
         """The counts to bill and whether they are an estimate: never nothing for a reply that was made."""
-        written = round(self.text_bytes / CHARACTERS_PER_TOKEN)
+        written = self.written
         if self.tokens is None:
             return Tokens(input=prompt_estimate, output=written), True
         if self.is_final or self.tokens.output >= written:

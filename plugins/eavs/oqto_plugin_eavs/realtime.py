@@ -57,16 +57,41 @@ class _RealtimeEvent(msgspec.Struct):
     delta: Any = None
 
 
+SOUND = frozenset({"response.audio.delta", "response.output_audio.delta"})
+CHARACTERS_PER_TOKEN = 3_200
+"""Of sound in base64: 16 bits at 24 kHz, twenty tokens a second. For estimates only."""
+
+
 class RealtimeMeter(Meter):
     """OpenAI realtime: the counts come with `response.done`."""
 
     _decoder: ClassVar = msgspec.json.Decoder(_RealtimeEvent)
 
+    def __init__(self) -> None:
+        super().__init__()
+        self._sound = 0
+
+    @property
+    def written(self) -> int:
+        return super().written + self._spoken
+
+    @property
+    def _spoken(self) -> int:
+        return round(self._sound / CHARACTERS_PER_TOKEN)
+
+    def best(self, prompt_estimate: int) -> tuple[Tokens, bool]:
+        tokens, is_estimated = super().best(prompt_estimate)
+        if is_estimated:
+            tokens = msgspec.structs.replace(tokens, audio_output=min(tokens.output, self._spoken))
+        return tokens, is_estimated
+
     def _event(self, data: bytes) -> bool:
         event = self._decoder.decode(data)
         if event.response is not None and event.response.usage is not None:
             self.tokens, self.is_final = event.response.usage.tokens(), True
-        if isinstance(event.delta, str):
+        if isinstance(event.delta, str) and event.type in SOUND:
+            self._sound += len(event.delta)
+        elif isinstance(event.delta, str):
             self.text_bytes += len(event.delta)
         self.has_failed |= event.type == "error"
         return True

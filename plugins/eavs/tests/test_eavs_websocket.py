@@ -7,6 +7,7 @@ import threading
 from contextlib import contextmanager
 
 import pytest
+from oqto_plugin_eavs import control
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 from websockets.sync.server import serve
@@ -45,10 +46,17 @@ class Vendor:
         elif message["type"] == "response.create" or wish == "speak":
             self.tell(socket, "response.created", response={"id": "r"})
             self.tell(socket, "response.output_text.delta", delta="word " * 10)
+            for _ in range(message.get("more", 0)):
+                self.tell(socket, "response.output_text.delta", delta="word " * 50)
             if wish == "hang":
                 return
             usage, end = (USAGE, "completed") if kind == "responses" else (SOUND, "done")
             self.tell(socket, f"response.{end}", response={"id": "r", "model": "fake-1", "usage": usage})
+        elif message["type"] == "input_audio_buffer.commit":
+            self.tell(socket, "input_audio_buffer.committed", item_id="item_1")
+        elif wish in ("completed", "failed"):
+            kind = f"conversation.item.input_audio_transcription.{wish}"
+            self.tell(socket, kind, item_id="item_1", usage=message.get("usage"))
         else:
             self.tell(socket, "echo", size=len(message.get("input", "")))
 
@@ -98,6 +106,14 @@ def until(client, kind):
     while (event := json.loads(client.recv(timeout=10)))["type"] != kind:
         pass
     return event
+
+
+def closed_by(client):
+    try:
+        while True:
+            client.recv(timeout=10)
+    except ConnectionClosed as closed:
+        return closed
 
 
 def test_each_response_of_a_socket_is_billed_before_its_end_is_told(proxy, socket_to, vendor):
@@ -185,6 +201,106 @@ def test_an_error_instead_of_a_response_costs_nothing(proxy, socket_to):
         say(client, model="fake-1", do="error")
         until(client, "error")
         assert [(row["outcome"], row["cost_nusd"]) for row in proxy.settled()] == [("refused", 0)]
+
+
+def test_a_response_that_outgrows_its_hold_sets_more_aside(proxy, socket_to):
+    with socket_to("responses", proxy.key()) as client:
+        say(client, model="fake-1", input="hi", max_output_tokens=10, do="hang", more=60)
+        for _ in range(61):
+            until(client, "response.output_text.delta")
+        wallets = proxy.ask(control.ListWallets(account_id=proxy.name("acc"))).wallets
+        held = next(wallet.held_nusd for wallet in wallets if wallet.kind == "session")
+    written = (10 + 60 * 50) * 5 / 3.3
+    assert held >= written * 15_000
+
+
+def test_a_response_that_outgrows_all_money_is_cut_with_the_reason(proxy, socket_to):
+    with socket_to("responses", proxy.key(limit_usd=0.01)) as client:
+        say(client, model="fake-1", input="hi", max_output_tokens=10, more=400)
+        closed = closed_by(client)
+    assert (closed.rcvd.code, "used up" in closed.rcvd.reason) == (1008, True)
+    (row,) = proxy.settled()
+    assert (row["outcome"], row["is_estimated"]) == ("cut", 1)
+    assert 5_000_000 < row["cost_nusd"] < 15_000_000
+
+
+HEARD = {
+    "type": "tokens",
+    "input_tokens": 14,
+    "output_tokens": 45,
+    "input_token_details": {"audio_tokens": 12},
+}
+WRITTEN_DOWN = 2 * 2_500 + 12 * 6_000 + 45 * 10_000
+
+
+@pytest.fixture
+def listening(proxy, vendor, socket_to):
+    """A realtime session that has asked for transcription by `model`, and has one pending."""
+    models = ("gpt-realtime", "gpt-4o-transcribe")
+
+    @contextmanager
+    def opened(model="gpt-4o-transcribe"):
+        proxy.add("live", "openai", vendor.url, models=models, prices={})
+        with socket_to("realtime?model=gpt-realtime", proxy.key(limit_usd=100.0)) as client:
+            until(client, "session.created")
+            say(client, "session.update", session={"audio": {"input": {"transcription": {"model": model}}}})
+            say(client, "input_audio_buffer.append", audio="QUJD" * 40_000)
+            say(client, "input_audio_buffer.commit")
+            yield client
+
+    return opened
+
+
+@pytest.mark.parametrize(
+    ("usage", "cost", "is_estimated"),
+    [
+        (HEARD, WRITTEN_DOWN, 0),
+        ({"type": "duration", "seconds": 3}, 30 * 6_000 + 30 * 10_000, 1),
+        (None, 25 * 6_000 + 25 * 10_000, 1),
+    ],
+)
+def test_what_is_written_down_of_the_sound_is_billed(proxy, listening, usage, cost, is_estimated):
+    with listening() as client:
+        until(client, "input_audio_buffer.committed")
+        (row,) = proxy.rows()
+        assert (row["state"], row["model"], row["hold_nusd"] > 0) == ("pending", "gpt-4o-transcribe", True)
+        say(client, "x", do="completed", usage=usage)
+        until(client, "conversation.item.input_audio_transcription.completed")
+    (row,) = proxy.settled()
+    assert (row["cost_nusd"], row["is_estimated"]) == (cost, is_estimated)
+
+
+def test_a_transcription_that_fails_costs_nothing_and_one_that_is_left_does(proxy, listening):
+    with listening() as client:
+        until(client, "input_audio_buffer.committed")
+        say(client, "x", do="failed")
+        until(client, "conversation.item.input_audio_transcription.failed")
+        say(client, "input_audio_buffer.append", audio="QUJD" * 40_000)
+        say(client, "input_audio_buffer.commit")
+        until(client, "input_audio_buffer.committed")
+    first, second = proxy.settled(2)
+    assert (first["cost_nusd"], second["cost_nusd"]) == (0, 25 * 6_000 + 25 * 10_000)
+
+
+def test_a_transcription_that_nobody_announced_is_billed_as_the_session_is(proxy, vendor, socket_to):
+    proxy.add("live", "openai", vendor.url, models=("gpt-realtime",), prices={})
+    with socket_to("realtime?model=gpt-realtime", proxy.key(limit_usd=100.0)) as client:
+        until(client, "session.created")
+        say(client, "x", do="completed", usage=HEARD)
+        until(client, "conversation.item.input_audio_transcription.completed")
+    (row,) = proxy.settled()
+    assert (row["model"], row["cost_nusd"]) == ("gpt-realtime", 2 * 4_000 + 12 * 32_000 + 45 * 16_000)
+
+
+def test_a_model_that_may_not_be_used_may_not_transcribe_either(proxy, listening, vendor):
+    def refused():
+        with listening("gpt-4o-mini-transcribe") as client:
+            raise closed_by(client)
+
+    with pytest.raises(ConnectionClosed) as closed:
+        refused()
+    assert closed.value.rcvd.code == 1008
+    assert not [m for m in vendor.heard if m["type"] == "session.update"]
 
 
 def test_large_messages_pass(proxy, socket_to):
