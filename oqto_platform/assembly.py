@@ -6,6 +6,7 @@ Imported while the worker opens, not before: SQLModel and SQLAlchemy are two fif
 
 from __future__ import annotations
 
+from functools import partial
 from importlib.metadata import version as installed_version
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,10 +22,12 @@ from oqto_platform.auth.tokens import Epoch, Tokens, signing_secret
 from oqto_platform.config.sections import Auth
 from oqto_platform.db import Database, migrate, models
 from oqto_platform.errors import ConfigError
+from oqto_platform.mux.news import News, Newsroom
 from oqto_platform.services import Services
 from oqto_platform.sessions.reconcile import Reconciler
 from oqto_platform.sessions.service import Sessions
 from oqto_platform.sessions.store import Store
+from oqto_platform.types import Identity
 from oqto_platform.workspaces.service import Workspaces
 
 if TYPE_CHECKING:
@@ -54,6 +57,7 @@ def make_services(house: House) -> Services:
     tokens = _tokens(house)
     access, accounts, store = Access(house.hooks), Accounts(house.db), Store(house.db)
     reconciler = Reconciler(store, house.hooks, house.live, house.runner_of)
+    sessions = Sessions(store, accounts, house.hooks, house.live, access, reconciler, house.runner_of)
     return Services(
         hooks=house.hooks,
         live=house.live,
@@ -65,7 +69,8 @@ def make_services(house: House) -> Services:
         dev_accounts=DevAccounts(house.db, house.live, tokens),
         tokens=tokens,
         throttle=Throttle(),
-        sessions=Sessions(store, accounts, house.hooks, house.live, access, reconciler, house.runner_of),
+        sessions=sessions,
+        newsroom=Newsroom(partial(_news, sessions, house.db)),
         workspaces=Workspaces(house.db, access, house.live, house.runner_of),
         reconciler=reconciler,
         registry=house.registry,
@@ -77,6 +82,10 @@ def make_services(house: House) -> Services:
         version=installed_version("oqto-platform"),
         mode="personal" if house.is_personal else "server",
     )
+
+
+def _news(sessions: Sessions, db: Database, identity: Identity) -> News:
+    return News(partial(sessions.list, identity), sessions.runner_of(identity), db.changes.after)
 
 
 def _tokens(house: House) -> Tokens:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from oqto_platform.config.live import Live
     from oqto_platform.db import Database
     from oqto_platform.hooks import Hooks
+    from oqto_platform.mux.news import Newsroom
     from oqto_platform.panels.catalogue import Catalogue
     from oqto_platform.reloading import Reloading
     from oqto_platform.runners.client import RunnerClient
@@ -53,6 +54,7 @@ class Services(_Parts):
     tokens: Tokens
     throttle: Throttle
     sessions: Sessions
+    newsroom: Newsroom
     workspaces: Workspaces
     reconciler: Reconciler
     registry: Registry

@@ -18,6 +18,7 @@ import structlog
 from oqto_platform.errors import OqtoError
 from oqto_platform.mux import frames
 from oqto_platform.sessions.schemas import SessionView
+from oqto_platform.types import Identity
 
 log = structlog.get_logger("oqto.mux")
 
@@ -37,8 +38,37 @@ class Watchable(Protocol):
         """A line for each change; ends when the runner does."""
 
 
+class Edition:
+    """The list of an account as it was at one moment."""
+
+    def __init__(self, number: int, views: dict[str, SessionView]) -> None:
+        self.number = number
+        self.views = views
+        self._since: dict[int, str] = {}
+
+    def since(self, known: Edition | None) -> str:
+        """The frame that tells who knows `known`; made once for everybody who does."""
+        if known is None:
+            return _frame(list(self.views.values()), [], is_all=True)
+        if known.number not in self._since:
+            changed = [view for view in self.views.values() if known.views.get(view.id) is not view]
+            self._since[known.number] = _frame(changed, _gone(known.views, self.views), is_all=False)
+        return self._since[known.number]
+
+    def next(self, views: list[SessionView]) -> Edition:
+        """The edition after this one: this one itself when nothing is new."""
+        known = {view.id: self.views.get(view.id) for view in views}
+        kept = {view.id: old if (old := known[view.id]) == view else view for view in views}
+        is_same = len(kept) == len(self.views) and all(kept[name] is known[name] for name in kept)
+        return self if is_same else Edition(self.number + 1, kept)
+
+
 class News:
-    """`listed(limit)` gives the sessions of one account, `commits(seen)` returns after the next commit."""
+    """
+    For all browsers of one account; it is looked once for all of them.
+
+    `listed(limit)` gives the sessions of the account, `commits(seen)` returns after the next commit.
+    """
 
     def __init__(
         self,
@@ -46,25 +76,50 @@ class News:
         runner: Watchable,
         commits: Callable[[int], Awaitable[int]],
     ) -> None:
+        self.readers = 0
         self._listed = listed
         self._runner = runner
         self._commits = commits
         self._woken = asyncio.Event()
-        self._told: dict[str, SessionView] | None = None
+        self._edition: Edition | None = None
+        self._printed = asyncio.Event()
+        jobs = (self._print(), self._hear_runner(), self._hear_commits())
+        self._jobs = [asyncio.create_task(job) for job in jobs]
+
+    async def close(self) -> None:
+        for job in self._jobs:
+            job.cancel()
+        await asyncio.gather(*self._jobs, return_exceptions=True)
 
     async def tell(self, send: Send) -> None:
-        """Tell until cancelled, or until `send` fails."""
-        watching = [asyncio.create_task(job) for job in (self._hear_runner(), self._hear_commits())]
+        """Tell one browser until cancelled, or until `send` fails."""
+        known: Edition | None = None
+        while True:
+            while self._edition is None or self._edition is known:
+                await self._printed.wait()
+            edition = self._edition
+            await send(edition.since(known))
+            known = edition
+
+    async def _print(self) -> None:
+        while True:
+            self._woken.clear()
+            await self._look()
+            await self._woken.wait()
+            await asyncio.sleep(PAUSE_S)
+
+    async def _look(self) -> None:
         try:
-            while True:
-                await self._tell_changes(send)
-                await self._woken.wait()
-                await asyncio.sleep(PAUSE_S)
-                self._woken.clear()
-        finally:
-            for task in watching:
-                task.cancel()
-            await asyncio.gather(*watching, return_exceptions=True)
+            views = await self._listed(SHOWN)
+        except OqtoError as exc:
+            log.debug("sessions are not known", reason=exc.detail)
+            return
+        except Exception:  # the browsers keep what they know, and hear of the next change
+            log.exception("sessions cannot be listed")
+            return
+        self._edition = self._edition.next(views) if self._edition else _first(views)
+        printed, self._printed = self._printed, asyncio.Event()
+        printed.set()
 
     async def _hear_runner(self) -> None:
         while True:
@@ -84,20 +139,31 @@ class News:
             seen = await self._commits(seen)
             self._woken.set()
 
-    async def _tell_changes(self, send: Send) -> None:
+
+class Newsroom:
+    """The news of every account that has a browser here; `open_news` begins one."""
+
+    def __init__(self, open_news: Callable[[Identity], News]) -> None:
+        self._open = open_news
+        self._news: dict[Identity, News] = {}
+
+    async def tell(self, identity: Identity, send: Send) -> None:
+        """Tell one browser of `identity` until cancelled, or until `send` fails."""
+        news = self._news.get(identity)
+        if news is None:
+            news = self._news[identity] = self._open(identity)
+        news.readers += 1
         try:
-            views = await self._listed(SHOWN)
-        except OqtoError as exc:
-            log.debug("sessions are not known", reason=exc.detail)
-            return
-        told, self._told = self._told, {view.id: view for view in views}
-        if told is None:
-            await send(_frame(views, [], is_all=True))
-            return
-        changed = [view for view in views if told.get(view.id) != view]
-        gone = _gone(told, self._told)
-        if changed or gone:
-            await send(_frame(changed, gone, is_all=False))
+            await news.tell(send)
+        finally:
+            news.readers -= 1
+            if not news.readers:
+                del self._news[identity]
+                await news.close()
+
+
+def _first(views: list[SessionView]) -> Edition:
+    return Edition(1, {view.id: view for view in views})
 
 
 def _gone(before: dict[str, SessionView], now: dict[str, SessionView]) -> list[str]:

@@ -19,7 +19,6 @@ from oqto_platform.errors import TooLarge
 from oqto_platform.mux import frames
 from oqto_platform.mux.auditing import record_of
 from oqto_platform.mux.connection import Connection
-from oqto_platform.mux.news import News
 from oqto_platform.services import Services
 
 Socket = WebSocket[Any, Any, Any]
@@ -40,11 +39,6 @@ async def mux(socket: Socket, services: NamedDependency[Services]) -> None:
         if (event := record_of(session_id, command)) is not None:
             services.audit(event)
 
-    news = News(
-        partial(services.sessions.list, socket.user),
-        services.sessions.runner_of(socket.user),
-        services.db.changes.after,
-    )
     connection = Connection(
         _Peer(socket, lambda: services.live.current.section("server", Server).max_upload_size_mb),
         socket.user,
@@ -53,7 +47,7 @@ async def mux(socket: Socket, services: NamedDependency[Services]) -> None:
         services.version,
         told,
         services.farewell,
-        news.tell,
+        partial(services.newsroom.tell, socket.user),
     )
     with suppress(ConnectionError, WebSocketDisconnect):
         await connection.run()
