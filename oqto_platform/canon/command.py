@@ -83,6 +83,10 @@ class GetForkPoints(_Command, frozen=True, tag="get_fork_points"):
     pass
 
 
+class GetConversations(_Command, frozen=True, tag="get_conversations"):
+    """What `session.switch` may switch to, the last used first."""
+
+
 class SetModel(_Command, frozen=True, tag="set_model"):
     provider: str
     model_id: str
@@ -145,6 +149,7 @@ Command = (
     | GetModels
     | GetCommands
     | GetForkPoints
+    | GetConversations
     | SetModel
     | CycleModel
     | SetThinkingLevel

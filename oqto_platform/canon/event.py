@@ -33,6 +33,7 @@ class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
     thinking: bool = False
     resume: bool = False
     commands: bool = False
+    conversations: bool = False
     input_request_kinds: tuple[str, ...] = ()
 
 

@@ -13,6 +13,7 @@ LOOKS = (
     commands.GetModels,
     commands.GetCommands,
     commands.GetForkPoints,
+    commands.GetConversations,
 )
 """These change nothing."""
 

@@ -8,6 +8,7 @@ from oqto_platform.canon import (
     Command,
     Event,
     GetCommands,
+    GetConversations,
     GetForkPoints,
     GetMessages,
     GetModels,
@@ -20,7 +21,7 @@ from oqto_platform.canon import (
 )
 
 # A tab asks these by itself when it reconnects; counting them would keep a forgotten tab's agent alive.
-_QUESTIONS = (GetCommands, GetForkPoints, GetMessages, GetModels, GetState, GetStats)
+_QUESTIONS = (GetCommands, GetConversations, GetForkPoints, GetMessages, GetModels, GetState, GetStats)
 
 
 class Activity:

@@ -5,7 +5,7 @@ export type ToolStatus = "error" | "pending" | "running" | "success";
 export type Phase = "compacting" | "generating" | "initializing" | "retrying" | "thinking" | "tool_running";
 export type ModelFailure = "budget-exceeded" | "connection-lost" | "model-unknown" | "provider-error" | "provider-failed" | "provider-key-refused" | "provider-no-credit" | "provider-overloaded" | "provider-refused" | "provider-slow-down" | "provider-unavailable" | "provider-unreachable" | "request-too-large";
 export type Event = SessionCreated | SessionClosed | TitleChanged | AgentWorking | AgentIdle | AgentError | InputNeeded | InputResolved | MessageStart | TextDelta | ThinkingDelta | ToolCallStart | ToolCallDelta | ToolCallEnd | MessageEnd | ToolStart | ToolProgress | ToolEnd | RetryStart | RetryEnd | CompactStart | CompactEnd | QueueChanged | ModelChanged | ThinkingLevelChanged | ConversationChanged | AccessDenied | Notify | Status | ResyncRequired;
-export type Command = Prompt | Steer | FollowUp | Abort | AbortRetry | InputResponse | GetState | GetMessages | GetStats | GetModels | GetCommands | GetForkPoints | SetModel | CycleModel | SetThinkingLevel | CycleThinkingLevel | SetAutoCompaction | SetAutoRetry | Compact | SetSessionName | NewSession | SwitchSession | Fork;
+export type Command = Prompt | Steer | FollowUp | Abort | AbortRetry | InputResponse | GetState | GetMessages | GetStats | GetModels | GetCommands | GetForkPoints | GetConversations | SetModel | CycleModel | SetThinkingLevel | CycleThinkingLevel | SetAutoCompaction | SetAutoRetry | Compact | SetSessionName | NewSession | SwitchSession | Fork;
 export type Part = TextPart | ThinkingPart | ToolCallPart | ToolResultPart | ImagePart | ExtensionPart;
 export type InputRequest = SelectRequest | ConfirmRequest | TextRequest | EditorRequest;
 
@@ -125,6 +125,7 @@ export interface Capabilities {
   thinking?: boolean;
   resume?: boolean;
   commands?: boolean;
+  conversations?: boolean;
   input_request_kinds?: Array<string>;
 }
 
@@ -235,6 +236,10 @@ export interface Fork {
 
 export interface GetCommands {
   cmd: "get_commands";
+}
+
+export interface GetConversations {
+  cmd: "get_conversations";
 }
 
 export interface GetForkPoints {

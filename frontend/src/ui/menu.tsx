@@ -6,8 +6,8 @@ interface MenuProps extends ParentProps {
   buttonClass?: string;
   side: string;
   isDisabled?: boolean;
-  /** The label cannot be read aloud: `title` is the name. */
-  isIconOnly?: boolean;
+  /** The label alone says too little to who hears it: `title` is the name. */
+  isNamedByTitle?: boolean;
 }
 
 /** A button that opens a list: arrows move, letters jump, Escape closes and gives the focus back. */
@@ -66,7 +66,7 @@ export function Menu(props: MenuProps): JSX.Element {
         type="button"
         class={props.buttonClass ?? "btn"}
         title={props.title}
-        aria-label={props.isIconOnly ? props.title : undefined}
+        aria-label={props.isNamedByTitle ? props.title : undefined}
         aria-haspopup="menu"
         aria-expanded={isOpen()}
         aria-controls={isOpen() ? id : undefined}
@@ -96,6 +96,7 @@ interface MenuItemProps extends ParentProps {
   onPick(): void;
   /** Given: one of several, of which one is chosen. */
   isChosen?: boolean;
+  isDisabled?: boolean;
 }
 
 export function MenuItem(props: MenuItemProps): JSX.Element {
@@ -107,6 +108,7 @@ export function MenuItem(props: MenuItemProps): JSX.Element {
       tabIndex={-1}
       role={props.isChosen === undefined ? "menuitem" : "menuitemradio"}
       aria-checked={props.isChosen}
+      disabled={props.isDisabled}
       onClick={() => props.onPick()}
     >
       {props.children}

@@ -23,9 +23,11 @@ import { Given } from "../../ui/given";
 import { ProblemBox } from "../../ui/problem";
 import { titleOf } from "../sessions/session-list";
 import { isAlive } from "../sessions/state";
+import { conversationActions } from "./actions";
 import { activity } from "./activity";
 import { Composer } from "./composer";
 import { createControls } from "./controls";
+import { ConversationsDialog, GoBackDialog } from "./conversations";
 import { Empty } from "./empty";
 import { Ended, isFailure } from "./ended";
 import { ChatHeader } from "./header";
@@ -71,7 +73,7 @@ export function ChatPage(props: { id: string; onMenu(): void }): JSX.Element {
     setSuggestion("");
     setSuggestion(letter.text);
   };
-  const isEmpty = () => view.items.length === 0 && letters().length === 0;
+  const isEmpty = () => letters().length === 0 && !view.items.some((item) => item.type === "message");
   const isGone = () => live.problem()?.status === 404;
   const capabilities = () => view.info?.capabilities ?? {};
   const takesImages = () => {
@@ -79,6 +81,15 @@ export function ChatPage(props: { id: string; onMenu(): void }): JSX.Element {
     const model = allModels(app.models.sources()).find((one) => one.key === key);
     return (capabilities().prompt_images ?? false) && (model?.input.includes("image") ?? true);
   };
+  const [asked, setAsked] = createSignal<"back" | "conversations" | null>(null);
+  const actions = createMemo(() =>
+    conversationActions(capabilities(), {
+      new: () => void controls.newConversation.run(),
+      back: () => setAsked("back"),
+      conversations: () => setAsked("conversations"),
+      compact: () => void controls.compact.run(),
+    }),
+  );
   // A first message names the session until the agent or the reader finds a better title.
   const nameAfter = (text: string) => {
     const line = text.trim().split("\n")[0]?.slice(0, TITLE_CHARS) ?? "";
@@ -142,10 +153,10 @@ export function ChatPage(props: { id: string; onMenu(): void }): JSX.Element {
           session={session()}
           title={title()}
           isAlive={alive()}
-          canCompact={capabilities().compact ?? false}
+          actions={alive() ? actions() : []}
+          isWorking={view.isWorking}
           panels={<SideToggle side={side} />}
           onMenu={props.onMenu}
-          onCompact={() => void controls.compact.run()}
         />
         <Switch>
           <Match when={isGone()}>
@@ -229,6 +240,7 @@ export function ChatPage(props: { id: string; onMenu(): void }): JSX.Element {
                     : t("composer.placeholderEnded")
                 }
                 suggestion={suggestion()}
+                commands={{ own: actions(), load: controls.commands }}
                 onSend={(sendAs, text, images) => {
                   nameAfter(text);
                   app.post.send(
@@ -255,6 +267,20 @@ export function ChatPage(props: { id: string; onMenu(): void }): JSX.Element {
           </div>
         </Show>
       </div>
+      <Show when={asked() === "back"}>
+        <GoBackDialog
+          load={controls.forkPoints}
+          onPick={async (point) => void setSuggestion(await controls.fork(point))}
+          onClose={() => setAsked(null)}
+        />
+      </Show>
+      <Show when={asked() === "conversations"}>
+        <ConversationsDialog
+          load={controls.conversations}
+          onPick={controls.switchTo}
+          onClose={() => setAsked(null)}
+        />
+      </Show>
       <SidePanel side={side} session={facts()} onSuggest={setSuggestion} />
     </div>
   );

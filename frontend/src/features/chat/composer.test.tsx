@@ -19,6 +19,7 @@ function write(start: { isWorking?: boolean } = {}) {
       isStopping={false}
       takesImages={false}
       placeholder=""
+      commands={{ own: [], load: async () => [] }}
       suggestion=""
       onSend={(sendAs, text) => sent.push([sendAs, text])}
       onStop={() => {}}

@@ -4,6 +4,7 @@ import type { SendAs } from "../../state/outbox";
 import { load, save } from "../../state/storage";
 import { Icon } from "../../ui/icon";
 import { type Attached, attach, imageFiles, MOST_IMAGES, NotAPicture } from "./attachments";
+import { createSlash, type SlashCommands, SlashList } from "./slash";
 
 interface ComposerProps {
   sessionId: string;
@@ -13,6 +14,7 @@ interface ComposerProps {
   takesImages: boolean;
   placeholder: string;
   suggestion: string;
+  commands: SlashCommands;
   onSend(sendAs: SendAs, text: string, images: Attached[]): void;
   onStop(): void;
 }
@@ -27,6 +29,8 @@ export function Composer(props: ComposerProps): JSX.Element {
   const [isOver, setOver] = createSignal(false);
   let area!: HTMLTextAreaElement;
   let picker!: HTMLInputElement;
+
+  const slash = createSlash({ text, commands: () => props.commands, onText: setText });
 
   const grow = () => {
     area.style.height = "auto";
@@ -61,6 +65,7 @@ export function Composer(props: ComposerProps): JSX.Element {
   };
 
   const onKeyDown = (event: KeyboardEvent) => {
+    if (slash.onKey(event)) return;
     // Enter that ends a composition (Japanese, Chinese, …) belongs to the input method; Safari says so by 229 only.
     if (event.key !== "Enter" || event.isComposing || event.keyCode === 229 || event.shiftKey) return;
     event.preventDefault();
@@ -147,6 +152,7 @@ export function Composer(props: ComposerProps): JSX.Element {
           </For>
         </ul>
       </Show>
+      <SlashList slash={slash} />
       <div class="composer-row">
         <Show when={props.takesImages}>
           <input
@@ -179,6 +185,9 @@ export function Composer(props: ComposerProps): JSX.Element {
           placeholder={props.placeholder}
           value={text()}
           enterkeyhint="send"
+          aria-autocomplete="list"
+          aria-controls={slash.isOpen() ? slash.id : undefined}
+          aria-activedescendant={slash.isOpen() ? slash.optionId(slash.chosen()?.name ?? "") : undefined}
           onInput={(event) => setText(event.currentTarget.value)}
           onKeyDown={onKeyDown}
           onPaste={(event) => takeFiles(event, event.clipboardData)}

@@ -1,4 +1,4 @@
-import { createSignal, type JSX, Show } from "solid-js";
+import { createSignal, For, type JSX, Show } from "solid-js";
 import { api } from "../../api/client";
 import type { Session } from "../../api/rest";
 import { t } from "../../i18n";
@@ -7,7 +7,7 @@ import { go, newPath } from "../../state/route";
 import { createAction } from "../../ui/action";
 import { ConfirmDialog } from "../../ui/dialog";
 import { Given } from "../../ui/given";
-import { Icon } from "../../ui/icon";
+import { Icon, type IconName } from "../../ui/icon";
 import { Menu, MenuItem } from "../../ui/menu";
 import { RenameDialog } from "../sessions/rename";
 import { shownState } from "../sessions/state";
@@ -16,10 +16,19 @@ interface HeaderProps {
   session: Session | undefined;
   title: string;
   isAlive: boolean;
-  canCompact: boolean;
+  /** What the agent can do with its conversation; none of it while it works. */
+  actions: ConversationAction[];
+  isWorking: boolean;
   panels: JSX.Element;
   onMenu(): void;
-  onCompact(): void;
+}
+
+export interface ConversationAction {
+  name: string;
+  icon: IconName;
+  title: string;
+  description: string;
+  run(): void;
 }
 
 type Asked = "rename" | "delete" | null;
@@ -84,7 +93,7 @@ export function ChatHeader(props: HeaderProps): JSX.Element {
         title={t("chat.more")}
         buttonClass="btn btn-quiet btn-icon"
         label={<span aria-hidden="true">⋯</span>}
-        isIconOnly
+        isNamedByTitle
       >
         <MenuItem onPick={() => setAsked("rename")}>
           <Icon name="pencil" />
@@ -94,12 +103,14 @@ export function ChatHeader(props: HeaderProps): JSX.Element {
           <Icon name="plus" />
           {t("chat.newHere")}
         </MenuItem>
-        <Show when={props.isAlive && props.canCompact}>
-          <MenuItem onPick={() => props.onCompact()}>
-            <Icon name="down" />
-            {t("chat.compact")}
-          </MenuItem>
-        </Show>
+        <For each={props.actions}>
+          {(action) => (
+            <MenuItem isDisabled={props.isWorking} onPick={() => action.run()}>
+              <Icon name={action.icon} />
+              {action.title}
+            </MenuItem>
+          )}
+        </For>
         <Show when={props.isAlive}>
           <MenuItem onPick={() => void stop.run()}>
             <Icon name="stop" />

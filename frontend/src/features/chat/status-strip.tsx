@@ -53,6 +53,7 @@ export function StatusStrip(props: StripProps): JSX.Element {
           side="menu-up menu-end"
           buttonClass="btn btn-quiet btn-small"
           title={t("level.pick", { level: levelName(props.view.thinkingLevel) })}
+          isNamedByTitle
           isDisabled={!props.isAlive}
           label={
             <>

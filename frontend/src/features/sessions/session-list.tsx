@@ -145,7 +145,7 @@ function SessionRow(props: RowProps): JSX.Element {
         title={t("sessions.more", { title: titleOf(props.session) })}
         buttonClass="btn btn-quiet btn-icon session-more"
         label={<span aria-hidden="true">⋯</span>}
-        isIconOnly
+        isNamedByTitle
       >
         <MenuItem onPick={() => props.onAsk("rename")}>
           <Icon name="pencil" />

@@ -44,6 +44,7 @@ class Pi:
         thinking=True,
         resume=True,
         commands=True,
+        conversations=True,
         input_request_kinds=("select", "confirm", "input", "editor"),
     )
 

@@ -19,6 +19,7 @@ from oqto_platform.canon import (
     Compact,
     FollowUp,
     Fork,
+    GetConversations,
     InputResponse,
     NewSession,
     Notify,
@@ -150,6 +151,9 @@ class PiConversation:
             case NewSession() | SwitchSession() | Fork():
                 self._must_be_idle()
                 self._switching.change(token, command)
+            case GetConversations():
+                known = self._shelf.conversations(self._talk.facts.session_file)
+                self._talk.out.answer(token, {"conversations": known})
             case _:
                 self._query(token, command)
 

@@ -14,10 +14,12 @@ from typing import Any
 
 from oqto_platform.errors import AgentFailed, Conflict, Invalid, NotFound
 from oqto_runner.harness.pi.private import open_plain, write_private
-from oqto_runner.harness.pi.values import decode
+from oqto_runner.harness.pi.values import decode, record, records, text
 
 CHUNK = 64 * 1024
 MAX_HEADER = 64 * 1024
+MAX_CONVERSATIONS = 50
+TITLE_CHARS = 120
 IN_USE = "another pi works on this session; stop it first"
 
 
@@ -88,6 +90,19 @@ class Shelf:
             raise NotFound(f"session_path: {path} is not one of this session's conversations")
         return file
 
+    def conversations(self, current: str) -> list[dict[str, Any]]:
+        """What may be switched to, the last used first; `used_at` in seconds, `title` empty when nothing was said."""
+        found = sorted(self._files(), key=lambda file: file.lstat().st_mtime, reverse=True)
+        return [
+            {
+                "session_path": str(file),
+                "title": _title(file),
+                "used_at": file.lstat().st_mtime,
+                "is_current": str(file) == current,
+            }
+            for file in found[:MAX_CONVERSATIONS]
+        ]
+
     def _noted(self) -> Path | None:
         try:
             return self.check(self._note.read_text(), must_exist=False)
@@ -132,15 +147,39 @@ def _last_line(descriptor: int, size: int) -> int:
     return 0
 
 
+def _title(file: Path) -> str:
+    """The name that was given, else the first message of the person; as far as the beginning of `file` tells."""
+    named = said = ""
+    for line in _beginning(file).splitlines():
+        entry = decode(line) or {}
+        if entry.get("type") == "session_info":
+            named = text(entry, "name")
+        elif not said and record(entry, "message").get("role") == "user":
+            said = _words(record(entry, "message").get("content"))
+    return (named or said).strip().partition("\n")[0][:TITLE_CHARS]
+
+
+def _words(content: Any) -> str:
+    if isinstance(content, str):
+        return content
+    return next(
+        (text(part, "text") for part in records({"parts": content}, "parts") if text(part, "text")), ""
+    )
+
+
 def _header(file: Path) -> dict[str, Any] | None:
     """The first line of a session file; `None` when it is none."""
+    header = decode(_beginning(file).partition(b"\n")[0])
+    return header if header is not None and header.get("type") == "session" else None
+
+
+def _beginning(file: Path) -> bytes:
     descriptor = open_plain(file, os.O_RDONLY)
     if descriptor is None:
-        return None
+        return b""
     try:
-        header = decode(os.read(descriptor, MAX_HEADER).partition(b"\n")[0])
+        return os.read(descriptor, MAX_HEADER)
     except OSError:
-        return None
+        return b""
     finally:
         os.close(descriptor)
-    return header if header is not None and header.get("type") == "session" else None

@@ -37,6 +37,12 @@ async def test_conversations_can_be_left_and_come_back_to(start):
         await pi.do(canon.NewSession())
         assert pi.of(canon.ConversationChanged)[-1].messages == ()
         await pi.turn("second [[say two]]")
+        known = (await pi.do(canon.GetConversations()))["conversations"]
+        assert [(one["title"], one["is_current"]) for one in known] == [
+            ("second [[say two]]", True),
+            ("first [[say one]]", False),
+        ]
+        assert known[1]["session_path"] == first
         await pi.do(canon.SwitchSession(session_path=first))
         assert pi.text_of(pi.of(canon.ConversationChanged)[-1].messages[-1]) == "one"
 
