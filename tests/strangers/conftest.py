@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
+import shop
 
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLES = sorted(folder for folder in (ROOT / "examples").iterdir() if folder.is_dir())
@@ -37,6 +40,61 @@ class Environment:
             f"{program} {arguments}: exit {done.returncode}\n{said[-6000:]}"
         )
         return said
+
+
+class Terminal:
+    """A shell in an empty folder with `python3`, and a pip that finds wheels in one folder and nothing anywhere else."""
+
+    def __init__(self, folder: Path, wheels: Path) -> None:
+        self.folder = folder
+        programs = folder / ".programs"
+        programs.mkdir()
+        (programs / "python3").symlink_to(sys._base_executable)
+        ours = str(Path(sys.executable).parent)
+        path = [str(programs), *(part for part in os.environ["PATH"].split(os.pathsep) if part != ours)]
+        kept = {
+            name: os.environ[name] for name in ("LANG", "TMPDIR", "OQTO_TEST_PROCESS") if name in os.environ
+        }
+        pip = {
+            "PIP_NO_INDEX": "1",
+            "PIP_FIND_LINKS": str(wheels),
+            "PIP_CONFIG_FILE": os.devnull,
+            "PIP_NO_COMPILE": "1",
+        }
+        self.env = {
+            **kept,
+            **pip,
+            "HOME": str(folder),
+            "PATH": os.pathsep.join(path),
+            "PIP_DISABLE_PIP_VERSION_CHECK": "1",
+        }
+
+    def types(self, *commands: str, answers: str = "") -> str:
+        """Type `commands`, one line after the other, as far as the first that fails; what they say."""
+        done = subprocess.run(
+            ["bash", "-e", "-c", "\n".join(commands)], cwd=self.folder, env=self.env, input=answers,
+            capture_output=True, text=True, timeout=TIMEOUT_S, check=False,
+        )  # fmt: skip
+        said = done.stdout + done.stderr
+        assert done.returncode == 0, f"{commands}: exit {done.returncode}\n{said[-6000:]}"
+        return said
+
+
+@pytest.fixture(scope="session")
+def shelf(wheelhouse, tmp_path_factory) -> Path:
+    """A folder with the wheels of our packages and of everything that they and an author need."""
+    folder = tmp_path_factory.mktemp("shelf")
+    for wheel in wheelhouse.glob("oqto_*.whl"):
+        shutil.copy(wheel, folder)
+    members = ("oqto-runner", "oqto-plugin-eavs", "oqto-plugin-sandbox")
+    shop.fill(folder, ["oqto-platform[new,testing]", *members, "mypy", "pytest", "ruff", "uv_build"])
+    return folder
+
+
+@pytest.fixture(scope="module")
+def terminal(shelf, tmp_path_factory) -> Terminal:
+    """Somebody's terminal in an empty folder."""
+    return Terminal(tmp_path_factory.mktemp("empty"), shelf)
 
 
 @pytest.fixture(scope="session")

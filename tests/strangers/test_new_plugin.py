@@ -8,39 +8,31 @@ from pathlib import Path
 
 import pytest
 
-from oqto_platform.testing.stack import Stack
+from oqto_platform.testing.stack import Stack, free_port
 
 pytestmark = pytest.mark.real
 
-NAMES = ("oqto-platform", "oqto-runner", "oqto-plugin-sandbox")
-OTHERS = ("copier", "mypy", "pytest", "ruff", "uv", "uv_build", "websockets")
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "tutorial" / "publish-a-plugin.md").read_text()
 CHANGES = dict(re.findall(r"^```\w+ change=(\S+)\n(.*)\n```$", PAGE, re.MULTILINE))
 """File to the line of the tutorial that goes in for the one that begins like it."""
 
+ENTER = (". oqto/bin/activate", "cd oqto-plugin-tide-table")
+
+
+def typed(heading: str) -> str:
+    """What the tutorial has its reader type below a heading."""
+    part = PAGE.split(f". {heading}\n")[1].split("\n## ")[0]
+    return re.findall(r"^```sh\n(.*?)^```$", part, re.MULTILINE | re.DOTALL)[0]
+
 
 @pytest.fixture(scope="module")
-def environment(make_environment):
-    return make_environment(*NAMES, others=OTHERS)
-
-
-@pytest.fixture(scope="module")
-def project(environment, tmp_path_factory):
-    """What the command makes in an empty folder, installed as its author would."""
-    folder = tmp_path_factory.mktemp("empty")
-    assert "oqtoctl plugins new tide-table\n" in PAGE
-    said = environment.run("oqtoctl", "plugins", "new", "tide-table", cwd=folder)
+def project(terminal):
+    """Steps 1 and 2, as they stand on the page."""
+    said = terminal.types(typed("An environment"), typed("A package"))
     assert "cd oqto-plugin-tide-table" in said
-    made = folder / "oqto-plugin-tide-table"
+    made = terminal.folder / "oqto-plugin-tide-table"
     assert (made / ".github" / "workflows" / "ci.yml").is_file()
-    install(environment, "--editable", f"{made}[dev]", cwd=folder)
     return made
-
-
-def install(environment, *what, cwd):
-    # pip would make an environment for the build, from a network that a test does without.
-    options = ("--offline", "--no-build-isolation", "--python", environment.python)
-    environment.run("uv", "pip", "install", *options, *what, cwd=cwd)
 
 
 def change(project):
@@ -68,45 +60,60 @@ def add_what_the_tutorial_adds(project):
     return test
 
 
-def server(environment, root):
+def server(terminal, root):
     """The server of the environment, with every plugin that is installed there."""
-    command = (environment.python, "-m", "oqto_platform.cli.serve", "serve", "--single-user", "--port")
-    stack = Stack(root, plugins=())
+    python = terminal.folder / "oqto" / "bin" / "python"
+    command = (python, "-m", "oqto_platform.cli.serve", "serve", "--single-user", "--port")
+    stack = Stack(root, plugins=(), **{"eavs.base_url": f"http://127.0.0.1:{free_port()}"})
     stack.command = (*map(str, command), str(stack.port))
     return stack
 
 
-def test_what_is_made_passes_its_suite_and_its_checks(environment, project):
-    for program, *arguments in (["ruff", "check", "."], ["ruff", "format", "--check", "."], ["mypy"]):
-        environment.run(program, *arguments, cwd=project)
-    said = environment.run("python", "-m", "pytest", "-q", "-p", "no:cacheprovider", cwd=project)
+def test_what_is_made_passes_its_suite_and_its_checks(terminal, project):
+    said = terminal.types(*ENTER, typed("Its tests"))
     assert re.search(r"\d+ passed", said)
     assert "skipped" not in said
+    terminal.types(*ENTER, "ruff check .", "ruff format --check .", "mypy")
 
 
 def test_two_lines_later_there_are_a_panel_and_a_refusal_and_afterwards_neither(
-    environment, project, tmp_path_factory
+    terminal, project, tmp_path_factory
 ):
     root = tmp_path_factory.mktemp("s")
     change(project)
     test = add_what_the_tutorial_adds(project)
-    environment.run("ruff", "check", ".", cwd=project)
-    environment.run("python", "-m", "pytest", "-q", "-p", "no:cacheprovider", test, cwd=project)
-    with server(environment, root) as stack:
+    terminal.types(*ENTER, "ruff check .", f"pytest {test}")
+    with server(terminal, root) as stack:
         stack.set_up()
-        (panel,) = stack.client.get("/api/plugins/panels").json()
-        assert (panel["plugin"], panel["element"]) == ("tide_table", "oqto-tide-table")
+        (panel,) = (
+            one for one in stack.client.get("/api/plugins/panels").json() if one["plugin"] == "tide_table"
+        )
+        assert panel["element"] == "oqto-tide-table"
         assert "High water at noon." in stack.client.get(panel["module"]).text
         with pytest.raises(RuntimeError, match="We are closed"):
             stack.start_session(harness="echo")
-    environment.run(
-        "uv", "pip", "uninstall", "--python", environment.python, "oqto-plugin-tide-table", cwd=root
-    )
-    with server(environment, root) as stack:
+    said = terminal.types(ENTER[0], typed("Take it away"), answers="y\n")
+    assert "Successfully uninstalled oqto-plugin-tide-table" in said
+    with server(terminal, root) as stack:
         stack.sign_in()
-        assert stack.client.get("/api/plugins/panels").json() == []
+        assert "tide_table" not in {one["plugin"] for one in stack.client.get("/api/plugins/panels").json()}
         assert stack.start_session(harness="echo")["state"] == "running"
-    install(environment, "--no-deps", "--editable", project, cwd=root)
+
+
+def test_the_package_that_is_published_has_everything_in_it(terminal, project):
+    """An editable installation would hide what the wheel lacks."""
+    terminal.types(
+        *ENTER,
+        "pip wheel --no-deps --wheel-dir dist .",
+        "pip install dist/*.whl",
+        "rm -r oqto_plugin_tide_table",
+    )
+    said = terminal.types(*ENTER, "oqtoctl plugins show tide_table", "oqtoctl plugins check tide_table")
+    for line in ("panels     oqto-tide-table", "tables     tide_table_", "GET /api/plugins/tide_table"):
+        assert line in said
+    inside = terminal.types(*ENTER, "python -m zipfile --list dist/*.whl")
+    for file in ("static/panel.js", "migrations/0001_initial.py", "py.typed"):
+        assert f"oqto_plugin_tide_table/{file} " in inside
 
 
 def test_without_the_template_engine_it_says_what_to_install(tmp_path, monkeypatch):
