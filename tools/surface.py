@@ -97,6 +97,8 @@ def _default(kind: Any, name: str) -> str:
     import msgspec
 
     field = next(field for field in msgspec.structs.fields(kind) if field.name == name)
+    if isinstance(field.default, msgspec.Struct):
+        return f" = {type(field.default).__name__}(…)"
     if field.default is not msgspec.NODEFAULT:
         return f" = {re.sub(' at 0x[0-9a-f]+', '', repr(field.default))}"
     return "" if field.default_factory is msgspec.NODEFAULT else " = …"
