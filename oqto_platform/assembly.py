@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 REPAIR = "bring the newest backup back (*.bak beside it, or your own), or give the file to the account of the server"
 
 
-def open_database(house: House, threads: int | None) -> Database:
+def open_database(house: House, threads: int) -> Database:
     """The database, with the tables of this version. Raises `ConfigError` for one of a newer version."""
     path = Path(house.env.get("OQTO_DATABASE_PATH") or house.data_dir / "oqto.db")
     owners = [

@@ -52,6 +52,8 @@ log = structlog.get_logger("oqto.house")
 
 RECONCILE_S = 5.0
 STOP_SESSIONS_S = 3.0
+LEAST_THREADS = 4
+"""Of one or two, a slow disk would take all."""
 
 
 class House:
@@ -95,9 +97,19 @@ class House:
         path = self.config_path = config.relocate(self.env, named, self.config_path)
         if path is None and text is not None:
             path = config.usual_places(self.env)[0]
-        return config.load(
+        settings = config.load(
             path, self.env, kinds=self.kinds, generation=generation, text=text, owner=os.geteuid()
         )
+        self._check_logs(settings.section("logging", Logging))
+        return settings
+
+    def _check_logs(self, logging: Logging) -> None:
+        """What cannot be written is found out before anything changes."""
+        if logging.file:
+            logs.check(logging.file)
+        path = place(logging, self.state_dir).path if hasattr(self, "audit") else None
+        if path is not None and path != self.audit.path:
+            self.audit.check(path)
 
     def _builtin(self) -> SimpleNamespace:
         """The hooks that the core itself answers, as one plugin."""
@@ -158,11 +170,12 @@ class House:
         absent.warn(self.data_dir, self.state_dir)
         self.services = self.app.state.services = assembly.make_services(self)
 
-    def _set_parallelism(self) -> int | None:
+    def _set_parallelism(self) -> int:
         """The pool for blocking work gets as many threads as each other pool."""
-        if (threads := self.settings.section("runtime", Runtime).parallelism) is not None:
-            pool = ThreadPoolExecutor(threads, thread_name_prefix="blocking")
-            asyncio.get_running_loop().set_default_executor(pool)
+        configured = self.settings.section("runtime", Runtime).parallelism
+        threads = configured or max(LEAST_THREADS, os.cpu_count() or 1)
+        pool = ThreadPoolExecutor(threads, thread_name_prefix="blocking")
+        asyncio.get_running_loop().set_default_executor(pool)
         return threads
 
     def runner_of(self, account_id: str) -> RunnerClient:

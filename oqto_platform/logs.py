@@ -12,6 +12,7 @@ from typing import Any, TextIO
 
 import structlog
 
+from oqto_platform.errors import ConfigError
 from oqto_platform.private import private_dir
 
 LEVELS = {"off": 60, "error": 40, "warn": 30, "warning": 30, "info": 20, "debug": 10, "trace": 0}
@@ -161,12 +162,27 @@ class _Stream:
         return stream
 
 
+def check(file: str) -> None:
+    """Raise `ConfigError` when nothing can be written to the log file. Makes an empty one."""
+    try:
+        private_dir(Path(file).parent)
+        os.close(_open(Path(file)))
+    except OSError as exc:
+        raise ConfigError(
+            f"[logging] file: cannot write {file}: {exc.strerror}; mend it, or remove the key"
+        ) from exc
+
+
+def _open(path: Path) -> int:
+    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+
+
 class _Tee:
     """A stream that also writes to a file (0600)."""
 
     def __init__(self, out: TextIO, path: Path) -> None:
         private_dir(path.parent)
-        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        handle = _open(path)
         self._streams: tuple[Any, ...] = (out, os.fdopen(handle, "a", buffering=1))
 
     def write(self, text: str) -> int:

@@ -12,6 +12,7 @@ import structlog
 
 from oqto_platform import logs
 from oqto_platform.audit.events import ConfigChanged, ConfigRefused
+from oqto_platform.audit.place import place
 from oqto_platform.config import files
 from oqto_platform.config.sections import Logging
 from oqto_platform.config.status import ConfigStatus, Notice
@@ -109,7 +110,11 @@ class Reloading:
         house, pending = self._house, self._house.live.pending
         _set_up_logs(house, change)
         log.info("configuration changed", keys=change.keys, waiting_for_restart=pending, reason=reason)
+        if is_kept := change.new.section("logging", Logging).audit_enabled:
+            _set_up_audit(house, change)
         self._record(change.keys, reason, actor)
+        if not is_kept:  # and that is the last record
+            _set_up_audit(house, change)
         await house.hooks.call.config_changed(change.old, change.new)
 
     def _record(self, keys: tuple[str, ...], reason: str, actor: str) -> None:
@@ -117,6 +122,14 @@ class Reloading:
         if self._house.leadership.leads() or actor:
             pending = self._house.live.pending
             self._house.audit(ConfigChanged(actor=actor, keys=keys, pending=pending, reason=reason))
+
+
+def _set_up_audit(house: House, change: Change) -> None:
+    settings = change.new.section("logging", Logging)
+    try:
+        house.audit.settle(place(settings, house.state_dir).path, max_mb=settings.audit_max_mb)
+    except ConfigError as exc:  # it was looked at before, so it broke this very moment
+        log.error("the audit log stays where it is", reason=exc.detail)
 
 
 def _set_up_logs(house: House, change: Change) -> None:

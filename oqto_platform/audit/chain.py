@@ -15,8 +15,15 @@ from pathlib import Path
 
 import msgspec
 
-from oqto_platform.audit import files, record
-from oqto_platform.audit.events import Action, AuditBroken, AuditRepaired, AuditUnsealed
+from oqto_platform.audit import files, places, record
+from oqto_platform.audit.events import (
+    Action,
+    AuditBroken,
+    AuditContinued,
+    AuditMoved,
+    AuditRepaired,
+    AuditUnsealed,
+)
 from oqto_platform.audit.files import Seal
 
 Compose = Callable[[Action, int, str], bytes]
@@ -35,9 +42,9 @@ class Chain:
     """The log at `path`, sealed at `seal`. Errors are `OSError`; a line that cannot be written whole is taken back."""
 
     def __init__(self, path: Path, seal: Path, *, max_bytes: int, compose: Compose) -> None:
-        self._path = path
+        self.path = path
+        self.max_bytes = max_bytes
         self._seal = seal
-        self._max_bytes = max_bytes
         self._compose = compose
         self._threads = threading.Lock()  # a file lock does not part the threads of one process
         self._known: tuple[int, int, Seal] | None = None
@@ -46,12 +53,47 @@ class Chain:
     def append(self, event: Action) -> list[Action]:
         """Write one record. Answers with what had to be told before it: repairs and breaks."""
         with self._threads:
-            while True:
-                with files.locked(self._path, fcntl.LOCK_EX) as handle:
-                    if self._is_full(handle):
-                        self._path.rename(self._next_name())
-                        continue
-                    return self._append(handle, event)
+            return self._write(event)
+
+    def move(self, path: Path) -> None:
+        """
+        Go on in the file `path`, which is empty, not there, or one that this chain has left before.
+
+        Harmless when another writer has moved it already.
+        """
+        with self._threads:
+            if path == (source := self.path):
+                return
+            with files.locked(source, fcntl.LOCK_EX) as handle:
+                if is_ours := self._left_for(handle) is None:
+                    _put_aside(path)
+                    self._append(handle, AuditMoved(to=str(path)))
+                places.remember(self._seal, path)
+            self.path, self._known = path, None
+            if is_ours:
+                self._write(AuditContinued(source=str(source)))
+
+    def _write(self, event: Action) -> list[Action]:
+        while True:
+            with files.locked(self.path, fcntl.LOCK_EX) as handle:
+                if (elsewhere := self._left_for(handle)) is not None:
+                    places.remember(self._seal, elsewhere)  # who left it may have been killed before
+                    self.path, self._known = elsewhere, None
+                    continue
+                if self._is_full(handle):
+                    self.path.rename(_next_name(self.path))
+                    continue
+                return self._append(handle, event)
+
+    def _left_for(self, handle: int) -> Path | None:
+        """Where the chain went on when this file is one that it has left."""
+        status = os.fstat(handle)
+        if self._known is not None and self._known[:2] == (status.st_ino, status.st_size):
+            return None
+        last = record.read(files.last_line(handle, files.whole_bytes(handle, status.st_size)))
+        if last is None or last.event != AuditMoved.name:
+            return None
+        return Path(str(last.fields.get("to", "")))
 
     def _append(self, handle: int, event: Action) -> list[Action]:
         base, told = self._base(handle)
@@ -84,17 +126,24 @@ class Chain:
         if whole < size:
             os.ftruncate(handle, whole)
         tail = tail_of(handle, whole)
-        if whole == 0 and (full := files.older(self._path)):
+        if whole == 0 and (full := places.closed(self.path, self._seal)):
             tail = _tail_of_file(full[-1])
         return msgspec.structs.replace(tail, torn_bytes=size - whole)
 
     def _is_full(self, handle: int) -> bool:
-        return os.fstat(handle).st_size >= self._max_bytes
+        return os.fstat(handle).st_size >= self.max_bytes
 
-    def _next_name(self) -> Path:
-        full = files.older(self._path)
-        number = int(full[-1].suffix[1:]) + 1 if full else 1
-        return self._path.with_name(f"{self._path.name}.{number}")
+
+def _put_aside(path: Path) -> None:
+    """A file that the chain has left keeps what it holds, under the name of an older one."""
+    if path.exists() and path.stat().st_size > 0:
+        path.rename(_next_name(path))
+
+
+def _next_name(path: Path) -> Path:
+    full = files.older(path)
+    number = int(full[-1].suffix[1:]) + 1 if full else 1
+    return path.with_name(f"{path.name}.{number}")
 
 
 def tail_of(handle: int, size: int) -> Tail:

@@ -201,6 +201,20 @@ class AuditBroken(Action, frozen=True):
     found: int
 
 
+class AuditMoved(Action, frozen=True):
+    """The last record in its file: `logging.audit_file` names another one, where the chain goes on."""
+
+    name = "audit.moved"
+    to: str
+
+
+class AuditContinued(Action, frozen=True):
+    """The first record in its file: the chain comes from the file `source`."""
+
+    name = "audit.continued"
+    source: str
+
+
 def kinds() -> dict[str, type[Action]]:
     """Every action of the core by its name."""
     return {kind.name: kind for kind in Action.__subclasses__()}

@@ -137,34 +137,3 @@ def lines_backwards(handle: int, size: int) -> Iterator[bytes]:
         yield from (line for line in reversed(whole) if line)
     if head:
         yield head
-
-
-class Opened(msgspec.Struct, frozen=True):
-    """A file as it was in one moment; what was appended later is behind `size`."""
-
-    path: Path
-    handle: int
-    size: int
-
-
-@contextmanager
-def snapshot(path: Path, seal: Path) -> Iterator[tuple[list[Opened], Seal | None]]:
-    """The files, oldest first, and the seal of the same moment. Only the opening is locked: writers need not wait."""
-    files: list[Opened] = []
-    try:
-        try:
-            with locked(path, fcntl.LOCK_SH) as current:
-                files += [_opened(file, os.open(file, os.O_RDONLY | os.O_CLOEXEC)) for file in older(path)]
-                files.append(_opened(path, os.dup(current)))
-                found = read_seal(seal)
-        except FileNotFoundError:  # nothing was written since the last file was full, or ever
-            files += [_opened(file, os.open(file, os.O_RDONLY | os.O_CLOEXEC)) for file in older(path)]
-            found = read_seal(seal)
-        yield files, found
-    finally:
-        for file in files:
-            os.close(file.handle)
-
-
-def _opened(path: Path, handle: int) -> Opened:
-    return Opened(path, handle, os.fstat(handle).st_size)

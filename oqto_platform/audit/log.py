@@ -10,7 +10,7 @@ import msgspec
 import structlog
 
 from oqto_platform import logs
-from oqto_platform.audit import record
+from oqto_platform.audit import files, places, record
 from oqto_platform.audit.chain import Chain
 from oqto_platform.audit.events import COLUMNS, Action, split
 from oqto_platform.clock import now_ms
@@ -23,7 +23,7 @@ log = structlog.get_logger("oqto.audit")
 
 MAX_MB = 64
 MAX_LINE = 16 * 1024
-REPAIR = "free space or mend the permissions, or set [logging] audit_enabled = false and restart"
+REPAIR = "free space or mend the permissions, or set [logging] audit_enabled = false"
 
 acting: ContextVar[Identity | None] = ContextVar("acting", default=None)
 """Who asks, in the context of a request; the guard sets it."""
@@ -38,18 +38,57 @@ class AuditLog:
     """
 
     def __init__(self, path: Path | None, seal: Path | None = None, *, max_mb: float = MAX_MB) -> None:
-        self.path = path
         self.seal = seal or (path.with_name(f"{path.name}.seal") if path else None)
         self._chain: Chain | None = None
         self.failure = ""
         """Why the last record could not be written."""
         self.broken = ""
         """What was found wrong with the log when a record was written, since the start of this process."""
+        self.settle(path, max_mb=max_mb)
+
+    @property
+    def path(self) -> Path | None:
+        """The file that grows; `None` while auditing is switched off."""
+        return self._chain.path if self._chain is not None else None
+
+    def settle(self, path: Path | None, *, max_mb: float) -> None:
+        """
+        Go on at `path`; the chain goes on, too, wherever it was before. `None` switches auditing off.
+
+        Raises `ConfigError` when nothing can be written there; then all stays as it is.
+        """
         if path is None or self.seal is None:
+            self._chain = None
+            return
+        self.check(path)
+        chain = self._chain or self._continued(path, self.seal)
+        chain.max_bytes = int(max_mb * 2**20)
+        try:
+            chain.move(path)
+        except OSError as exc:
+            raise _unwritable(path, exc) from exc
+        self._chain = chain
+
+    def check(self, path: Path) -> None:
+        """Raise `ConfigError` when the log could not go on at `path`. Makes an empty file."""
+        if self.seal is None:
             return
         for file in (path, self.seal):
             _check_writable(file)
-        self._chain = Chain(path, self.seal, max_bytes=int(max_mb * 2**20), compose=_compose)
+        known = places.all_of(self.seal)
+        if known and known[-1] != path and not places.may_go_on_at(path, self.seal):
+            raise ConfigError(
+                f"[logging] audit_file: {path} holds something else already; name another file, or move it away"
+            )
+
+    def _continued(self, path: Path, seal: Path) -> Chain:
+        """The chain where this machine left it, however the configuration was changed meanwhile."""
+        last = next(iter(places.all_of(seal)[::-1]), path)
+        # Files that somebody took to the new place go on there as they are.
+        begin = last if last.exists() or files.older(last) else path
+        if begin == path:
+            places.remember(seal, path)
+        return Chain(begin, seal, max_bytes=MAX_MB * 2**20, compose=_compose)
 
     def __call__(self, event: Action) -> None:
         """Append one record; returns when the kernel has it."""
@@ -138,6 +177,10 @@ def _check_writable(path: Path) -> None:
         path.open("ab").close()
         path.chmod(0o600) if path.stat().st_size == 0 else None
     except OSError as exc:
-        raise ConfigError(
-            f"[logging] audit_file: cannot write {path}: {exc.strerror}; mend it or set audit_enabled = false"
-        ) from exc
+        raise _unwritable(path, exc) from exc
+
+
+def _unwritable(path: Path, exc: OSError) -> ConfigError:
+    return ConfigError(
+        f"[logging] audit_file: cannot write {path}: {exc.strerror}; mend it or set audit_enabled = false"
+    )

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import msgspec
 
-from oqto_platform.audit import files, record
+from oqto_platform.audit import files, places, record
 from oqto_platform.audit.record import AuditRecord
 
 MOST_LINES = 200_000
@@ -68,7 +68,7 @@ def after(path: Path, seal: Path, seq: int, wanted: Filter) -> list[AuditRecord]
 
 def matching(path: Path, seal: Path, wanted: Filter) -> Iterator[tuple[bytes, AuditRecord]]:
     """Every line that fits, oldest first, with its record."""
-    with files.snapshot(path, seal) as (opened, _):
+    with places.snapshot(path, seal) as (opened, _):
         for file in opened:
             for line in files.lines(file.handle, file.size):
                 one = record.read(line)
@@ -78,7 +78,7 @@ def matching(path: Path, seal: Path, wanted: Filter) -> Iterator[tuple[bytes, Au
 
 def backwards(path: Path, seal: Path) -> Iterator[AuditRecord]:
     """Every record, newest first; what is none is passed over (`verify` tells it)."""
-    with files.snapshot(path, seal) as (opened, _):
+    with places.snapshot(path, seal) as (opened, _):
         for file in reversed(opened):
             for line in files.lines_backwards(file.handle, file.size):
                 if (one := record.read(line)) is not None:

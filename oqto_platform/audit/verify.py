@@ -7,8 +7,9 @@ from pathlib import Path
 
 import msgspec
 
-from oqto_platform.audit import files, record
-from oqto_platform.audit.files import Opened, Seal
+from oqto_platform.audit import files, places, record
+from oqto_platform.audit.files import Seal
+from oqto_platform.audit.places import Opened
 from oqto_platform.audit.record import FIRST, AuditRecord
 
 MOST = 100
@@ -62,7 +63,7 @@ class _Walk:
             self.find(self.last.seq + 1, where, "this is not a record")
             self.last = Seal(self.last.seq + 1, record.digest(line))
             return
-        seq = found.seq or self.last.seq + 1
+        seq = self._number(found, where)
         self._compare(found, seq, where)
         if found.event in TELLING:
             self.find(seq, where, f"record {seq} says: {TELLING[found.event]}")
@@ -70,6 +71,14 @@ class _Walk:
             self.notes.append(f"record {seq}: a line that was never finished was cut off")
         self.records += 1
         self.last = Seal(seq, record.digest(line))
+
+    def _number(self, found: AuditRecord, where: tuple[str, int]) -> int:
+        """Which record it is: where it hangs on the one before, whatever number it gives itself."""
+        due = self.last.seq + 1
+        if found.seq in (0, due) or not self.last.digest or found.prev != self.last.digest:
+            return found.seq or due
+        self.find(due, where, f"record {due} is not what was written: it says that it is record {found.seq}")
+        return due
 
     def _compare(self, found: AuditRecord, seq: int, where: tuple[str, int]) -> None:
         due = self.last.seq + 1
@@ -107,7 +116,7 @@ def verify(path: Path, seal: Path, *, first: int = 1, is_sealed: bool = True) ->
     `first`: older files were taken away on purpose, up to the record before it. `is_sealed=False`: a copy, of
     which only the chain can be looked at.
     """
-    with files.snapshot(path, seal) as (opened, found):
+    with places.snapshot(path, seal) as (opened, found):
         walk = _Walk(first)
         where = (str(path), 0)
         for line, where in _numbered(opened):

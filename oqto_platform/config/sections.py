@@ -22,13 +22,17 @@ class Logging(Section, frozen=True):
         key("Log level. OQTO_LOG and RUST_LOG win over it."),
     ] = "info"
     file: Annotated[str, key("Also write the log to this file.", path="file")] = ""
-    audit_enabled: Annotated[bool, key("Keep the audit log.", restart=True)] = True
+    audit_enabled: Annotated[bool, key("Keep the audit log.")] = True
     audit_file: Annotated[
-        str, key("Audit log path; empty: audit.log.jsonl in paths.state_dir.", restart=True, path="file")
+        str,
+        key(
+            "Audit log path; empty: audit.log.jsonl in paths.state_dir. When it changes, the chain goes on in the new file.",
+            path="file",
+        ),
     ] = ""
     audit_max_mb: Annotated[
         int,
-        key("Size in MiB at which a new audit file is begun; older ones stay.", restart=True, ge=1, le=4096),
+        key("Size in MiB at which a new audit file is begun; older ones stay.", ge=1, le=4096),
     ] = 64
 
 
@@ -68,7 +72,10 @@ def address(listen: str) -> tuple[str, int]:
 class Runtime(Section, frozen=True):
     parallelism: Annotated[
         Annotated[int, msgspec.Meta(ge=1, le=512)] | None,
-        key("Threads for blocking work in each pool of a worker process; unset: CPU count.", restart=True),
+        key(
+            "Threads for blocking work in each pool of a worker process; unset: CPU count, but at least 4.",
+            restart=True,
+        ),
     ] = None
     timeout: Annotated[int, key("Seconds after which an operation on a runner is given up.", ge=1)] = 60
     fail_fast: Annotated[

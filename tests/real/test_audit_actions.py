@@ -42,6 +42,7 @@ BY_ROUTE = {
 TRIED_ELSEWHERE = {
     "access.refused",  # tests/red, where there are people who are no admins
     "audit.repaired", "audit.unsealed", "audit.broken",  # tests/unit/test_audit_log.py
+    "audit.moved", "audit.continued",  # tests/unit/test_audit_moves.py, tests/real/test_config_effects.py
 }  # fmt: skip
 NEW_PASSWORD = "another horse entirely"
 
@@ -215,7 +216,7 @@ def test_changed_and_refused_configuration(walk):
 def test_configuration_that_an_admin_changes_over_http(walk):
     for key, value, told in (
         ("sessions.max_concurrent_sessions", 5, "keys"),
-        ("logging.audit_max_mb", 65, "pending"),
+        ("runtime.parallelism", 65, "pending"),
     ):
         revision = walk.ask("GET", "/api/settings", 200).json()["revision"]
         walk.ask("PATCH", "/api/settings", 200, revision=revision, values={key: value})

@@ -248,6 +248,24 @@ def dev_user_signs_in(stack):
     return httpx.post(f"{stack.url}/api/auth/login", json=body, trust_env=False).status_code == 200
 
 
+def says(stack, file, words):
+    stack.client.get("/api/me")
+    return words in file.read_text()
+
+
+def is_audited_in(stack, name):
+    before = len((file := stack.root / name).read_text().splitlines())
+    stack.client.get("/api/admin/audit/export").read()
+    return len(file.read_text().splitlines()) > before
+
+
+def may_read_metrics(stack):
+    answer = httpx.get(
+        f"{stack.url}/metrics", headers={"authorization": f"Bearer {'m' * 40}"}, trust_env=False
+    )
+    return answer.status_code == 200
+
+
 DEV_USER = {
     "id": "dev",
     "name": "Developer",
@@ -256,10 +274,13 @@ DEV_USER = {
     "role": "admin",
 }
 LIVE = {
-    "logging.level": ("debug", None),
-    "logging.file": ("LOGFILE", lambda stack: (stack.root / "more.log").exists()),
+    "logging.level": ("debug", lambda stack: says(stack, stack.log, '"event": "answered"')),
+    "logging.file": ("more.log", lambda stack: says(stack, stack.root / "more.log", '"event": "answered"')),
+    "logging.audit_max_mb": (1, None),
+    "logging.audit_file": ("more.jsonl", lambda stack: is_audited_in(stack, "more.jsonl")),
+    "logging.audit_enabled": (False, lambda stack: not is_audited_in(stack, "more.jsonl")),
     "plugins.trusted_panels": (["eavs"], None),
-    "server.metrics_token": ("env:METRICS", None),
+    "server.metrics_token": ("env:METRICS", may_read_metrics),
     "server.max_upload_size_mb": (1, lambda stack: is_too_large(stack, 1)),
     "runtime.timeout": (50, None),
     "local.workspace_dir": (
@@ -277,7 +298,12 @@ LIVE = {
     "sessions.idle_timeout_minutes": (31, None),
     "sessions.idle_check_interval_seconds": (301, None),
 }
-"""Each key of the core that holds at once: another value, and what a person notices (`None`: in the view)."""
+"""
+Each key of the core that holds at once: another value, and what a person notices.
+
+`None`, because it takes longer or another server: test_config_effects.py, test_idle_sessions.py, test_audit_log.py, and
+test_panels.py in the browser.
+"""
 
 
 def test_these_are_all_keys_that_hold_at_once():
@@ -299,7 +325,7 @@ async def test_every_key_that_holds_at_once_changes_while_a_session_streams_with
         await mux.command(session, "prompt", message="stream 3000 20", client_id="1")
         await mux.until(lambda event: event["event"] == "stream.text_delta")
         for name, (value, notices) in LIVE.items():
-            value = str(stack.root / "more.log") if value == "LOGFILE" else value
+            value = str(stack.root / value) if name in ("logging.file", "logging.audit_file") else value
             await _changes(stack, name, value, notices)
         assert "stream.message_end" not in mux.names()[-5:], "the changes took longer than the stream"
         await mux.command(session, "abort")
@@ -307,7 +333,9 @@ async def test_every_key_that_holds_at_once_changes_while_a_session_streams_with
         numbers = [event["seq"] for event in mux.events if event.get("session_id") == session]
         assert numbers == list(range(numbers[0], numbers[0] + len(numbers)))
         assert [
-            frame["type"] for frame in mux.system if frame["type"] not in ("ping", "connected", "config")
+            frame["type"]
+            for frame in mux.system
+            if frame["type"] not in ("ping", "connected", "config", "sessions")
         ] == []
 
 

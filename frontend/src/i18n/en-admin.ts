@@ -67,6 +67,8 @@ export const admin = {
   "event.plugin.switched": "Plugin switched",
   "event.plugin.reset": "Plugin called again",
   "event.audit.exported": "Audit log exported",
+  "event.audit.moved": "Log moved to another file",
+  "event.audit.continued": "Log continued from another file",
   "event.audit.repaired": "Torn line cut off",
   "event.audit.unsealed": "Seal was missing",
   "event.audit.broken": "Log was not as it was left",
