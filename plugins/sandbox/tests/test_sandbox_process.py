@@ -114,7 +114,9 @@ async def test_proxy_mode_end_to_end(sandboxes, monkeypatch):
         lambda self, network, note: made(self, network, note, resolver=resolver, may_dial=lambda _: True),
     )
     script = "import urllib.request as u\nprint(u.urlopen('http://ok.test:8080/').read())\ntry: u.urlopen('http://evil.test/')\nexcept Exception as e: print(e.code, e.read().decode())\n"
-    script += "import socket\ntry: socket.create_connection(('203.0.113.7', 80), 2); print('REACHED')\nexcept OSError: print('closed')"
+    script += "import socket\nfor port in (53, 443):\n    try: socket.socket(2, 2).sendto(b'x', ('203.0.113.7', port)); print('SENT')\n    except OSError: pass\n"
+    script += "try: socket.getaddrinfo('ok.test', 80); print('RESOLVED')\nexcept OSError: pass\n"
+    script += "try: socket.create_connection(('203.0.113.7', 80), 2); print('REACHED')\nexcept OSError: print('closed')"
     spawn = SpawnPlan(argv=("/usr/bin/python3", "-c", script), cwd=str(workspace))
     _, out, err = await execute(await boxes.confine("s", str(workspace), spawn))
     assert (

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import platform
+import subprocess
 import time
 
 import pytest
@@ -16,7 +18,17 @@ pytestmark = pytest.mark.real
 
 
 @pytest.mark.parametrize(
-    "name", ["with space", "quote\"s'", "-dash", "colon:x", "ünï", "back\\slash", "a" * 200]
+    "name",
+    [
+        "with space",
+        "/".join(["deep" * 60] * 12),
+        "quote\"s'",
+        "-dash",
+        "colon:x",
+        "ünï",
+        "back\\slash",
+        "a" * 200,
+    ],
 )
 def test_c15_workspaces_with_difficult_names(box, name):
     box.workspace = box.home / name
@@ -72,6 +84,14 @@ def test_d01_d02_only_its_own_processes(box):
     assert twin == "twin"
 
 
+def test_d01_killing_all_kills_only_its_own(box):
+    with subprocess.Popen(["/bin/sleep", "60"], **box.who) as neighbour:
+        assert box.sh("kill -9 -1; echo on").out in ("on\n", ""), "a shell may be among its own"
+        assert neighbour.poll() is None
+        neighbour.kill()
+    assert box.sh("sleep 99 & kill -9 $! && echo twin").out == "twin\n"
+
+
 def test_d04_d05_nothing_outlives_the_session(box, running):
     marker = f"99{os.getpid()}{time.monotonic_ns() % 10_000}"
     assert box.sh(f"setsid sleep {marker} & (sleep {marker} &); disown; echo twin").out == "twin\n"
@@ -108,7 +128,7 @@ def test_d10_no_capabilities_and_no_new_ones(box):
 def test_d11_setuid_programs_give_nothing(box):
     assert (
         box.sh(
-            "su -c id </dev/null; sudo -n id; mount -t tmpfs x /mnt; umount .oqto; umount ~/.ssh; id -un > /dev/null; echo twin"
+            "su -c id </dev/null; sudo -n id; newgrp </dev/null; pkexec id; ping -c1 -W1 127.0.0.1 >/dev/null; mount -t tmpfs x /mnt; umount .oqto; umount ~/.ssh; id -un > /dev/null; echo twin"
         ).out
         == "twin\n"
     )
@@ -118,6 +138,8 @@ def test_d13_d14_the_init_process_is_out_of_reach(box):
     script = "import ctypes; l = ctypes.CDLL(None, use_errno=True)\nfor n in (101, 310, 311, 312, 438): print(l.syscall(n, 16, 1, 0, 0), ctypes.get_errno())\ntry: open('/proc/1/mem', 'r+b'); print('OPEN')\nexcept OSError: print('twin')"
     assert box.python(script).out == "-1 1\n" * 5 + "twin\n"
     assert box.sh("kill -STOP 1; kill -9 1; echo twin").out == "twin\n"
+    held = box.sh("kill -STOP 1; echo twin; exec sleep 60", policy="[limits]\nwall_seconds = 1")
+    assert (held.out, held.code) == ("twin\n", 143), "its time is over all the same"
 
 
 def test_d16_only_three_descriptors(box):
@@ -127,6 +149,8 @@ def test_d16_only_three_descriptors(box):
         ).out
         == "4\n[]\n"
     )
+    script = "import os, stat\nfor fd in (0, 1, 2): print(stat.S_ISSOCK(os.fstat(fd).st_mode), os.fstat(fd).st_nlink)"
+    assert box.python(script).out == "False 1\n" * 3
 
 
 @pytest.mark.parametrize(
@@ -135,11 +159,13 @@ def test_d16_only_three_descriptors(box):
 def test_d22_d23_typing_into_the_terminal(box, number, arguments):
     script = f"import ctypes; l = ctypes.CDLL(None, use_errno=True); l.syscall.argtypes = [ctypes.c_long, ctypes.c_long, ctypes.c_ulong, ctypes.c_char_p]; print(l.syscall({number}, {arguments}), ctypes.get_errno())"
     assert box.python(script).out == "-1 1\n"
+    twin = "import fcntl, os, termios\nprint(fcntl.ioctl(os.openpty()[0], termios.TIOCGWINSZ, bytes(8)) == bytes(8))"
+    assert box.python(twin).out == "True\n"
 
 
 def test_d28_limits_cannot_be_raised(box):
     done = box.sh(
-        "ulimit -Hn; ulimit -n 999999; ulimit -c unlimited; ulimit -Hc; echo twin",
+        "ulimit -Hn; ulimit -n 999999; ulimit -f unlimited; ulimit -c unlimited; ulimit -Hc; echo twin",
         policy="[limits]\nopen_files = 512",
     )
     assert done.out == "512\n0\ntwin\n"
@@ -155,6 +181,20 @@ def test_d29_the_wall_clock_ends_a_session_and_says_so(box):
 def test_d31_d32_other_ways_into_the_kernel(box):
     script = "import ctypes; l = ctypes.CDLL(None, use_errno=True)\nfor n in (425, 426, 427, 0x40000000 + 39, 468, 500): print(l.syscall(n, 1, 0), ctypes.get_errno())\nprint(l.syscall(39) > 0)"
     assert box.python(script).out == "-1 38\n" * 6 + "True\n"
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="other machines have no 32-bit entry of this kind")
+def test_d31_the_32_bit_entry_leads_nowhere(box):
+    """`int 0x80` with the number of getpid: outside it answers, inside it is a call that does not exist."""
+    script = (
+        "import ctypes, mmap\n"
+        "code = mmap.mmap(-1, 4096, prot=mmap.PROT_READ | mmap.PROT_WRITE | mmap.PROT_EXEC)\n"
+        "code.write(bytes.fromhex('b814000000cd80c3'))\n"
+        "print(ctypes.CFUNCTYPE(ctypes.c_int)(ctypes.addressof(ctypes.c_char.from_buffer(code)))())\n"
+    )
+    outside = subprocess.run(["/usr/bin/python3", "-c", script], capture_output=True, text=True, check=True)
+    assert int(outside.stdout) > 1, "this kernel has the entry"
+    assert box.python(script).out == "-38\n"
 
 
 def test_d19_the_programs_that_confine_cannot_be_overwritten(box):

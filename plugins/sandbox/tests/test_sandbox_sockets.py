@@ -40,6 +40,23 @@ def test_e05_families_that_reach_further(box):
     assert box.python(script).out == "40 97\n38 97\n17 97\n16 open\ntwin\n"
 
 
+@pytest.mark.parametrize("mode", ["open", "isolated"])
+def test_e05_neither_raw_packets_nor_changes_of_the_network(box, mode):
+    """An answer of netlink is a header of 16 bytes and the error as a negative number."""
+    script = (
+        "import socket, struct\n"
+        "try: socket.socket(socket.AF_INET, socket.SOCK_RAW, 1); print('RAW')\nexcept PermissionError: print('no raw')\n"
+        "def ask(kind, flags, body):\n"
+        "    s = socket.socket(16, socket.SOCK_RAW, 0); s.sendall(struct.pack('=IHHII', 16 + len(body), kind, flags, 1, 0) + body)\n"
+        "    return struct.unpack_from('=H', answer := s.recv(65536), 4)[0], struct.unpack_from('=i', answer, 16)[0]\n"
+        "kind, error = ask(16, 0x605, struct.pack('=BxHiII', 0, 0, 0, 0, 0) + struct.pack('=HH', 9, 3) + b'new0\\0\\0\\0\\0')\n"
+        "print(kind == 2 and error == -1)\n"
+        "print(ask(18, 0x301, bytes(16))[0] == 16)\n"
+    )
+    done = box.python(script, policy=f'network.mode = "{mode}"')
+    assert done.out == "no raw\nTrue\nTrue\n", done.err
+
+
 @pytest.mark.parametrize("family", [1, 1 + 2**32])
 def test_e06_e08_e09_no_unix_sockets_in_strict(box, family):
     path = box.workspace / "s.sock"

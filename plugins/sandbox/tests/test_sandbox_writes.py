@@ -1,7 +1,5 @@
 """Writing what is protected. Each attack has a twin: the harmless thing next to it still works."""
 
-# ruff: noqa: PTH110 - what an agent does, it does with plain paths
-
 from __future__ import annotations
 
 import os
@@ -13,6 +11,9 @@ from oqto_platform.errors import Unconfined
 
 pytestmark = pytest.mark.real
 
+OWN_CONTROLS = ("/proc/sys/fs/mqueue/", "/proc/sys/kernel/")
+"""Of an ordinary account's sandbox: limits of the namespaces that it has for itself."""
+
 
 # -- B: writing what is protected --------------------------------------------------------------------
 
@@ -22,9 +23,15 @@ def test_b02_b36_the_policy_cannot_be_replaced(box):
     before = file.read_text()
     done = box.sh(
         "mv ~/.config/oqto ~/.config/o; mv ~/.config ~/c; mkdir -p ~/.config/oqto; echo enabled=false > ~/.config/oqto/sandbox.toml;"
-        "truncate -s0 ~/.config/oqto/sandbox.toml; chmod 777 ~/.config/oqto; touch ~/.config/oqto/new; echo on"
+        "truncate -s0 ~/.config/oqto/sandbox.toml; chmod 777 ~/.config/oqto; touch ~/.config/oqto/new; echo twin > mine; cat mine"
     )
-    assert done.out == "on\n"
+    assert done.out == "twin\n"
+    script = (
+        "import os, sys\nfile = sys.argv[1]\n"
+        "for name, rest in (('chown', (-1, -1)), ('chmod', (0o666,)), ('utime', ()), ('setxattr', ('user.x', b'1')), ('remove', ()), ('truncate', (0,))):\n"
+        "    try: getattr(os, name)(file, *rest); print('DONE', name)\n    except OSError: pass\n"
+    )
+    assert box.python(script, str(file)).out == ""
     assert file.read_text() == before
     assert not (box.home / ".config/oqto/new").exists()
 
@@ -84,12 +91,13 @@ def test_b14_b15_b20_b21_git_runs_nothing_that_the_agent_wrote(box):
     ):
         box.write(box.workspace / name, "before")
     attack = (
-        "echo x > .git/hooks/pre-commit; git config core.fsmonitor /tmp/x; git config core.hooksPath x; echo x > .git/modules/m/hooks/x;"
+        "echo x > .git/hooks/pre-commit; git config core.fsmonitor /tmp/x; git config core.hooksPath x; git remote add e https://e; echo x > .git/modules/m/hooks/x;"
         "echo x > .git/modules/m/config; echo x > .gitmodules; echo x > .git/info/attributes; mv .git g; mv .git/modules .git/n; echo on"
     )
     assert box.sh(attack).out == "on\n"
     assert not (box.workspace / ".git/hooks/pre-commit").exists()
-    assert "fsmonitor" not in (box.workspace / ".git/config").read_text()
+    config = (box.workspace / ".git/config").read_text()
+    assert not any(word in config for word in ("fsmonitor", "hooksPath", "remote"))
     twin = box.sh(
         "git checkout -qb b && echo 2 > f && git commit -qam two && git stash list && git gc -q && git log --oneline | wc -l"
     )
@@ -150,7 +158,19 @@ def test_b29_b30_system_and_devices_are_read_only(box):
         "touch /usr/x /etc/x /bin/x /lib/x /x; echo x > /dev/foo; mknod /tmp/d b 8 0; mknod /tmp/c c 1 3; echo x > /proc/sys/kernel/core_pattern; mkfifo /tmp/f && echo x > /dev/null && echo twin"
     )
     assert done.out == "twin\n"
-    assert not os.path.exists("/usr/x")
+
+
+def test_b30_the_kernels_controls_belong_to_nobody_inside(box):
+    """An agent of root has root's number, which is all that many of these files ask for."""
+    script = (
+        "find /proc -path '/proc/[0-9]*' -prune -o -type f -writable -print 2>/dev/null | grep -v '^/proc/pressure/';"
+        "for f in /proc/sys/kernel/core_pattern /proc/sys/fs/suid_dumpable; do cat $f > $f && echo WRITTEN $f; done;"
+        "echo h > /proc/sysrq-trigger && echo SYSRQ; echo twin > /proc/self/comm && cat /proc/self/comm"
+    )
+    done = box.sh(f"({script}) 2>/dev/null")
+    own = [line for line in done.out.splitlines() if line.startswith(OWN_CONTROLS)]
+    assert [line for line in done.out.splitlines() if line not in own] == ["cat"], done.out
+    assert os.getuid() or own == []
 
 
 def test_b35_a_read_only_workspace(box):

@@ -36,6 +36,11 @@ LOOK_AGAIN_S = 1.0
 INSIDE_UID = 1000
 """As whom an agent of root sees itself; programs behave differently, and worse, when they think they are root."""
 
+KERNEL_CONTROLS = tuple(
+    f"/proc/{name}"
+    for name in ("sys", "sysrq-trigger", "irq", "bus", "fs", "acpi", "scsi", "driver", "mtrr", "asound")
+)
+
 SECRET_SETTINGS = (
     "/etc/shadow", "/etc/shadow-", "/etc/gshadow", "/etc/gshadow-", "/etc/sudoers", "/etc/sudoers.d", "/etc/ssh",
     "/etc/ssl/private", "/etc/krb5.keytab", "/etc/NetworkManager/system-connections", "/etc/wireguard",
@@ -54,6 +59,7 @@ def system_ops(policy: Policy, request: Request) -> list[Op]:
     limits = policy.limits
     ops += [
         Kernel(dest="/proc", kind="proc"),
+        *_controls(request.uid),
         Kernel(dest="/dev", kind="dev"),
         Tmpfs(dest="/dev/shm", size_mb=limits.shm_mb or 0, mode=0o1777, why="private shared memory"),
         Seal(dest="/dev"),
@@ -61,6 +67,14 @@ def system_ops(policy: Policy, request: Request) -> list[Op]:
         _second_tmp(policy, request),
     ]
     return ops
+
+
+def _controls(uid: int) -> list[Op]:
+    """
+    An agent of root has no capability but still root's number, and by that alone owns the kernel's controls: it
+    could name the program that the kernel starts for a crash. bubblewrap covers only what it could write itself.
+    """
+    return [_shared(path) for path in KERNEL_CONTROLS if Path(path).exists()] if uid == 0 else []
 
 
 def secret_rules(uid: int) -> list[Rule]:
