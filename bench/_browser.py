@@ -25,6 +25,7 @@ class Browser(asyncio.Protocol):
         self._ids = 0
         self._tail = b""
         self._awaited = b""
+        self._missing = 0
         self._transport: asyncio.WriteTransport
 
     def connection_made(self, transport: Any) -> None:
@@ -34,14 +35,15 @@ class Browser(asyncio.Protocol):
         self.chunks.append((time.monotonic_ns(), data))
         if self._awaited:
             seen = self._tail + data
-            self._tail = seen[-len(self._awaited) :]
-            if self._awaited in seen:
+            self._tail = seen[-len(self._awaited) + 1 :]
+            self._missing -= seen.count(self._awaited)
+            if self._missing <= 0:
                 self._awaited = b""
                 self._news.set()
 
-    def wait_for(self, what: bytes) -> asyncio.Event:
-        """Set as soon as `what` arrives after this call."""
-        self._awaited, self._tail, self._news = what, b"", asyncio.Event()
+    def wait_for(self, what: bytes, times: int = 1) -> asyncio.Event:
+        """Set as soon as `what` has arrived so many `times` after this call."""
+        self._awaited, self._missing, self._tail, self._news = what, times, b"", asyncio.Event()
         return self._news
 
     async def until(self, arrived: asyncio.Event) -> None:

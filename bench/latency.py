@@ -1,6 +1,6 @@
 """How soon a browser sees what an agent wrote. `python bench/latency.py [--seconds 5] [--sessions 1 50]`
 
-Real server, runner, bubblewrap and WebSockets, one browser for each session. The agents are the harness `echo`,
+Real server, runner, bubblewrap and WebSockets; one browser for each session, and then one for all. The agents are the harness `echo`,
 told `clock N 100`: N lines at 100 a second, and each line holds the monotonic time at which it is written.
 
 Measured: from that moment in the agent, just before its write(2) to stdout, to the arrival of the bytes in the
@@ -47,26 +47,37 @@ def main() -> None:
 
 async def measure(stack: Stack, sessions: int, seconds: int) -> None:
     ids = [stack.start_session(harness="echo")["id"] for _ in range(sessions)]
-    browsers = [await connect(stack.url, stack.cookie()) for _ in ids]
-    for browser, session_id in zip(browsers, ids, strict=True):
-        await browser.ask(session_id, "subscribe", after=0, lines=True)  # as the web UI does
-    before, begun = spent(stack), time.monotonic()
-    await asyncio.gather(*(stream(*pair, seconds) for pair in zip(browsers, ids, strict=True)))
-    took_s, after = time.monotonic() - begun, spent(stack)
-    report(sessions, [delay for browser in browsers for delay in delays(browser)])
-    events = sessions * seconds * RATE_PER_S
-    shares = ", ".join(f"{name} {(after[name] - before[name]) / events * 1e6:.0f} µs" for name in before)
-    fact(f"  {sessions} at once, CPU per event", f"{shares}; {events / took_s:,.0f} events/s")
-    for browser in browsers:
-        browser.close()
+    await watched(stack, [[session_id] for session_id in ids], seconds)
+    if sessions > 1:
+        await watched(stack, [ids], seconds)
     for session_id in ids:
         stack.client.post(f"/api/sessions/{session_id}/stop").raise_for_status()
 
 
-async def stream(browser: Browser, session_id: str, seconds: int) -> None:
+async def watched(stack: Stack, watchers: list[list[str]], seconds: int) -> None:
+    """All sessions stream at once; each watcher is one browser that follows some of them."""
+    browsers = [await connect(stack.url, stack.cookie()) for _ in watchers]
+    for browser, ids in zip(browsers, watchers, strict=True):
+        for session_id in ids:
+            await browser.ask(session_id, "subscribe", after=0, lines=True)  # as the web UI does
+    before, begun = spent(stack), time.monotonic()
+    await asyncio.gather(*(stream(*pair, seconds) for pair in zip(browsers, watchers, strict=True)))
+    took_s, after = time.monotonic() - begun, spent(stack)
+    sessions = sum(map(len, watchers))
+    load = f"{sessions} session{'s' if sessions > 1 else ''} in {len(browsers)} browser{'s' if len(browsers) > 1 else ''}"
+    report(load, [delay for browser in browsers for delay in delays(browser)])
+    events = sessions * seconds * RATE_PER_S
+    shares = ", ".join(f"{name} {(after[name] - before[name]) / events * 1e6:.0f} µs" for name in before)
+    fact(f"  {load}, CPU per event", f"{shares}; {events / took_s:,.0f} events/s")
+    for browser in browsers:
+        browser.close()
+
+
+async def stream(browser: Browser, ids: list[str], seconds: int) -> None:
     browser.chunks.clear()
-    idle = browser.wait_for(b'"agent.idle"')
-    browser.send(0, session_id, "prompt", message=f"clock {seconds * RATE_PER_S} {RATE_PER_S}")
+    idle = browser.wait_for(b'"agent.idle"', times=len(ids))
+    for session_id in ids:
+        browser.send(0, session_id, "prompt", message=f"clock {seconds * RATE_PER_S} {RATE_PER_S}")
     await browser.until(idle)
 
 
@@ -85,10 +96,10 @@ def delays(browser: Browser) -> list[float]:
     return found
 
 
-def report(sessions: int, found: list[float]) -> None:
-    load = f"{sessions} session{'s' if sessions > 1 else ''} of {RATE_PER_S} events/s"
-    claim(f"stdout to browser, {load}, median", middle(found), MEDIAN_MS, "ms", f"{len(found)} events")
-    claim(f"stdout to browser, {load}, p99", percentile(found, 99), P99_MS, "ms", f"max {max(found):.1f} ms")
+def report(load: str, found: list[float]) -> None:
+    name = f"stdout to browser, {load}, {RATE_PER_S} events/s each"
+    claim(f"{name}, median", middle(found), MEDIAN_MS, "ms", f"{len(found)} events")
+    claim(f"{name}, p99", percentile(found, 99), P99_MS, "ms", f"max {max(found):.1f} ms")
 
 
 def spent(stack: Stack) -> dict[str, float]:
