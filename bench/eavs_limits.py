@@ -1,6 +1,6 @@
 """What the LLM proxy holds: open streams, a stalled reader, delay of chunks, memory over time, durable rows.
 
-    python bench/eavs_limits.py [--streams 1000] [--calls 20000] [--soak]
+    python bench/eavs_limits.py [--streams 1000] [--calls 20000] [--workers 2] [--soak]
 
 Everything stays on the loopback; the upstream is that of bench/eavs.py. Each line names its limit.
 """
@@ -17,6 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import contextmanager
 from pathlib import Path
 
 import eavs
@@ -72,8 +73,8 @@ async def upstream(port, kind):
 class Bench:
     """A proxy and its upstreams, with a key."""
 
-    def __init__(self, folder):
-        self.folder, self.processes = folder, []
+    def __init__(self, folder, workers=1):
+        self.folder, self.workers, self.processes = folder, workers, []
         self.ports = {name: eavs.free_port() for name in ("proxy", "plain", "flood", "stamps")}
 
     def __enter__(self):
@@ -94,7 +95,7 @@ class Bench:
 
     def start(self):
         argv = ["-m", "oqto_plugin_eavs", "serve", "--state-dir", str(self.folder)]
-        argv += ["--listen", f"127.0.0.1:{self.ports['proxy']}"]
+        argv += ["--listen", f"127.0.0.1:{self.ports['proxy']}", "--workers", str(self.workers)]
         self.proxy = subprocess.Popen([sys.executable, *argv], stderr=subprocess.DEVNULL)
         eavs.wait_for(str(self.folder / "control.sock"))
 
@@ -142,16 +143,43 @@ def open_streams(bench, count):
 
 
 def chunk_delay(bench):
-    request, added = bench.request("stamps", is_stream=True), []
-    for _ in range(5):
-        direct, through = [], []
-        uvloop.run(many(bench.ports["stamps"], request, 128, direct))
-        uvloop.run(many(bench.ports["proxy"], request, 128, through))
-        added.append(statistics.median(through) - statistics.median(direct))
+    """Three ways take turns, so that a busy machine is as busy for each."""
+    with nginx(bench) as port:
+        request = bench.request("stamps", is_stream=True)
+        ports = {"direct": bench.ports["stamps"], "proxy": bench.ports["proxy"], "nginx": port}
+        found = {name: [] for name, port in ports.items() if port}
+        for _ in range(7):
+            for name, medians in found.items():
+                delays = []
+                uvloop.run(many(ports[name], request, 128, delays))
+                medians.append(statistics.median(delays))
+    later = {
+        name: statistics.median(own - direct for own, direct in zip(medians, found["direct"], strict=True))
+        for name, medians in found.items()
+    }
+    beside = f"; nginx {later['nginx']:.2f}" if "nginx" in later else ""
     print(
-        f"a chunk under 128 streams: {statistics.median(added):.2f} ms later than without the proxy,"
-        " median of the medians (limit 0.5)"
+        f"a chunk under 128 streams: {later['proxy']:.2f} ms later than without a proxy, median of medians"
+        f" (limit 0.5){beside}"
     )
+
+
+@contextmanager
+def nginx(bench):
+    """nginx before the same upstream; 0 where there is none."""
+    program, port = shutil.which("nginx") or shutil.which("/usr/sbin/nginx"), eavs.free_port()
+    if program is None:
+        yield 0
+        return
+    text = eavs.NGINX.format(folder=bench.folder, port=port, upstream=bench.ports["stamps"])
+    (bench.folder / "nginx.conf").write_text(text)
+    process = subprocess.Popen([program, "-c", f"{bench.folder}/nginx.conf"])
+    try:
+        eavs.wait_for(("127.0.0.1", port))
+        yield port
+    finally:
+        process.terminate()
+        process.wait(5)
 
 
 def stalled_reader(bench):
@@ -174,6 +202,21 @@ def memory(bench, calls):
     print(
         f"memory over {calls} calls: {sizes[0]:.0f} to {sizes[-1]:.0f} MB; at this slope {slope:+.1f} MB over 200,000"
     )
+
+
+def throughput(folder, workers, calls):
+    """Calls per second through one process, and through several beside the owner of the ledger."""
+    for count in (1, workers):
+        place = folder / f"of-{count}"
+        place.mkdir()
+        with Bench(place, count) as bench:
+            request = bench.request("plain", is_stream=False)
+            uvloop.run(plain(bench.ports["proxy"], request, 64, calls // 4))
+            before, started = eavs.cpu_s(bench.proxy.pid), time.perf_counter()
+            done = uvloop.run(plain(bench.ports["proxy"], request, 64, calls))
+            took = time.perf_counter() - started
+            cpu = (eavs.cpu_s(bench.proxy.pid) - before) / done * 1e6
+        print(f"{count} worker(s): {done / took:.0f} calls/s, {cpu:.0f} µs CPU per call in all processes")
 
 
 async def plain(port, request, clients, calls):
@@ -244,6 +287,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--streams", type=int, default=1000)
     parser.add_argument("--calls", type=int, default=20_000)
+    parser.add_argument("--workers", type=int, default=2, help="beside one, how many are measured together")
     parser.add_argument("--soak", action="store_true", help="only the long ones: about a quarter of an hour")
     parser.add_argument("--upstream", help=argparse.SUPPRESS)
     asked = parser.parse_args()
@@ -265,6 +309,7 @@ def main():
             stalled_reader(bench)
             memory(bench, asked.calls)
             killed(bench)
+        throughput(folder, asked.workers, asked.calls)
     finally:
         shutil.rmtree(folder)
 
