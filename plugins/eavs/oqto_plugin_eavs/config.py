@@ -44,6 +44,13 @@ class ProviderConfig(Section, frozen=True):
     deny_models: Annotated[
         tuple[str, ...], key("Patterns of models that may not be used, whatever allows them.")
     ] = ()
+    stream_options: Annotated[
+        bool,
+        key(
+            "Whether it knows `stream_options`, by which a stream of chat is asked for its counts; false for servers"
+            " that refuse it, which then count by themselves or are estimated. Mistral never gets it."
+        ),
+    ] = True
     connect_timeout_s: Annotated[
         float, key("How long a connection may take, in seconds, TLS included.", ge=1, le=600)
     ] = 10.0

@@ -58,10 +58,11 @@ class Forwarding:
         self._exchange, self._call, self._route = exchange, call, route
         self._provider, self._model, self._price = choice.provider, choice.model, choice.price
         self._ask, self._body, self._prompt_tokens = ask, body, prompt
+        is_chat = route.action == "chat"
+        self._adds_usage = is_chat and self._provider.takes_stream_options
+        self._drops_options = is_chat and not self._adds_usage
         self._strips = (
-            route.action == "chat"
-            and bool(ask.stream)
-            and not (ask.stream_options or {}).get("include_usage")
+            self._adds_usage and bool(ask.stream) and not (ask.stream_options or {}).get("include_usage")
         )
         self._meter = self._new_meter()
         self._upload: Upload | None = None
@@ -69,6 +70,7 @@ class Forwarding:
         self._was_sent = False
         self._outcome = "lost"
         self._keeps_place = False
+        self._cost = 0
         self._covered = sys.maxsize if self._price.is_free else 0
         """Bytes of text that the money set aside pays for, as far as that was worked out."""
 
@@ -132,7 +134,8 @@ class Forwarding:
             self._body,
             self._cover,
             model=self._model if renamed else "",
-            adds_usage=self._route.action == "chat",
+            adds_usage=self._adds_usage,
+            drops_options=self._drops_options,
         )
         try:
             return await self._exchange.proxy.pool.request(
@@ -163,13 +166,17 @@ class Forwarding:
         """The body as the provider gets it: the same bytes unless a rule must change them."""
         data = self._body.data
         renamed = self._ask.model is not None and self._model != self._ask.model
-        if not renamed and not self._strips:
+        drops = self._drops_options and self._ask.stream_options is not None
+        if not renamed and not self._strips and not drops:
             return data
-        if not renamed and self._ask.stream_options is None:
+        if not renamed and not drops and self._ask.stream_options is None:
             at = data.index(b"{") + 1
             return data[:at] + b'"stream_options":{"include_usage":true},' + data[at:]
         whole = msgspec.json.decode(data)
-        whole["model"] = self._model
+        if renamed:
+            whole["model"] = self._model
+        if drops:
+            del whole["stream_options"]
         if self._strips:
             whole["stream_options"] = {**(self._ask.stream_options or {}), "include_usage": True}
         return msgspec.json.encode(whole)
@@ -187,6 +194,7 @@ class Forwarding:
             self._meter.whole(data)
         self._outcome = "done" if reply.status < ERROR else "refused"
         await self._bill()
+        headers.append((b"x-eavs-cost", b"%d.%09d" % divmod(self._cost, 10**9)))
         self._exchange.request.answer(reply.status, headers, data)
 
     async def _stream(self, kind: type[relay.Stream], reply: Reply, headers: Headers) -> None:
@@ -214,8 +222,8 @@ class Forwarding:
         if (done := self._call.billed) is not None:
             return done
         tokens, is_estimated = self._counts()
-        price = self._final_price()
-        bill = Bill(tokens, price.cost_nusd(tokens), self._outcome, self._status, is_estimated)
+        self._cost = self._final_price().cost_nusd(tokens)
+        bill = Bill(tokens, self._cost, self._outcome, self._status, is_estimated)
         till = self._exchange.proxy.till
         return cast("asyncio.Future[None]", till.close(self._call, bill, keeps_place=self._keeps_place))
 

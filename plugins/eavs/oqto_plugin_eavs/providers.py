@@ -118,6 +118,7 @@ class Provider(msgspec.Struct, frozen=True, kw_only=True):
     allow_models: tuple[str, ...] = ()
     deny_models: tuple[str, ...] = ()
     fallback: tuple[str, ...] = ()
+    stream_options: bool = True
     timeouts: Timeouts = Timeouts()
     source: Literal["config", "admin", "built in"] = "admin"
 
@@ -130,6 +131,11 @@ class Provider(msgspec.Struct, frozen=True, kw_only=True):
     def is_demo(self) -> bool:
         """Whether it answers from inside, without a real model."""
         return self.kind == "demo"
+
+    @property
+    def takes_stream_options(self) -> bool:
+        """Whether a stream may be asked for its counts: Mistral refuses that and sends them all the same."""
+        return self.stream_options and self.kind != "mistral"
 
     def key(self) -> str:
         """The secret to send; raises `Invalid` when the reference leads nowhere."""

@@ -45,6 +45,7 @@ class NewProvider(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     deny_models: list[str] = []
     fallback: list[str] = []
     allow_unpriced: bool = False
+    stream_options: bool = True
 
 
 def handlers(context: Context) -> Sequence[Any]:
@@ -118,4 +119,5 @@ def _checked(data: NewProvider, *, is_local: bool) -> Provider:
         deny_models=tuple(data.deny_models),
         fallback=tuple(data.fallback),
         allow_unpriced=data.allow_unpriced,
+        stream_options=data.stream_options,
     ).checked()

@@ -33,16 +33,24 @@ class Upload:
 
     `cover` is told the estimate of the prompt and the fields so far before anything of them leaves; what it
     raises ends the upload. With `adds_usage` a stream of chat is asked for its counts; `strips` tells that the
-    client did not ask for them.
+    client did not ask for them. With `drops_options` nobody may ask.
     """
 
-    def __init__(self, body: Body, cover: Cover, *, model: str = "", adds_usage: bool = False) -> None:
+    def __init__(
+        self,
+        body: Body,
+        cover: Cover,
+        *,
+        model: str = "",
+        adds_usage: bool = False,
+        drops_options: bool = False,
+    ) -> None:
         self._body, self._cover = body, cover
-        self._model, self._adds_usage = model, adds_usage
+        self._model, self._adds_usage, self._drops_options = model, adds_usage, drops_options
         self._fields = Fields(ASKED, replace=self._replaced, tail=self._ending)
         self.prompt = Prompt()
         self.strips = self.is_complete = False
-        self.length = None if model or adds_usage else body.length
+        self.length = None if model or adds_usage or drops_options else body.length
 
     async def chunk(self) -> bytes | None:
         """The next piece, `None` once the provider has everything."""
@@ -64,6 +72,8 @@ class Upload:
     def _replaced(self, key: str, value: bytes) -> bytes | None:
         if key == "model" and self._model:
             return msgspec.json.encode(self._model)
+        if key == "stream_options" and self._drops_options:
+            return b"null"
         if key != "stream_options" or not self._adds_usage:
             return None
         options = _options(value)

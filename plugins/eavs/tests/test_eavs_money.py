@@ -84,6 +84,21 @@ def test_the_added_usage_chunk_is_taken_out_again_only_when_it_was_added(proxy, 
     assert '"prompt_tokens": 10' in wanted
 
 
+@pytest.mark.parametrize("size", [10, 3 * 2**20])
+def test_a_provider_that_knows_no_stream_options_never_gets_them(proxy, provider, size):
+    proxy.add("mistral", "mistral", f"{provider.url}/v1")
+    options = {"stream_options": {"include_usage": True}, "user": "x" * size}
+    reply = proxy.chat(proxy.key(), "[[usageall]] [[usage 10 5]] [[say hi]]", provider="mistral", stream=True, **options)  # fmt: skip
+    assert (reply.status_code, "hi" in reply.text) == (200, True)
+    assert not provider.requests[0].body.get("stream_options")
+    assert proxy.settled()[0]["cost_nusd"] == 10 * 3_000 + 5 * 15_000
+
+
+def test_a_whole_reply_says_what_it_cost(proxy):
+    reply = proxy.chat(proxy.key(), "[[usage 100 50]] [[say hi]]")
+    assert reply.headers["x-eavs-cost"] == "0.001050000"
+
+
 def test_an_unchanged_request_reaches_the_provider_as_the_same_bytes(proxy, provider):
     raw = b'{"model":  "fake-1","messages":[{"role":"user","content":"hi \\u00fc 1.50"}] , "x":1.0}'
     key = proxy.key()
