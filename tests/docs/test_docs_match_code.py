@@ -111,6 +111,12 @@ def test_every_hook_has_its_heading(documents):
     assert set(headings(text, 3)) == specified
 
 
+def test_there_is_a_way_to_do_it_for_every_hook(documents):
+    pages = "\n".join(text for page, text in documents.pages.items() if "/how-to/" in page)
+    specified = {name for name, value in vars(hookspecs).items() if hasattr(value, "policy")}
+    assert sorted(name for name in specified if not re.search(rf"\b{name}\b", pages)) == []
+
+
 def test_hooks_page_says_signature_mode_and_time_out(documents):
     text = documents.pages["docs/reference/hooks.md"]
     for name, spec in vars(hookspecs).items():

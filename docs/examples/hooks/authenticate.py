@@ -1,7 +1,6 @@
 import hmac
 
-from oqto_platform import Credentials, Identity, hookimpl
-from oqto_platform.types import AccountId
+from oqto_platform import AccountId, Credentials, Identity, hookimpl
 
 GUESTS = {"guest": "welcome to the lighthouse"}
 

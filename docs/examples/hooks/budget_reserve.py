@@ -1,5 +1,4 @@
-from oqto_platform import Account, Reservation, Session, hookimpl
-from oqto_platform.types import ReservationId
+from oqto_platform import Account, Reservation, ReservationId, Session, hookimpl
 
 
 @hookimpl

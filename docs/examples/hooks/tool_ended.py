@@ -1,7 +1,6 @@
 from collections import Counter
 
-from oqto_platform import Session, hookimpl
-from oqto_platform.types import ToolCall
+from oqto_platform import Session, ToolCall, hookimpl
 
 failures: Counter[str] = Counter()
 
