@@ -88,6 +88,20 @@ async def test_a_session_gets_a_wallet_a_key_and_the_demo(house):
     assert (await core.budget_usage(ACCOUNT)).calls == 1
 
 
+async def test_a_session_has_the_calls_a_minute_of_the_configuration(house):
+    house.section = msgspec.structs.replace(house.section, default_session_rpm=1)
+    await core.startup(house)
+    reservation = await core.budget_reserve(SESSION, ACCOUNT)
+    transport = httpx.AsyncHTTPTransport(uds=reservation.relays[0].socket)
+    headers = {"authorization": f"Bearer {reservation.env['EAVS_API_KEY']}"}
+    body = {"model": "demo", "messages": [{"role": "user", "content": "hi"}]}
+    async with httpx.AsyncClient(transport=transport, headers=headers) as client:
+        first, second = [
+            await client.post("http://proxy/p/demo/v1/chat/completions", json=body) for _ in "12"
+        ]
+    assert (first.status_code, second.status_code) == (200, 429)
+
+
 async def test_the_process_outlives_its_starter_and_is_adopted(house):
     await core.startup(house)
     first = listener_pid(str(house.state_dir / "control.sock"))

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 
 import pytest
+from keys_to_come import NOT_YET
 
 from oqto_platform import config
 from oqto_platform.config import keys
@@ -19,53 +20,6 @@ from oqto_platform.hooks import Hooks
 
 KINDS = CORE | Hooks.load("core").register_all("register_config")
 HOME = {"HOME": "/home/ada"}
-NOT_YET = {
-    "agent_browser.binary": "other-browserd",
-    "agent_browser.enabled": True,
-    "agent_browser.executable_path": "/usr/bin/chromium",
-    "agent_browser.extensions": ["/path/to/extension"],
-    "agent_browser.headed": True,
-    "agent_browser.stream_port_base": 31000,
-    "agent_browser.stream_port_range": 100,
-    "auth.oidc_audience": "my-app",
-    "auth.oidc_issuer": "https://auth.example.com",
-    "backend.mode": "container",
-    "container.base_port": 42000,
-    "container.binary": "/usr/local/bin/docker",
-    "container.default_image": "mine:latest",
-    "container.runtime": "podman",
-    "container.skel_path": "/etc/skel",
-    "eavs.container_url": "http://10.0.0.1:41800",
-    "feedback.keep_public": False,
-    "feedback.sync_interval_seconds": 30,
-    "local.fileserver_binary": "oqto-files",
-    "local.linux_users.create_home": False,
-    "local.linux_users.enabled": True,
-    "local.linux_users.group": "people",
-    "local.linux_users.prefix": "ai_",
-    "local.linux_users.shell": "/bin/sh",
-    "local.linux_users.uid_start": 3000,
-    "local.linux_users.use_sudo": False,
-    "local.ttyd_binary": "/usr/bin/ttyd",
-    "onboarding_templates.branch": "next",
-    "onboarding_templates.subdirectory": "onboarding",
-    "onboarding_templates.sync_enabled": False,
-    "onboarding_templates.sync_interval_seconds": 60,
-    "onboarding_templates.use_embedded_fallback": False,
-    "runner.memories_dir": "~/memories",
-    "runner.pi_sessions_dir": "~/pi-sessions",
-    "scaffold.binary": "cookiecutter",
-    "scaffold.description_arg": "--about",
-    "scaffold.github_arg": "--gh",
-    "scaffold.output_arg": "-o",
-    "scaffold.private_arg": "--secret",
-    "scaffold.subcommand": "create",
-    "scaffold.template_arg": "-t",
-    "templates.repo_path": "~/templates",
-    "templates.sync_interval_seconds": 60,
-    "templates.sync_on_list": False,
-    "templates.type": "local",
-}
 BY_VALUE = {"backend.mode"}
 """Only one of the values is to come, so the key has no mark."""
 
