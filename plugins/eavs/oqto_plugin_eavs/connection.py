@@ -147,12 +147,12 @@ class Connection(asyncio.Protocol):
             self._parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as exc:
             self._failed_to_parse(exc)
-        if not self._head_is_read:
+        if self._sink is not None:
+            self._deliver(self._sink)
+        elif not self._head_is_read:
             self._head_size += len(data)
             if self._head_size > HEAD_LIMIT:
                 self._failed_to_parse(ValueError("headers are too long"))
-        elif self._sink is not None and self._chunks:
-            self._deliver(self._sink)
 
     def _failed_to_parse(self, exc: Exception) -> None:
         if self._is_done:
@@ -188,11 +188,12 @@ class Connection(asyncio.Protocol):
         if self._is_done:
             return
         self._chunks.append(data)
+        if self._sink is not None:
+            return  # delivered when this read is parsed
         self._size += len(data)
         if self._size > HIGH_WATER:
             self._hold(is_full=True)
-        if self._sink is None:
-            self._wake()
+        self._wake()
 
     def on_message_complete(self) -> None:
         if self._is_done or self.status == 0:  # an interim reply

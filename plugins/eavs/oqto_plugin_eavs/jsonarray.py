@@ -52,6 +52,10 @@ class Items:
             return self._depth == 1
         return False
 
+    def single(self, chunk: bytes) -> bytes | None:
+        """Pieces of an array are no whole items: their commas come along."""
+        return None
+
     def rest(self) -> bytes:
         """What is left over when the array ends."""
         tail, self._tail, self._at = self._tail, b"", 0

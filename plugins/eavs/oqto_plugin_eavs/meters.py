@@ -83,6 +83,9 @@ class _ReasoningDetails(_Struct):
     audio_tokens: int | None = None
 
 
+_PLAIN_PROMPT, _PLAIN = _ChatDetails(), _ReasoningDetails()
+
+
 class _ChatUsage(_Struct):
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
@@ -94,10 +97,9 @@ class _ChatUsage(_Struct):
         """Normal form, or `None` when the object is empty."""
         if self.prompt_tokens is None and self.completion_tokens is None:
             return None
-        details = self.prompt_tokens_details or _ChatDetails()
+        details, said = self.prompt_tokens_details or _PLAIN_PROMPT, self.completion_tokens_details or _PLAIN
         cached = details.cached_tokens or self.prompt_cache_hit_tokens or 0
         written = details.cache_write_tokens or 0
-        said = self.completion_tokens_details or _ReasoningDetails()
         return Tokens(
             input=(fresh := max(0, (self.prompt_tokens or 0) - cached - written)),
             cache_read=cached,
@@ -117,8 +119,10 @@ class _ChatDelta(_Struct):
 
     def size(self) -> int:
         """Bytes of what was written, roughly."""
-        text = len(self.content or "") + len(self.reasoning_content or self.reasoning or "")
-        return text + len(self.tool_calls or b"")
+        size = len(self.content) if self.content else 0
+        if thought := self.reasoning_content or self.reasoning:
+            size += len(thought)
+        return size + len(self.tool_calls) if self.tool_calls is not None else size
 
 
 class _ChatChoice(_Struct):
@@ -142,31 +146,35 @@ class _ChatChunk(_Struct):
 class ChatMeter(Meter):
     """OpenAI chat completions, and embeddings, whose counts look the same."""
 
-    _chunk: ClassVar = msgspec.json.Decoder(_ChatChunk)
+    _decode: ClassVar = staticmethod(msgspec.json.Decoder(_ChatChunk).decode)
 
     def _event(self, data: bytes) -> bool:
         if not data or data == b"[DONE]":
             return True
-        chunk = self._chunk.decode(data)
-        self._note(chunk)
-        choices = chunk.choices or []
-        for choice in choices:
+        chunk = self._decode(data)
+        inner = None
+        for choice in chunk.choices or ():
             if choice.delta is not None:
                 self.text_bytes += choice.delta.size()
-        return not (self._strip and chunk.usage is not None and not choices and chunk.error is None)
+            inner = inner or choice.usage
+        self._note(chunk, inner)
+        return not (self._strip and chunk.usage is not None and not chunk.choices and chunk.error is None)
 
-    def _note(self, chunk: _ChatChunk) -> None:
-        self.model = chunk.model or self.model
-        self.tier = chunk.service_tier or self.tier
-        self.has_failed |= chunk.error is not None
-        found = chunk.usage or (chunk.x_groq.usage if chunk.x_groq else None)
-        found = found or next((c.usage for c in chunk.choices or () if c.usage), None)
+    def _note(self, chunk: _ChatChunk, inner: _ChatUsage | None) -> None:
+        if chunk.model:
+            self.model = chunk.model
+        if chunk.service_tier:
+            self.tier = chunk.service_tier
+        if chunk.error is not None:
+            self.has_failed = True
+        found = chunk.usage or (chunk.x_groq.usage if chunk.x_groq else None) or inner
         if found is not None and (tokens := found.tokens()) is not None:
             self.tokens = tokens
             self.is_final = not chunk.choices or found is not chunk.usage
 
     def _whole(self, data: bytes) -> None:
-        self._note(self._chunk.decode(data))
+        chunk = self._decode(data)
+        self._note(chunk, next((choice.usage for choice in chunk.choices or () if choice.usage), None))
         self.is_final = self.tokens is not None
 
 

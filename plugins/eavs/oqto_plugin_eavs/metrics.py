@@ -16,7 +16,7 @@ from .control import MetricsReply, Number
 from .wallets import PLATFORM
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from prometheus_client import Metric
 
@@ -28,32 +28,46 @@ BUCKETS_S = (0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0)
 TOKENS = ("input", "cache_read", "cache_write", "cache_write_1h", "output")
 
 
+class _Sum:
+    """What calls of one kind came to."""
+
+    __slots__ = ("calls", "cost", "estimated", "tokens")
+
+    def __init__(self) -> None:
+        self.calls = self.cost = self.estimated = 0
+        self.tokens: Counter[str] = Counter()
+
+    def add(self, bill: Bill) -> None:
+        """Count a call."""
+        self.calls += 1
+        self.cost += bill.cost
+        self.estimated += bill.is_estimated
+        for name in TOKENS:
+            if count := getattr(bill.tokens, name):
+                self.tokens[name] += count
+
+
 class Metrics:
     """What was answered, refused and spent since the start, and what is going on."""
 
     def __init__(self, ledger: Ledger, store: Store) -> None:
         self._ledger, self._store = ledger, store
-        self._calls: Counter[tuple[str, str, str, str]] = Counter()
-        self._tokens: Counter[tuple[str, str]] = Counter()
-        self._cost: Counter[str] = Counter()
-        self._estimated: Counter[str] = Counter()
+        self._sums: dict[tuple[str, str, str, int], _Sum] = {}
         self._seconds: dict[str, tuple[list[int], list[float]]] = {}
         self.refused: Counter[str] = Counter()
         ledger.on_bill.append(self._billed)
 
     def _billed(self, call: Call, bill: Bill) -> None:
         facts = call.facts
-        self._calls[facts.provider, facts.dialect, bill.outcome, str(bill.status)] += 1
-        self._cost[facts.provider] += bill.cost
-        for name in TOKENS:
-            if count := getattr(bill.tokens, name):
-                self._tokens[facts.provider, name] += count
-        if bill.is_estimated:
-            self._estimated[facts.provider] += 1
-        counts, total = self._seconds.setdefault(facts.dialect, ([0] * (len(BUCKETS_S) + 1), [0.0]))
+        kind = (facts.provider, facts.dialect, bill.outcome, bill.status)
+        if (found := self._sums.get(kind)) is None:
+            found = self._sums[kind] = _Sum()
+        found.add(bill)
+        if (seconds := self._seconds.get(facts.dialect)) is None:
+            seconds = self._seconds[facts.dialect] = ([0] * (len(BUCKETS_S) + 1), [0.0])
         took = max(clock.now() - call.started_at, 0.0)
-        counts[bisect_left(BUCKETS_S, took)] += 1
-        total[0] += took
+        seconds[0][bisect_left(BUCKETS_S, took)] += 1
+        seconds[1][0] += took
 
     def reply(self) -> MetricsReply:
         """All of it, as numbers and as text."""
@@ -70,12 +84,29 @@ class Metrics:
 
     def _counters(self) -> Iterator[Number]:
         labels = ("provider", "dialect", "outcome", "status")
-        yield _counter("calls", "Calls that ended", labels, self._calls)
-        yield _counter("tokens", "Tokens billed", ("provider", "class"), self._tokens)
-        spent = {(name,): nusd / 1e9 for name, nusd in self._cost.items()}
-        yield _counter("cost_usd", "Money spent", ("provider",), spent)
-        yield _counter("estimated_calls", "Calls billed by estimate", ("provider",), _single(self._estimated))
+        calls = {(*kind, str(status)): found.calls for (*kind, status), found in self._sums.items()}
+        yield _counter("calls", "Calls that ended", labels, calls)
+        yield _counter("tokens", "Tokens billed", ("provider", "class"), self._tokens())
+        spent = self._by_provider(lambda found: found.cost)
+        yield _counter(
+            "cost_usd", "Money spent", ("provider",), {name: nusd / 1e9 for name, nusd in spent.items()}
+        )
+        guessed = self._by_provider(lambda found: found.estimated)
+        yield _counter("estimated_calls", "Calls billed by estimate", ("provider",), +guessed)
         yield _counter("refusals", "Calls that reached no provider", ("reason",), _single(self.refused))
+
+    def _by_provider(self, amount: Callable[[_Sum], int]) -> Counter[tuple[str, ...]]:
+        sums: Counter[tuple[str, ...]] = Counter()
+        for (provider, *_), found in self._sums.items():
+            sums[(provider,)] += amount(found)
+        return sums
+
+    def _tokens(self) -> Counter[tuple[str, str]]:
+        tokens: Counter[tuple[str, str]] = Counter()
+        for (provider, *_), found in self._sums.items():
+            for name, count in found.tokens.items():
+                tokens[provider, name] += count
+        return tokens
 
     def _gauges(self) -> Iterator[Number]:
         wallets = self._ledger.wallets

@@ -64,14 +64,17 @@ class Price(msgspec.Struct, frozen=True, kw_only=True):
     def cost_nusd(self, tokens: Tokens) -> int:
         """The bill, rounded half up once."""
         prompt = tokens.prompt
-        total = self._sound_nusd(tokens, prompt) + (
-            tokens.input * _at(self.input, prompt)
-            + tokens.cache_read * _at(self.cache_read, prompt)
-            + tokens.cache_write * _at(self.cache_write, prompt)
-            + tokens.cache_write_1h * _at(self.cache_write_1h, prompt)
-            + tokens.output * _at(self.output, prompt)
-            + tokens.web_searches * _at(self.web_search, prompt)
-        )
+        total = tokens.input * _at(self.input, prompt) + tokens.output * _at(self.output, prompt)
+        for count, rate in (
+            (tokens.cache_read, self.cache_read),
+            (tokens.cache_write, self.cache_write),
+            (tokens.cache_write_1h, self.cache_write_1h),
+            (tokens.web_searches, self.web_search),
+        ):
+            if count:
+                total += count * _at(rate, prompt)
+        if tokens.audio_input or tokens.audio_cache_read or tokens.audio_output:
+            total += self._sound_nusd(tokens, prompt)
         return (total + PER // 2) // PER
 
     def _sound_nusd(self, tokens: Tokens, prompt: int) -> int:
@@ -104,10 +107,12 @@ class Price(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def _at(rate: Rate, prompt: int) -> int:
-    for start, price in reversed(rate[1]):
-        if prompt > start:
-            return price
-    return rate[0]
+    base, tiers = rate
+    if tiers:
+        for start, price in reversed(tiers):
+            if prompt > start:
+                return price
+    return base
 
 
 FREE = Price(

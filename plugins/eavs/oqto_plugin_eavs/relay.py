@@ -104,15 +104,29 @@ class Stream:
         if not data:
             self._request.put(self.keep_alive if self._events.at_border else b"")
             return
-        held = self._events.held
+        if (found := self._events.single(data)) is not None:
+            self._pass_one(data, found)
+        else:
+            self._pass_many(data)
+
+    def _pass_one(self, data: bytes, found: bytes) -> None:
+        is_shown = self._meter.event(found)
+        try:
+            self._written()
+        finally:
+            if is_shown or not self._strips:
+                self._request.put(data)
+
+    def _pass_many(self, data: bytes) -> None:
+        read, written, payload = self._meter.event, self._written, self.payload
         shown: list[bytes] = []
-        passed = -held
+        passed = -self._events.held
         try:
             for event in self._events.feed(data):
-                if self._meter.event(self.payload(event)):
+                if read(payload(event)):
                     shown.append(event)
                 passed += len(event)
-                self._written()
+                written()
         except OutOfMoney:
             data = data[: max(passed, 0)]
             raise

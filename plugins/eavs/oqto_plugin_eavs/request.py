@@ -134,7 +134,7 @@ class Request:
 
     def put(self, data: bytes) -> None:
         """Send a piece of the body; `on_full` tells when the client falls behind."""
-        if self.method == "HEAD" or not data:
+        if not data or self.method == "HEAD":
             return
         self._connection.send(b"%x\r\n%b\r\n" % (len(data), data) if self._is_chunked else data)
 

@@ -6,6 +6,7 @@ import re
 
 BLANK_LINE = re.compile(rb"(?>\r\n|\n|\r)(?>\r\n|\n|\r)")
 LINE = re.compile(rb"\r\n|\n|\r")
+ONE_LINE = re.compile(rb"data: ([^\r\n]*)\n\n").fullmatch
 LIMIT = 16 * 2**20
 """Longest event, in bytes. A longer one passes unread."""
 
@@ -26,6 +27,11 @@ class Events:
             self.overflowed = True
             events.append(self.rest())
         return events
+
+    def single(self, chunk: bytes) -> bytes | None:
+        """The data of `chunk` where it is one whole event of one line, which is what providers mostly send."""
+        match = ONE_LINE(chunk) if not self._tail else None
+        return match[1] if match is not None else None
 
     def rest(self) -> bytes:
         """What is left over when the stream ends."""
@@ -58,13 +64,8 @@ def _any(data: bytes) -> list[bytes]:
 
 def payload(event: bytes) -> bytes:
     """The joined `data` of an event; empty for comments and events without data."""
-    if (
-        event.startswith(b"data: ")
-        and event.endswith(b"\n\n")
-        and event.find(b"\n", 0, -2) < 0
-        and b"\r" not in event
-    ):
-        return event[6:-2]
+    if (match := ONE_LINE(event)) is not None:
+        return match[1]
     found = [_value(line) for line in LINE.split(event) if line == b"data" or line.startswith(b"data:")]
     return b"\n".join(found)
 

@@ -1,10 +1,11 @@
 """
 The ledger's file: SQLite in WAL mode, written behind a journal.
 
-Rows of calls are durable once the journal has them (`open_row`, `close_row`); all that wait share one write to
-the disk. They reach SQLite in larger batches a moment later, most of them once, already settled. Everything
-else (`write`) goes to SQLite at once. What fails for one writer never takes the others along, and a full or
-locked disk is told to whoever waits.
+The loop writes rows of calls into the journal. A call that opens (`open_row`) waits until its row is on the disk;
+all that wait share one sync, in a thread. A bill (`close_row`) survives a `kill -9` at once and a power cut with the
+next sync: until then its pending row stands for it. Rows reach SQLite in larger batches a moment later, most of
+them once, already settled. Everything else (`write`) goes to SQLite at once. What fails for one writer never takes
+the others along, and a full or locked disk is told to whoever waits.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from oqto_platform.errors import OqtoError
 
-from .journal import Batch, Journal
+from .journal import Batch, Journal, sync
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -36,7 +37,7 @@ BLOCK = 64
 CLOSE_S = 2.0
 Statement = tuple[str, tuple[Any, ...]]
 Waiting = tuple[tuple[Any, ...], asyncio.Future[None]]
-Job = tuple[list[Waiting], list[Waiting]]
+Job = tuple[list[int], list[Waiting]]
 
 COLUMNS = [
     "id",
@@ -135,20 +136,21 @@ class Store:
         self._loop = asyncio.get_running_loop()
         self._opens: deque[Waiting] = deque()
         self._closes: deque[Waiting] = deque()
+        self._unsynced: list[Waiting] = []
         self._others: deque[Waiting] = deque()
         self._behind: deque[tuple[int, Batch]] = deque()
-        self._behind_rows = 0
+        self._noted_rows = self._applied_rows = 0
         self._connection = _connect(path, is_durable=is_durable)
         self._journal = Journal(path, is_durable=is_durable)
         _apply(self._connection, self._journal.recover())
         self._jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
-        self._is_writing = self._is_due = False
+        self._is_syncing = self._is_due = False
         self._applying = threading.Event()
         self._is_urgent, self._is_closing = threading.Event(), False
         self._newest: asyncio.Future[None] | None = None
         self._threads = [
             threading.Thread(target=work, name=f"ledger-{name}", daemon=True)
-            for name, work in (("journal", self._keep_journal), ("writer", self._keep_ledger))
+            for name, work in (("journal", self._keep_in_sync), ("writer", self._keep_ledger))
         ]
         for thread in self._threads:
             thread.start()
@@ -159,12 +161,26 @@ class Store:
         return len(self._opens) + len(self._closes) + len(self._others)
 
     def open_row(self, row: tuple[Any, ...]) -> asyncio.Future[None]:
-        """Write a pending call, `COLUMNS`; the future fails when the disk does."""
-        return self._journaled(self._opens, row)
+        """Write a pending call, `COLUMNS`; done when it is on the disk, and fails when the disk does."""
+        self._newest = done = self._loop.create_future()
+        if self._noted_rows - self._applied_rows > BEHIND_LIMIT:
+            _tell([(row, done)], self.failure or "SQLite is behind")
+        else:
+            self._opens.append((row, done))
+            self._gather()
+        return done
 
     def close_row(self, row: tuple[Any, ...]) -> asyncio.Future[None]:
-        """Settle a call, its id and `OUTCOME`; tried again until the disk takes it."""
-        return self._journaled(self._closes, row)
+        """Settle a call, its id and `OUTCOME`; done when a `kill -9` cannot undo it, tried again until it is."""
+        self._newest = done = self._loop.create_future()
+        self._closes.append((row, done))
+        self._gather()
+        return done
+
+    def _gather(self) -> None:
+        if not self._is_due:
+            self._is_due = True
+            self._loop.call_soon(self._note)  # with all that this turn of the loop brings
 
     def write(self, *statements: Statement) -> asyncio.Future[None]:
         """Run statements as one transaction of their own, after the rows that are durable by now."""
@@ -172,14 +188,6 @@ class Store:
         self._others.append((statements, done))
         self._is_urgent.set()
         self._applying.set()
-        return done
-
-    def _journaled(self, waiting: deque[Waiting], row: tuple[Any, ...]) -> asyncio.Future[None]:
-        self._newest = done = self._loop.create_future()
-        waiting.append((row, done))
-        if not self._is_writing and not self._is_due:
-            self._is_due = True
-            self._loop.call_soon(self._submit)  # with all that this turn of the loop brings
         return done
 
     async def flush(self, timeout_s: float) -> bool:
@@ -208,7 +216,7 @@ class Store:
     async def close(self) -> None:
         """Write what is queued and close the files."""
         deadline = self._loop.time() + CLOSE_S
-        while (self._is_writing or self._opens or self._closes) and self._loop.time() < deadline:  # noqa: ASYNC110 the writer is a thread
+        while (self._is_syncing or self._opens or self._closes) and self._loop.time() < deadline:  # noqa: ASYNC110 the writer is a thread
             await asyncio.sleep(0.002)
         self._is_closing = True
         self._jobs.put(None)
@@ -217,49 +225,60 @@ class Store:
         for thread in self._threads:
             await asyncio.to_thread(thread.join, CLOSE_S)
 
-    # The journal: the loop gathers, a thread writes, one batch at a time.
+    # The journal: the loop writes it, a thread waits for the disk.
 
-    def _submit(self) -> None:
-        self._is_due = False
-        if self._is_writing or not (self._opens or self._closes):
-            return
-        # Taken in this order, so that a close taken now has its open taken now or before.
-        closes, opens = _take(self._closes), _take(self._opens)
-        self._is_writing = True
-        self._jobs.put((opens, closes))
-
-    def _keep_journal(self) -> None:
-        while (job := self._jobs.get()) is not None:
-            opens, closes = job
-            failure = self._append(Batch([row for row, _ in opens], [row for row, _ in closes]))
-            if not self._loop.is_closed():
-                self._loop.call_soon_threadsafe(self._written, opens, closes, failure)
-
-    def _append(self, batch: Batch) -> str | None:
-        if batch.opens and self._behind_rows > BEHIND_LIMIT:
-            return self.failure or "SQLite is behind"
+    def _note(self) -> None:
+        opens, closes = _take(self._opens), _take(self._closes)
+        batch = Batch([row for row, _ in opens], [row for row, _ in closes])
         try:
             number = self._journal.append(batch)
         except OSError as exc:
             self.failure = exc.strerror or str(exc)
-            return self.failure
+            self._put_off(opens, closes)
+            return
+        self._is_due = False
+        self._noted_rows += len(opens) + len(closes)
         self._behind.append((number, batch))
-        self._behind_rows += len(batch.opens) + len(batch.closes)
-        self._applying.set()
-        return None
+        if not self._applying.is_set():
+            self._applying.set()
+        _tell(closes, None)
+        self._unsynced += opens
+        self._sync()
 
-    def _written(self, opens: list[Waiting], closes: list[Waiting], failure: str | None) -> None:
-        self._is_writing = False
-        _tell(opens, failure)
-        if failure is None:
-            _tell(closes, None)
-            pause = GATHER_S if len(opens) + len(closes) >= CROWD else 0.0
+    def _put_off(self, opens: list[Waiting], closes: list[Waiting]) -> None:
+        _tell(opens, self.failure)
+        self._closes.extendleft(reversed(closes))
+        self._is_due = bool(closes)
+        if closes:
+            self._loop.call_later(RETRY_S, self._note)
+
+    def _sync(self) -> None:
+        if self._unsynced and not self._is_syncing:
+            self._is_syncing = True
+            waiting, self._unsynced = self._unsynced, []
+            self._jobs.put((self._journal.unsynced(), waiting))
+
+    def _keep_in_sync(self) -> None:
+        while (job := self._jobs.get()) is not None:
+            files, waiting = job
+            failure = None
+            try:
+                sync(files)
+            except OSError as exc:
+                failure = self.failure = exc.strerror or str(exc)
+            if not self._loop.is_closed():
+                self._loop.call_soon_threadsafe(self._synced, waiting, failure)
+
+    def _synced(self, waiting: list[Waiting], failure: str | None) -> None:
+        _tell(waiting, failure)
+        if len(waiting) >= CROWD:
+            self._loop.call_later(GATHER_S, self._rested)
         else:
-            self._closes.extendleft(reversed(closes))
-            pause = RETRY_S if closes else 0.0
-        if (self._opens or self._closes) and not self._is_due:
-            self._is_due = True
-            self._loop.call_later(pause, self._submit)
+            self._rested()
+
+    def _rested(self) -> None:
+        self._is_syncing = False
+        self._sync()
 
     # The thread of SQLite.
 
@@ -289,7 +308,7 @@ class Store:
             return False
         for number, batch in batches:
             self._behind.popleft()
-            self._behind_rows -= len(batch.opens) + len(batch.closes)
+            self._applied_rows += len(batch.opens) + len(batch.closes)
             self._journal.applied(number)
         return True
 
