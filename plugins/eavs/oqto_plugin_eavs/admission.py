@@ -7,9 +7,11 @@ tried in order while nothing has reached the client.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import msgspec
+
+from oqto_platform import clock
 from oqto_platform.errors import BudgetExceeded
 
 from . import prices
@@ -32,10 +34,12 @@ if TYPE_CHECKING:
 NO_KEY = "No key came with the request. Oqto gives each session its own."
 BROKE = "The money set aside does not cover this call. An admin can raise the limit."
 BAD_KEY = "This key is unknown, revoked or expired."
+PRICES_S = 900
+"""Some prices change with the time of day, at full quarters."""
+KEPT_CHOICES = 4096
 
 
-@dataclass(slots=True, frozen=True)
-class Choice:
+class Choice(msgspec.Struct, frozen=True, eq=False):
     """A provider that may answer a call: its own name of the model, and what that costs."""
 
     provider: Provider
@@ -43,8 +47,7 @@ class Choice:
     price: Price
 
 
-@dataclass(slots=True, frozen=True)
-class Opening:
+class Opening(msgspec.Struct, frozen=True, eq=False):
     """An attempt that wants money: `hold` nano-dollars, about `tokens` of prompt. `after`: the attempt before it."""
 
     id: str
@@ -54,6 +57,25 @@ class Opening:
     hold: int
     tokens: int
     after: Call | None = None
+
+
+class Choices:
+    """What `choose` found, remembered while providers and limits stay as they are; prices for a quarter of an hour."""
+
+    def __init__(self) -> None:
+        self._found: dict[tuple[bytes, str, str], list[Choice]] = {}
+        self._stamp: tuple[object, ...] = ()
+
+    def of(self, key: Key, route: Route, wanted: str, registry: Registry, limits: Limits) -> list[Choice]:
+        """See `choose`."""
+        stamp = (registry.version, limits, int(clock.now() // PRICES_S))
+        if stamp != self._stamp or len(self._found) >= KEPT_CHOICES:
+            self._stamp = stamp
+            self._found.clear()
+        asked = (key.hash, f"{route.provider} {route.path}", wanted)
+        if (found := self._found.get(asked)) is None:
+            found = self._found[asked] = choose(key, route, wanted, registry, limits)
+        return found
 
 
 def choose(key: Key, route: Route, wanted: str, registry: Registry, limits: Limits) -> list[Choice]:

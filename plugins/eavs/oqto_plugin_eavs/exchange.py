@@ -75,14 +75,14 @@ class Exchange:
         if self.proxy.is_closing:
             raise Refused(503, "shutting_down", "The proxy is being restarted.", retry_after_s=1)
         key = await self.proxy.till.find(routing.secret_of(self.request.headers, self.request.query))
-        route = routing.route(self.request.path, self.proxy.registry.names())
+        route = routing.route(self.request.path, self.proxy.registry.names)
         self._dialect = route.dialect
         self._check_method(route)
         await self.proxy.till.look(key, takes=route.action == "models")
         if route.action == "models":
             self._list_models(key, route)
             return
-        if self.request.is_websocket:
+        if self.request.method == "GET":
             await Conversation(self, key, route).run()
             return
         limit, needs_model = self.proxy.limits.max_body, not route.model
@@ -90,7 +90,8 @@ class Exchange:
         try:
             ask = understand(body.asked)
             wanted = route.model or ask.model or ""
-            choices = admission.choose(key, route, wanted, self.proxy.registry, self.proxy.limits)
+            proxy = self.proxy
+            choices = proxy.choices.of(key, route, wanted, proxy.registry, proxy.limits)
             await self._try(key, route, ask, body, choices)
         finally:
             body.release()
@@ -111,11 +112,13 @@ class Exchange:
                 return
 
     def _check_method(self, route: Route) -> None:
+        wanted = "GET" if route.action == "models" else "POST"
+        if self.request.method == wanted and route.action != "realtime":
+            return
         if self.request.is_websocket and route.action in ("responses", "realtime"):
             return
         if route.action == "realtime":
             raise Refused(426, "upgrade_required", "Connect to this path with a WebSocket.")
-        wanted = "GET" if route.action == "models" else "POST"
         if self.request.method != wanted:
             raise Refused(405, "method_not_allowed", f"Use {wanted} for this path.")
 

@@ -10,7 +10,6 @@ reply may have been delivered.
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -32,8 +31,7 @@ if TYPE_CHECKING:
 __all__ = ["PLATFORM", "Bill", "Call", "Facts", "Ledger", "TooFast", "Wallet", "window_key"]
 
 
-@dataclass(slots=True, frozen=True)
-class Bill:
+class Bill(msgspec.Struct, frozen=True):
     """How a call ended. `outcome`: done, refused, cut, left, lost, shutdown."""
 
     tokens: Tokens

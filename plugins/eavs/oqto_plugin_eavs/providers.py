@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 from fnmatch import fnmatchcase
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 from urllib.parse import urlsplit
@@ -168,12 +169,7 @@ class Provider(msgspec.Struct, frozen=True, kw_only=True):
 
     def url(self, route: Route, query: str) -> Url:
         """Where a call of `route` goes."""
-        base = (self.base_url or self.about.base_url).rstrip("/")
-        if self.kind == "anthropic":
-            base = base.removesuffix("/v1") + "/v1"
-        elif self.kind == "azure":
-            base = base.removesuffix("/openai/v1") + "/openai/v1"
-        return Url.of(f"{base}/{route.path}" + (f"?{query}" if query else ""))
+        return _url(self.kind, self.base_url or self.about.base_url, route.path, query)
 
     def auth(self) -> Headers:
         """The headers that carry the provider's own key."""
@@ -277,15 +273,29 @@ def _check_url(url: str, name: str) -> None:
         raise Invalid(f"provider {name}: base_url holds a password; put it in api_key", field="base_url")
 
 
+@lru_cache(maxsize=1024)
+def _url(kind: str, base: str, path: str, query: str) -> Url:
+    base = base.rstrip("/")
+    if kind == "anthropic":
+        base = base.removesuffix("/v1") + "/v1"
+    elif kind == "azure":
+        base = base.removesuffix("/openai/v1") + "/openai/v1"
+    return Url.of(f"{base}/{path}" + (f"?{query}" if query else ""))
+
+
 class Registry:
     """The providers in use, by name. `demo` is always there."""
 
     def __init__(self) -> None:
         self._providers: dict[str, Provider] = {DEMO.name: DEMO}
-
-    def names(self) -> list[str]:
+        self.version = 0
+        """Counts the changes."""
+        self.names = frozenset(self._providers)
         """Every name, `demo` included."""
-        return list(self._providers)
+
+    def _changed(self) -> None:
+        self.version += 1
+        self.names = frozenset(self._providers)
 
     def all(self) -> list[Provider]:
         """Real ones first, in alphabetical order, the demo last."""
@@ -298,15 +308,18 @@ class Registry:
     def put(self, provider: Provider) -> None:
         """Add or replace one."""
         self._providers[provider.name] = provider
+        self._changed()
 
     def replace(self, providers: Iterable[Provider]) -> None:
         """Use exactly these."""
         self._providers = {provider.name: provider for provider in providers}
+        self._changed()
 
     def drop(self, name: str) -> None:
         """Forget one; the built-in demo comes back in its place."""
         self._providers.pop(name, None)
         self._providers.setdefault(DEMO.name, DEMO)
+        self._changed()
 
     def with_model(self, model: str) -> Provider | None:
         """The provider that offers `model`, real ones before the demo."""

@@ -8,6 +8,7 @@ import secrets
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from .admission import Choices
 from .body import Bodies
 from .exchange import JSON, Exchange
 
@@ -34,7 +35,7 @@ class Proxy:
     def __init__(self, *, till: Till | FarTill, registry: Registry, pool: Pool, limits: Limits) -> None:
         self.till: Any = till
         self.registry, self.pool, self.limits = registry, pool, limits
-        self.bodies = Bodies()
+        self.bodies, self.choices = Bodies(), Choices()
         self.is_closing = False
         self.exchanges: set[asyncio.Task[Any]] = set()
         self._ids = map(f"req_{secrets.token_hex(5)}{{:x}}".format, itertools.count(1))

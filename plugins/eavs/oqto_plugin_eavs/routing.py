@@ -19,8 +19,6 @@ from . import meters
 from .refusals import Refused
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from .refusals import Dialect
 
 ENDPOINTS: dict[str, tuple[str, Dialect]] = {
@@ -66,13 +64,9 @@ class Route:
         return self.path.endswith(":streamGenerateContent")
 
 
-def route(path: str, providers: Iterable[str]) -> Route:
-    """The call of a path; raises `Refused` (404) for any that this proxy does not meter."""
-    return _route(path, frozenset(providers))
-
-
 @lru_cache(maxsize=1024)
-def _route(path: str, providers: frozenset[str]) -> Route:
+def route(path: str, providers: frozenset[str]) -> Route:
+    """The call of a path; raises `Refused` (404) for any that this proxy does not meter."""
     provider, rest = _split(path.strip("/"), providers)
     while match := VERSION.match(rest):
         rest = rest[match.end() :]

@@ -11,7 +11,6 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections import defaultdict
-from functools import lru_cache
 
 from .connection import Connection, Headers, Reader, Reply, Sending, Timeouts, UpstreamFailed
 from .dial import dial
@@ -134,7 +133,7 @@ class Pool:
 
 
 def _head(method: str, url: Url, headers: Headers, length: int | None) -> bytes:
-    lines = [_first_lines(method, url)]
+    lines = [method.encode(), url.first_lines]
     if length is None:
         lines.append(b"transfer-encoding: chunked\r\n")
     elif method != "GET":
@@ -142,8 +141,3 @@ def _head(method: str, url: Url, headers: Headers, length: int | None) -> bytes:
     lines += [b"%b: %b\r\n" % pair for pair in headers]
     lines.append(b"\r\n")
     return b"".join(lines)
-
-
-@lru_cache(maxsize=1024)
-def _first_lines(method: str, url: Url) -> bytes:
-    return f"{method} {url.path} HTTP/1.1\r\nhost: {url.authority}\r\n".encode("latin-1")

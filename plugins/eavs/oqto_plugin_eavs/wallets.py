@@ -12,6 +12,8 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from typing import TYPE_CHECKING, Literal, Protocol
 
+import msgspec
+
 if TYPE_CHECKING:
     from .rates import Flow
 
@@ -38,8 +40,7 @@ class Ends(Protocol):
         """End it."""
 
 
-@dataclass(slots=True, frozen=True)
-class Facts:
+class Facts(msgspec.Struct, frozen=True):
     """What a row says about a call beside money."""
 
     account: str
@@ -51,8 +52,7 @@ class Facts:
     priced_as: str = ""
 
 
-@dataclass(slots=True, eq=False)
-class Call:
+class Call(msgspec.Struct, eq=False):
     """A call in flight: its wallet and what is set aside for it. `task` ends it from outside."""
 
     id: str
