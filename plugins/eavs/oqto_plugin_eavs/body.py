@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from .ask import ASKED, as_object
@@ -62,12 +63,19 @@ class Body:
     def __init__(self, bodies: Bodies, limit: int) -> None:
         self._bodies, self._limit, self._counted, self._size = bodies, limit, 0, 0
         self._source: Source | None = None
-        self._fields, self._prompt = Fields(ASKED), Prompt()
         self._parts: deque[bytes] = deque()
         self.data = b""
         self.length: int | None = None
         self.is_touched = False
         """Whether a piece of a long body has been taken: it cannot be sent again then."""
+
+    @cached_property
+    def _fields(self) -> Fields:
+        return Fields(ASKED)
+
+    @cached_property
+    def _prompt(self) -> Prompt:
+        return Prompt()
 
     @property
     def is_long(self) -> bool:

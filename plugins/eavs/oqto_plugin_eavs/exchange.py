@@ -1,7 +1,7 @@
 """
 One call through the proxy: identify, read, choose, set money aside, hand on.
 
-Nothing leaves before the pending row is on disk, and the reply ends after the bill is.
+Nothing leaves before the pending row is on disk, and the reply ends after the bill is in the journal.
 """
 
 from __future__ import annotations

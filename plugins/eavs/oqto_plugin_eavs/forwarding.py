@@ -238,4 +238,6 @@ class Forwarding:
         if self._route.is_free or self._price.is_free:
             return self._price
         answered = self._meter.model or self._model
+        if answered == self._model and not self._meter.tier:
+            return self._price
         return self._provider.price(answered, self._meter.tier, self._call.started_at) or self._price

@@ -250,11 +250,12 @@ class Ledger:
         self._free(call, 0)
 
     def _look(self, wallet: Wallet, flow: Flow | None, tokens: int) -> tuple[Flow, ...]:
-        flows = [
-            (owner.flow, WORDS.get(owner.kind, owner.kind))
-            for owner in wallet.chain()
-            if owner.flow is not None
-        ]
+        flows = []
+        above: Wallet | None = wallet
+        while above is not None:
+            if above.flow is not None:
+                flows.append((above.flow, WORDS.get(above.kind, above.kind)))
+            above = above.parent
         if flow is not None:
             flows.append((flow, WORDS["key"]))
         if not flows:

@@ -104,6 +104,8 @@ class Wallet:
 
     def roll(self, at: float) -> None:
         """Begin a new window when the clock says so. A clock set back reopens nothing."""
+        if self.window == "total":
+            return
         key = window_key(self.window, at)
         if key > self.window_key:
             self.window_key, self.spent, self.told = key, 0, 0
@@ -114,7 +116,7 @@ class Wallet:
 
     def reached(self) -> int:
         """The highest threshold that the spending has reached; 0 for none, or without a limit."""
-        if self.limit_nusd is None:
+        if self.limit_nusd is None or self.spent * ALL < self.limit_nusd * THRESHOLDS[0]:
             return 0
         return max((p for p in THRESHOLDS if self.spent * ALL >= self.limit_nusd * p), default=0)
 
