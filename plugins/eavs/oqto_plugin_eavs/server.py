@@ -9,6 +9,7 @@ that leaves cancels it at once, and one that reads slowly makes `write` wait.
 from __future__ import annotations
 
 import asyncio
+import select
 import socket
 from collections import deque
 from http import HTTPStatus
@@ -250,6 +251,9 @@ class Connection(asyncio.Protocol):
 
     def sweep(self, now: float) -> None:
         """Cut the connection when its client keeps it waiting for too long."""
+        if self._is_paused and _has_hung_up(self._transport):
+            self.abort()  # the loop notices nobody who leaves while it does not read
+            return
         if self._serving is None:
             limit = LINGER_S if self._lingers else HEAD_S if self._in_head else IDLE_S
         elif self._serving.waits_for_body:
@@ -258,6 +262,13 @@ class Connection(asyncio.Protocol):
             return
         if now - self._since > limit:
             self.abort()
+
+
+def _has_hung_up(transport: asyncio.Transport | None) -> bool:
+    poll = select.poll()
+    if transport is not None:
+        poll.register(transport.get_extra_info("socket").fileno(), select.POLLRDHUP)
+    return bool(poll.poll(0))
 
 
 def _joined(pairs: list[tuple[bytes, bytes]]) -> dict[bytes, bytes]:

@@ -240,6 +240,29 @@ def test_a_client_that_stops_in_the_middle_is_settled_at_nothing(proxy):
     assert [(row["outcome"], row["cost_nusd"]) for row in proxy.settled()] == [("left", 0)]
 
 
+def test_a_client_that_leaves_while_the_provider_reads_nothing_is_noticed(proxy):
+    arrived, settled = threading.Event(), threading.Event()
+
+    def stall(connection):
+        connection.recv(1)
+        arrived.set()
+        assert settled.wait(40)
+
+    key = proxy.key()
+    with Listener(stall) as vendor:
+        proxy.add("stalled", "openai-compatible", vendor.url)
+        with socket.socket(socket.AF_UNIX) as client:
+            client.connect(str(proxy.folder / "llm.sock"))
+            head = f"POST /p/stalled/v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-length: 60000000\r\nx-api-key: {key}\r\n\r\n"
+            client.sendall(head.encode() + b'{"model":"fake-1","messages":["')
+            client.settimeout(1)
+            with pytest.raises(TimeoutError):
+                client.sendall(b"Q" * 50 * MIB)
+            assert arrived.wait(20)
+        assert [(row["outcome"], row["cost_nusd"]) for row in proxy.settled()] == [("left", 0)]
+        settled.set()
+
+
 def test_a_provider_that_reads_slowly_makes_clients_wait_and_memory_stay(own_proxy):
     """Eight requests of 24 MiB against a provider that takes nothing until all are under way."""
     count, size, begun, go = 8, 24 * MIB, threading.Semaphore(0), threading.Event()

@@ -175,3 +175,13 @@ def test_an_orderly_end_bills_the_calls_of_every_process(own_crew, provider):
 
 def test_nobody_elses_process_may_ask_the_till(own_crew):
     assert (own_crew.folder / "till.sock").stat().st_mode & 0o077 == 0
+
+
+def test_a_long_request_is_paid_for_piece_by_piece_across_processes(crew, provider):
+    words = "some words " * 300_000
+    refused = each_its_own_connection(crew, crew.key(limit_usd=3.0), words)
+    assert (refused.status_code, refused.json()["error"]["code"]) == (402, "budget_exceeded")
+    assert [row["cost_nusd"] for row in crew.settled()] == [0]
+    asked = each_its_own_connection(crew, crew.key("other", limit_usd=10.0), words + "[[usage 100 50]]")
+    assert asked.status_code == 200
+    assert crew.settled(2)[1]["cost_nusd"] == 100 * 3_000 + 50 * 15_000
