@@ -10,6 +10,7 @@ from importlib.metadata import EntryPoint
 from typing import TYPE_CHECKING, Any
 
 import pluggy
+import structlog
 
 from oqto_platform import tracing
 from oqto_platform.errors import NotFound, PluginFailed, PluginLoadError
@@ -23,6 +24,8 @@ from oqto_platform.types import PluginInfo
 
 if TYPE_CHECKING:
     from oqto_platform.calls import Calls
+
+log = structlog.get_logger("oqto.plugins")
 
 
 class Hooks:
@@ -120,6 +123,7 @@ class Hooks:
                 for i in impls
             ]
             self._refuse_two_answerers(name)
+            self._name_several_answerers(name)
         return self
 
     def _refuse_two_answerers(self, hook: str) -> None:
@@ -128,6 +132,13 @@ class Hooks:
             first, second = strangers[:2]
             text = f"{first} answers {hook}, too, and only one plugin may; disable one of the two"
             raise load_error(second, text)
+
+    def _name_several_answerers(self, hook: str) -> None:
+        """Two ways to sign in are no fault, but whose answer counts must not be a riddle."""
+        strangers = [str(i.origin) for i in self._impls[hook] if i.origin.distribution]
+        if self.policies[hook].mode is Mode.FIRST and len(strangers) > 1:
+            log.warning("several plugins answer a hook; the first that has an answer wins", hook=hook,
+                        asked_in_this_order=strangers, repair="disable those that are not meant to")  # fmt: skip
 
     def error(self, plugin: str, text: str) -> PluginLoadError:
         """The error that stops the start because of `plugin`, with its version and the command that disables it."""

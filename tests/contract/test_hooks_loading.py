@@ -104,6 +104,19 @@ def test_two_plugins_of_one_name_are_refused():
         hooks.register(SimpleNamespace(), "weather")
 
 
+def test_two_that_answer_a_hook_are_named_in_the_order_in_which_they_are_asked(install, logs):
+
+    ldap, htpasswd = (SimpleNamespace(authenticate=hookimpl(lambda credentials: None)) for _ in range(2))
+    install(htpasswd=htpasswd, ldap=ldap)
+    hooks = Hooks.load(
+        "core", builtins={"builtin": SimpleNamespace(authenticate=hookimpl(lambda credentials: None))}
+    )
+    (entry,) = logs
+    assert entry["hook"] == "authenticate"
+    assert [line.split("'")[1] for line in entry["asked_in_this_order"]] == ["ldap", "htpasswd"]
+    assert hooks.implements("authenticate")
+
+
 def test_every_installed_plugin_loads_on_its_side():
     for side in ("core", "runner"):
         names = [info.name for info in Hooks.load(side).plugins()]

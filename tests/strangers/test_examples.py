@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import shutil
 from pathlib import Path
 
@@ -33,3 +34,19 @@ def test_every_example_has_a_readme_and_hello_is_twenty_lines():
     sources = (ROOT / "examples" / "oqto-plugin-hello" / "oqto_plugin_hello").glob("*.py")
     lines = [line for file in sources for line in file.read_text().splitlines() if line.strip()]
     assert len(lines) <= 20
+
+
+def test_an_agent_needs_no_more_than_sixty_lines():
+    source = (ROOT / "examples" / "oqto-plugin-parrot" / "oqto_plugin_parrot" / "harness.py").read_text()
+    prose = [
+        n
+        for n in ast.walk(ast.parse(source))
+        if isinstance(n, ast.Import | ast.ImportFrom) or is_docstring(n)
+    ]
+    skipped = {line for node in prose for line in range(node.lineno, (node.end_lineno or 0) + 1)}
+    code = [line for n, line in enumerate(source.splitlines(), 1) if line.strip() and n not in skipped]
+    assert len(code) <= 60
+
+
+def is_docstring(node: ast.AST) -> bool:
+    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)

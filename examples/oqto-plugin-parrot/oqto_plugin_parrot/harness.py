@@ -11,23 +11,9 @@ from typing import Any
 import msgspec
 from oqto_runner.harness import Answer, Conversation, Step
 
-from oqto_platform.canon import (
-    AgentError,
-    AgentIdle,
-    AgentWorking,
-    Capabilities,
-    Command,
-    FollowUp,
-    Message,
-    MessageEnd,
-    MessageStart,
-    Prompt,
-    Steer,
-    TextDelta,
-    TextPart,
-)
+from oqto_platform import Launch, Session, SpawnPlan, canon
 from oqto_platform.errors import AgentFailed
-from oqto_platform.types import Launch, Session, SpawnPlan, new_id
+from oqto_platform.types import new_id
 
 BIRD = Path(__file__).with_name("bird.py")
 
@@ -36,12 +22,11 @@ class Parrot:
     """One kind of agent. The runner confines what `plan` describes."""
 
     name, title = "parrot", "Parrot"
-    capabilities = Capabilities(abort=False, resume=True)
+    capabilities = canon.Capabilities(abort=False, resume=True)
 
     def plan(self, session: Session, launch: Launch, home: Path) -> SpawnPlan:
-        python = os.path.realpath(sys.executable)
         return SpawnPlan(
-            argv=(python, "-I", "-S", str(BIRD)),
+            argv=(os.path.realpath(sys.executable), "-I", "-S", str(BIRD)),
             cwd=session.workspace,
             env={"HOME": str(home), "PATH": os.defpath, **launch.env},
             readable=(sys.base_prefix, str(BIRD)),
@@ -55,12 +40,8 @@ class Parrot:
 class Talk:
     """The talk with one bird: commands and lines in, events and lines out, and nothing is waited for."""
 
-    is_ready = False
-    is_working = False
-
-    def __init__(self) -> None:
-        self._answer: list[str] = []
-        self._id = ""
+    is_ready = is_working = False
+    _id = _text = ""
 
     def open(self, now: float) -> Step:
         return Step()
@@ -68,14 +49,15 @@ class Talk:
     def tick(self, now: float) -> Step:
         return Step()
 
-    def command(self, token: int, command: Command, now: float) -> Step:
-        if not isinstance(command, Prompt | Steer | FollowUp) or self.is_working:
+    def command(self, token: int, command: canon.Command, now: float) -> Step:
+        if not isinstance(command, canon.Prompt | canon.Steer | canon.FollowUp) or self.is_working:
             words = "the parrot listens to one message at a time and cannot do anything else"
             return Step(answers=(Answer(token=token, error=AgentFailed(words)),))
-        self.is_working, self._answer, self._id = True, [], new_id("msg")
+        self.is_working, self._text, self._id = True, "", new_id("msg")
         heard = _message("user", command.message, client_id=command.client_id or None)
+        begun = canon.MessageStart(message_id=self._id)
         return Step(
-            events=(MessageEnd(message=heard), AgentWorking(), MessageStart(message_id=self._id)),
+            events=(canon.MessageEnd(message=heard), canon.AgentWorking(), begun),
             lines=(msgspec.json.encode({"text": command.message}),),
             answers=(Answer(token=token),),
         )
@@ -89,8 +71,8 @@ class Talk:
             case "ready":
                 self.is_ready = True
             case "word" if self.is_working:
-                self._answer.append(said.get("text", ""))
-                return Step(events=(TextDelta(message_id=self._id, delta=self._answer[-1]),))
+                self._text += (word := said.get("text", ""))
+                return Step(events=(canon.TextDelta(message_id=self._id, delta=word),))
             case "done" if self.is_working:
                 return self._ended("stop")
         return Step()
@@ -99,16 +81,15 @@ class Talk:
         if not self.is_working:
             return Step()
         ended = self._ended("error")
-        return Step(events=(AgentError(error=cause, recoverable=False), *ended.events))
+        return Step(events=(canon.AgentError(error=cause, recoverable=False), *ended.events))
 
     def _ended(self, how: Any) -> Step:
         self.is_working = False
-        answer = _message("assistant", "".join(self._answer), id=self._id, stop_reason=how)
-        return Step(events=(MessageEnd(message=answer), AgentIdle(stop_reason=how)))
+        answer = _message("assistant", self._text, id=self._id, stop_reason=how)
+        return Step(events=(canon.MessageEnd(message=answer), canon.AgentIdle(stop_reason=how)))
 
 
-def _message(role: Any, text: str, **fields: Any) -> Message:
-    parts = (TextPart(text=text),) if text else ()
-    return Message(
-        **{"id": new_id("msg"), **fields}, role=role, parts=parts, created_at=int(time.time() * 1000)
-    )
+def _message(role: Any, text: str, **fields: Any) -> canon.Message:
+    parts = (canon.TextPart(text=text),) if text else ()
+    fields = {"id": new_id("msg"), "created_at": int(time.time() * 1000), **fields}
+    return canon.Message(role=role, parts=parts, **fields)
