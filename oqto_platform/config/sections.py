@@ -105,7 +105,8 @@ class Backend(Section, frozen=True):
     def check(self) -> None:
         if self.mode == "container":
             raise ValueError(
-                "mode: this version has no support for container sessions yet; use 'local' or 'auto'"
+                "mode: this version has no support for container sessions yet, and the policy of sandbox.toml would "
+                "not hold in them; use 'local' or 'auto'"
             )
 
 

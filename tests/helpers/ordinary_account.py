@@ -31,6 +31,7 @@ NOT_THEIRS = ("XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_STATE_HOME", "XDG_CACHE_H
 
 def run(item: pytest.Item) -> list[pytest.TestReport]:
     """The reports of `item`, run by the ordinary account. Fixtures of a wider scope are left to the parent."""
+    item.config._tmp_path_factory.getbasetemp()  # made now, while it can be
     with _home() as home, _groups() as groups, tempfile.TemporaryFile() as answers:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)  # the fork needs no thread of the parent

@@ -20,6 +20,7 @@ from oqto_platform.errors import OqtoError
 from oqto_platform.types import SpawnPlan
 from oqto_plugin_sandbox import launch
 from oqto_plugin_sandbox.checks import all_checks
+from oqto_plugin_sandbox.egress.rules import Decision
 from oqto_plugin_sandbox.explain import Answer, explain_host, explain_path
 from oqto_plugin_sandbox.policy.load import SYSTEM_FILES, load
 from oqto_plugin_sandbox.runner import owner
@@ -60,7 +61,11 @@ def run(command: tuple[str, ...], names: tuple[str, ...], readable: tuple[str, .
 @click.argument("target", metavar="PATH|HOST")
 @click.option("--json", "as_json", is_flag=True, help="For programs.")
 def explain(target: str, as_json: bool) -> None:  # noqa: FBT001 - click passes options so
-    """Tell what an agent in the current folder finds at PATH or HOST, and which rule says so."""
+    """
+    Tell what an agent in the current folder finds at PATH or HOST, and which rule says so.
+
+    A name without a slash that is no file here is taken for a host; write ./NAME for one that is still to be made.
+    """
     answer = _guarded(lambda: _explain(target))
     click.echo(msgspec.json.encode(answer).decode() if as_json else answer.sentence)
 
@@ -113,9 +118,7 @@ def _explain(target: str) -> Answer:
 
 async def _run(spawn: SpawnPlan) -> int:
     with tempfile.TemporaryDirectory(prefix="oqto-") as state_dir:
-        sandboxes = Sandboxes(
-            owner(), Path(state_dir), lambda _, decision: _tell(decision.is_allowed, decision.rule)
-        )
+        sandboxes = Sandboxes(owner(), Path(state_dir), lambda _, decision: _tell(decision))
         try:
             return await _supervised(sandboxes, spawn)
         finally:
@@ -148,9 +151,11 @@ def _pass_on(launcher: int, number: int) -> None:
         return
 
 
-def _tell(is_allowed: bool, rule: str) -> None:  # noqa: FBT001 - a decision's field
-    if not is_allowed:
-        click.echo(f"oqto-sandbox: network denied: {rule}", err=True)
+def _tell(decision: Decision) -> None:
+    if not decision.is_allowed:
+        click.echo(
+            f"oqto-sandbox: network denied: {decision.host}:{decision.port}: {decision.rule}", err=True
+        )
 
 
 def _guarded(work: Callable[[], T]) -> T:

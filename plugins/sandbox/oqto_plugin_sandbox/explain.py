@@ -32,6 +32,8 @@ _WORDS = {
 }
 
 
+DENIED = "is denied: for the agent it is not there"
+
 DenyLists: TypeAlias = dict[str, list[tuple[str, str]]]
 
 
@@ -68,7 +70,8 @@ def judge(policy: Policy, plan: Plan, path: str, denied: DenyLists) -> Answer:
     """What a sandbox with this plan shows at an absolute path, and the rule that decides."""
     sight = show(plan, path)
     rule = _denial(denied, path, sight.state) or _socket(path, sight.state) or sight.why
-    return _answer(policy, path, sight.state, rule, _WORDS[sight.state])
+    is_denied = sight.state == "absent" and key_of(rule) == "deny_read"
+    return _answer(policy, path, sight.state, rule, DENIED if is_denied else _WORDS[sight.state])
 
 
 def _denial(denied: DenyLists, path: str, state: str) -> str:

@@ -107,6 +107,9 @@ def _repositories(start: Before) -> Iterator[Finding]:
         for path in _new_files(f"{folder}/hooks", start.at_s):
             if not path.endswith(".sample") and os.access(path, os.X_OK):
                 yield Finding("git hook appeared", path, f"{path} is new, and git runs it on this machine")
+        if _is_new(path := f"{folder}/commondir", start.at_s):
+            said = f"{path} is new, and git takes what it runs on this machine from the folder that it names"
+            yield Finding("git settings that run something", path, said)
         for name in ("config", "config.worktree"):
             path = f"{folder}/{name}"
             if _is_new(path, start.at_s) and (keys := _running_keys(path)):

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -37,6 +38,17 @@ def test_run_refuses_with_the_file_and_key(own_home):
     assert f"{own_home}/.oqto/sandbox.toml:2: extra_rw_bind: would add rights" in done.stderr
 
 
+def test_run_tells_what_the_network_denied(own_home):
+    (own_home / ".oqto").mkdir()
+    (own_home / ".oqto/sandbox.toml").write_text('[network]\nmode = "proxy"\nallow_domains = ["ok.test"]\n')
+    script = (
+        "import urllib.request as u\ntry: u.urlopen('http://evil.test/')\nexcept OSError as e: print(e.code)"
+    )
+    done = command("run", "--", "/usr/bin/python3", "-c", script, cwd=own_home)
+    assert done.stdout == "403\n"
+    assert "network denied: evil.test:80: network.allow_domains does not list it" in done.stderr
+
+
 def test_run_passes_signals_on(own_home):
     argv = [sys.executable, "-m", "oqto_plugin_sandbox", "run", "--", "/bin/bash", "-c"]
     script = "trap 'echo flushed; exit 5' TERM; echo ready; while :; do sleep 0.05; done"
@@ -45,6 +57,19 @@ def test_run_passes_signals_on(own_home):
         process.send_signal(signal.SIGTERM)
         assert process.communicate(timeout=30)[0] == "flushed\n"
         assert process.returncode == 5
+
+
+def test_d05_nothing_outlives_a_runner_that_was_killed(own_home, running):
+    marker = f"97{os.getpid()}{time.monotonic_ns() % 10_000}"
+    argv = [sys.executable, "-m", "oqto_plugin_sandbox", "run", "--", "/bin/bash", "-c"]
+    script = f"setsid sleep {marker} & echo ready; sleep {marker}"
+    with subprocess.Popen([*argv, script], cwd=own_home, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout.readline() == "ready\n"
+        process.kill()
+    deadline = time.monotonic() + 20
+    while running(f"sleep\0{marker}") and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert not running(f"sleep\0{marker}")
 
 
 def test_explain_names_rule_and_place(own_home):

@@ -295,17 +295,19 @@ async def test_b18_what_git_would_run_in_any_repository_below_is_told(place):
     git init -q sub/repo && cd sub/repo && cp .git/hooks/pre-commit.sample .git/hooks/post-checkout
     chmod +x .git/hooks/post-checkout; echo '#' > .git/hooks/plain
     git config core.fsmonitor /tmp/x; git config filter.a.clean /tmp/y; git config user.name z
+    git init -q ../led && echo ../elsewhere > ../led/.git/commondir
     git init -q ../harmless && git -C ../harmless remote add o https://o
     """
     await place.ended(await place.start(boxes, "s", script))
     await boxes.ended("s")
     told = [
-        (event, detail.removeprefix(f"{place.workspace}/sub/repo/.git/"))
+        (event, detail.removeprefix(f"{place.workspace}/sub/").replace("/.git/", ": "))
         for _, event, detail in place.reports
     ]
     assert told == [
-        ("git settings that run something", "config"),
-        ("git hook appeared", "hooks/post-checkout"),
+        ("git settings that run something", "led: commondir"),
+        ("git settings that run something", "repo: config"),
+        ("git hook appeared", "repo: hooks/post-checkout"),
     ]
 
 

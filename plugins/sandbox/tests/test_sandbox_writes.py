@@ -104,6 +104,20 @@ def test_b14_b15_b20_b21_git_runs_nothing_that_the_agent_wrote(box):
     assert twin.out == "2\n", twin.err
 
 
+def test_b14_a_linked_worktree_cannot_be_led_to_another_repository(box):
+    """Its `.git` is a file; one that named a folder of the agent's would give git settings of the agent's."""
+    box.repository({"f": "1"})
+    tree = box.home / "projects/tree"
+    box.host(f"git worktree add -q {tree}")
+    box.workspace = tree
+    before = (tree / ".git").read_text()
+    done = box.sh(
+        "echo gitdir: evil > .git; rm -f .git; mv .git g; ln -sf evil .git; git log --format=%s; echo twin > f; cat f"
+    )
+    assert done.out == "init\ntwin\n"
+    assert (tree / ".git").read_text() == before
+
+
 def test_b23_settings_that_other_programs_obey_are_read_only(box):
     names = [
         ".mcp.json",

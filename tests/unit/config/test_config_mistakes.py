@@ -123,7 +123,10 @@ PROD = "[auth]\ndev_mode = false\n"
         ),
         (
             "[backend]\nmode = 'container'\n",
-            "[backend] mode: this version has no support for container sessions yet; use 'local' or 'auto'",
+            (
+                "[backend] mode: this version has no support for container sessions yet, and the policy of sandbox.toml would not "
+                "hold in them; use 'local' or 'auto'"
+            ),
         ),
     ],
 )

@@ -1,6 +1,6 @@
 """Every wish about a path, from the policy, the platform and the names that are always protected."""
 
-# ruff: noqa: PTH110, PTH114 - paths are compared and passed on as text, exactly as the kernel sees them
+# ruff: noqa: PTH110, PTH113, PTH114 - paths are compared and passed on as text, exactly as the kernel sees them
 
 from __future__ import annotations
 
@@ -34,6 +34,8 @@ PROTECTED_NAMES = (
     ".codex", ".gemini", ".cursor", ".mcp.json", ".envrc",
 )  # fmt: skip
 GIT_CONFIG = ".git/config"
+GIT_FILE = ".git"
+"""In a linked worktree it is a file that says where the repository is, with settings that git obeys."""
 
 
 class Denials(NamedTuple):
@@ -102,7 +104,7 @@ def protected_paths(policy: Policy, workspace: str) -> list[str]:
     names = [".oqto"]
     if policy.protect_defaults:
         names = [*PROTECTED_NAMES, *([] if policy.allow_git_config else [GIT_CONFIG])]
-        names += list(_submodules(workspace))
+        names += [GIT_FILE] if os.path.isfile(f"{workspace}/{GIT_FILE}") else _submodules(workspace)
     return [f"{workspace}/{name}" for name in names]
 
 
