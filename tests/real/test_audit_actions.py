@@ -233,7 +233,11 @@ def test_a_plugin_that_is_switched_off_from_the_terminal(walk):
 
 
 def test_a_plugin_that_is_to_be_called_again(walk):
-    assert walk.ask("POST", "/api/admin/plugins/eavs/reset", 200).json() == {"hooks": []}
+    assert walk.ask("POST", "/api/admin/plugins/eavs/reset", 200).json() == {
+        "core": [],
+        "runner": [],
+        "unreached": "",
+    }
     walk.awaited("plugin.reset", target="eavs", actor=NAME)
     assert (
         "no plugin 'nobody' is loaded"

@@ -99,6 +99,34 @@ def test_a_plugin_that_does_not_load(machine):
     assert "oqtoctl plugins disable" in checks["plugins"].repair
 
 
+def test_a_sandbox_that_cannot_be(machine, monkeypatch):
+    """What the plugins of the runner's side say of this machine is among the lines, with their repair."""
+    from oqto_plugin_sandbox import host
+
+    monkeypatch.setattr(host, "PLACES", ("/nonexistent",))
+    monkeypatch.setenv("PATH", str(machine))
+    checks = examined(machine)
+    host.forget()
+    assert not checks["bubblewrap"].ok
+    assert "bubblewrap" in checks["bubblewrap"].repair
+    assert not checks["agent pi"].ok
+    assert checks["agent pi"].repair
+
+
+def test_a_provider_whose_key_is_not_there(machine, monkeypatch):
+    file = machine / "config.toml"
+    file.write_text(
+        "[eavs.providers.mine]\nkind = 'openai-compatible'\nbase_url = 'http://127.0.0.1:9/v1'\n"
+        "api_key = 'env:NO_SUCH_KEY'\nmodels = ['m']\nallow_unpriced = true\n"
+    )
+    file.chmod(0o600)
+    monkeypatch.setenv("OQTO_CONFIG", str(file))
+    monkeypatch.setenv("OQTO_PLUGINS", "eavs")
+    bad = [check for check in examined(machine).values() if not check.ok and "NO_SUCH_KEY" in check.detail]
+    assert bad
+    assert all(check.repair for check in bad)
+
+
 def test_what_the_running_server_says_is_passed_on(machine):
     theirs = places._failing("ledger", "is full", "free some space")
     checks = examined(machine, running=[theirs])
