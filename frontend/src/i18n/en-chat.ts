@@ -38,6 +38,9 @@ export const chat = {
   "slash.open": "{count} commands. Arrows choose, Enter takes one.",
   "chat.end": "End session",
   "chat.gone": "This session does not exist",
+  "chat.goneTitle": "No session",
+  "chat.goneWhy":
+    "It was deleted, or the link belongs to another account. Your own sessions are as they were.",
   "chat.toHome": "To your sessions",
   "chat.followFailed": "The conversation cannot be followed right now",
   "chat.followSafe": "Nothing of it is lost: it is stored where the agent runs.",

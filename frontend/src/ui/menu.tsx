@@ -32,7 +32,11 @@ export function Menu(props: MenuProps): JSX.Element {
   const open = () => {
     setOpen(true);
     document.addEventListener("pointerdown", outside);
-    queueMicrotask(() => (items().find((item) => item.ariaChecked === "true") ?? items()[0])?.focus());
+    queueMicrotask(() => {
+      (items().find((item) => item.ariaChecked === "true") ?? items()[0])?.focus();
+      // At the end of a list that scrolls, all of the menu has to be seen and not its first line only.
+      anchor.querySelector("[role=menu]")?.scrollIntoView?.({ block: "nearest" });
+    });
   };
   onCleanup(() => document.removeEventListener("pointerdown", outside));
 

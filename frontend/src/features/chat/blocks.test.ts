@@ -73,4 +73,18 @@ describe("markdown of an agent", () => {
   it("resolves links that are defined elsewhere in the text", () => {
     expect(page("[see][1]\n\n[1]: https://a.example").querySelector("a")?.href).toBe("https://a.example/");
   });
+
+  it.each([
+    String.raw`$$\int_0^1 x\,dx$$`,
+    String.raw`$a_1 * b_2 * c$`,
+    String.raw`\(x_{i} \* y\)`,
+    String.raw`\[\sum_i x_i\]`,
+    "$a<b$",
+  ])("leaves the formula %s as it was written", (formula) => {
+    expect(page(`So ${formula} holds.`).textContent?.trim()).toBe(`So ${formula} holds.`);
+  });
+
+  it("takes prices for prices", () => {
+    expect(page("It costs $5 or *more*, say $10.").querySelector("em")?.textContent).toBe("more");
+  });
 });

@@ -21,9 +21,23 @@ export function useHighlight(next: Highlight): void {
   rendered.clear();
 }
 
+/** Formulas stay as they were written: `\\,`, `_` and `*` mean something else in them. A price is no formula. */
+const MATH = /^(?:\$\$[^$]+?\$\$|\$(?![\s\d])[^$\n]+?(?<![\s\\])\$(?!\d)|\\\([\s\S]+?\\\)|\\\[[\s\S]+?\\\])/;
+const math = {
+  name: "math",
+  level: "inline" as const,
+  start: (text: string) => text.match(/\$|\\[([]/)?.index,
+  tokenizer(text: string) {
+    const raw = MATH.exec(text)?.[0];
+    return raw === undefined ? undefined : { type: "math", raw };
+  },
+  renderer: (token: Token) => escapeHtml(token.raw),
+};
+
 const marked = new Marked({
   gfm: true,
   breaks: false,
+  extensions: [math],
   renderer: {
     code({ text, lang }) {
       const language = (lang ?? "").split(/\s/)[0] ?? "";
@@ -42,7 +56,12 @@ const marked = new Marked({
     },
     table(token) {
       const cells = (row: typeof token.header, tag: string) =>
-        row.map((cell) => `<${tag}>${this.parser.parseInline(cell.tokens)}</${tag}>`).join("");
+        row
+          .map(
+            (cell) =>
+              `<${tag}${cell.align ? ` class="align-${cell.align}"` : ""}>${this.parser.parseInline(cell.tokens)}</${tag}>`,
+          )
+          .join("");
       const rows = token.rows.map((row) => `<tr>${cells(row, "td")}</tr>`).join("");
       const head = `<thead><tr>${cells(token.header, "th")}</tr></thead>`;
       return `<div class="table-box" tabindex="0"><table>${head}<tbody>${rows}</tbody></table></div>`;
@@ -82,7 +101,7 @@ const ALLOWED = {
 };
 
 /** Only the classes that our own renderer and the highlighter write. */
-const CLASS = /^(code|code-head|code-copy|table-box|remote-image|hljs-[\w-]+)$/;
+const CLASS = /^(code|code-head|code-copy|table-box|remote-image|align-(left|center|right)|hljs-[\w-]+)$/;
 purifier.addHook("uponSanitizeAttribute", (_node, data) => {
   if (data.attrName === "class") {
     data.attrValue = data.attrValue

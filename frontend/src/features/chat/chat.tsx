@@ -11,7 +11,6 @@ import {
   Switch,
 } from "solid-js";
 import { api } from "../../api/client";
-import type { ProblemError } from "../../api/problem";
 import { t } from "../../i18n";
 import { createSide, SidePanel, SideToggle } from "../../panels/side";
 import { useApp } from "../../state/app";
@@ -98,6 +97,7 @@ export function ChatPage(props: { id: string; onMenu(): void }): JSX.Element {
     if (line && !isNamed) api.renameSession(props.id, line).then(app.list.put, () => {});
   };
   const title = () => {
+    if (isGone()) return t("chat.goneTitle");
     const known = session();
     return view.title || (known ? titleOf(known) : t("sessions.untitled"));
   };
@@ -160,8 +160,9 @@ export function ChatPage(props: { id: string; onMenu(): void }): JSX.Element {
         />
         <Switch>
           <Match when={isGone()}>
-            <div class="page">
-              <ProblemBox title={t("chat.gone")} problem={live.problem() as ProblemError} />
+            <div class="page page-middle">
+              <h2>{t("chat.gone")}</h2>
+              <p class="muted lead">{t("chat.goneWhy")}</p>
               <div>
                 <a class="btn" href="#/">
                   {t("chat.toHome")}

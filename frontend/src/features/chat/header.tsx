@@ -63,6 +63,7 @@ export function ChatHeader(props: HeaderProps): JSX.Element {
             type="button"
             class="title-button truncate"
             title={t("rename.title")}
+            disabled={!props.session}
             onClick={() => setAsked("rename")}
           >
             {props.title}
@@ -88,40 +89,42 @@ export function ChatHeader(props: HeaderProps): JSX.Element {
         )}
       </Given>
       {props.panels}
-      <Menu
-        side="menu-down menu-end"
-        title={t("chat.more")}
-        buttonClass="btn btn-quiet btn-icon"
-        label={<span aria-hidden="true">⋯</span>}
-        isNamedByTitle
-      >
-        <MenuItem onPick={() => setAsked("rename")}>
-          <Icon name="pencil" />
-          {t("sessions.rename")}
-        </MenuItem>
-        <MenuItem onPick={() => go(newPath(props.session?.workspace))}>
-          <Icon name="plus" />
-          {t("chat.newHere")}
-        </MenuItem>
-        <For each={props.actions}>
-          {(action) => (
-            <MenuItem isDisabled={props.isWorking} onPick={() => action.run()}>
-              <Icon name={action.icon} />
-              {action.title}
-            </MenuItem>
-          )}
-        </For>
-        <Show when={props.isAlive}>
-          <MenuItem onPick={() => void stop.run()}>
-            <Icon name="stop" />
-            {t("chat.end")}
+      <Show when={props.session}>
+        <Menu
+          side="menu-down menu-end"
+          title={t("chat.more")}
+          buttonClass="btn btn-quiet btn-icon"
+          label={<span aria-hidden="true">⋯</span>}
+          isNamedByTitle
+        >
+          <MenuItem onPick={() => setAsked("rename")}>
+            <Icon name="pencil" />
+            {t("sessions.rename")}
           </MenuItem>
-        </Show>
-        <MenuItem onPick={() => setAsked("delete")}>
-          <Icon name="trash" />
-          {t("sessions.delete")}
-        </MenuItem>
-      </Menu>
+          <MenuItem onPick={() => go(newPath(props.session?.workspace))}>
+            <Icon name="plus" />
+            {t("chat.newHere")}
+          </MenuItem>
+          <For each={props.actions}>
+            {(action) => (
+              <MenuItem isDisabled={props.isWorking} onPick={() => action.run()}>
+                <Icon name={action.icon} />
+                {action.title}
+              </MenuItem>
+            )}
+          </For>
+          <Show when={props.isAlive}>
+            <MenuItem onPick={() => void stop.run()}>
+              <Icon name="stop" />
+              {t("chat.end")}
+            </MenuItem>
+          </Show>
+          <MenuItem onPick={() => setAsked("delete")}>
+            <Icon name="trash" />
+            {t("sessions.delete")}
+          </MenuItem>
+        </Menu>
+      </Show>
       <Given value={asked() === "rename" && props.session}>
         {(session) => <RenameDialog session={session()} onClose={() => setAsked(null)} />}
       </Given>

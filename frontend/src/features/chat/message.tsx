@@ -1,5 +1,5 @@
 import { createSignal, createUniqueId, For, type JSX, Match, Show, Switch } from "solid-js";
-import { t, timeOfDay } from "../../i18n";
+import { size, t, timeOfDay } from "../../i18n";
 import type { MessageItem, PartView, ToolView } from "../../state/view";
 import { CopyButton } from "../../ui/copy";
 import { Given } from "../../ui/given";
@@ -44,8 +44,33 @@ function UserMessage(props: { message: MessageItem }): JSX.Element {
 // A part keeps its kind for as long as it lives, so the kind is asked once.
 function UserPart(props: { part: PartView }): JSX.Element {
   const { part } = props;
-  if (part.kind === "text") return <p class="plain">{part.text}</p>;
+  if (part.kind === "text") return <OwnText text={part.text} />;
   return part.kind === "image" ? <Picture picture={part} /> : null;
+}
+
+const FOLDED_CHARS = 4_000;
+const SHOWN_CHARS = 1_200;
+
+/** A pasted file is not read again: its beginning tells which one it was. */
+function OwnText(props: { text: string }): JSX.Element {
+  const [isWhole, setWhole] = createSignal(false);
+  const isLong = () => props.text.length > FOLDED_CHARS;
+  const shown = () => (isLong() && !isWhole() ? `${props.text.slice(0, SHOWN_CHARS)}…` : props.text);
+  return (
+    <>
+      <p class="plain">{shown()}</p>
+      <Show when={isLong()}>
+        <button
+          type="button"
+          class="btn btn-small btn-quiet"
+          aria-expanded={isWhole()}
+          onClick={() => setWhole(!isWhole())}
+        >
+          {isWhole() ? t("tool.showLess") : t("tool.showAll", { size: size(props.text.length) })}
+        </button>
+      </Show>
+    </>
+  );
 }
 
 function Picture(props: { picture: Extract<PartView, { kind: "image" }> }): JSX.Element {
