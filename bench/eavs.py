@@ -4,13 +4,16 @@
 
 CPU per call comes from /proc (time on a CPU of the process tree), and proxy and nginx take turns within a few
 seconds; the medians of the rounds count. On a busy machine both numbers grow, so read the ratios. The proxy checks a key, sets money aside on disk, meters, prices and writes a durable row for
-each call; nginx only forwards. Everything stays on the loopback.
+each call; nginx only forwards. Where the program `litellm` is on the PATH it takes part, with one worker and without
+a database. Everything stays on the loopback.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import json
+import os
 import shutil
 import socket
 import statistics
@@ -130,13 +133,13 @@ async def client(port, request, count, delays):
     writer.close()
 
 
-async def load(port, key, *, clients, calls, is_stream):
+async def load(port, key, *, clients, calls, is_stream, path="/p/up/v1"):
     stream = b"true" if is_stream else b"false"
     body = b'{"model":"m","max_tokens":100,"stream":%s,"messages":[{"role":"user","content":"%s"}]}' % (
         stream,
         b"x" * 1000,
     )
-    head = f"POST /p/up/v1/chat/completions HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {key}\r\n"
+    head = f"POST {path}/chat/completions HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {key}\r\n"
     request = (
         head.encode() + b"content-type: application/json\r\ncontent-length: %d\r\n\r\n" % len(body) + body
     )
@@ -157,9 +160,9 @@ def measure(pid, port, key, **shape):
     }
 
 
-def wait_for(address):
+def wait_for(address, seconds=20):
     family_of = socket.AF_UNIX if isinstance(address, str) else socket.AF_INET
-    for _ in range(1000):
+    for _ in range(50 * seconds):
         with socket.socket(family_of) as probe:
             if probe.connect_ex(address) == 0:
                 return
@@ -205,10 +208,62 @@ def run(folder, ports, asked):
         for address in [*(("127.0.0.1", port) for port in ports.values()), str(folder / "control.sock")]:
             wait_for(address)
         compare(folder, ports, processes[1].pid, processes[2].pid, asked)
+        if program := shutil.which("litellm"):
+            processes.append(start_litellm(program, folder, ports["upstream"], port := free_port()))
+            wait_for(("127.0.0.1", port), 120)
+            beside_litellm(folder, ports, processes[1].pid, processes[-1].pid, port)
     finally:
         for process in reversed(processes):
             process.terminate()
             process.wait(5)
+
+
+def start_litellm(program, folder, upstream, port):
+    """One worker, nothing logged, its price list from its package and not from the network."""
+    model = {"model": "openai/m", "api_base": f"http://127.0.0.1:{upstream}/v1", "api_key": "sk-real"}
+    config = folder / "litellm.json"  # JSON is YAML
+    config.write_text(json.dumps({"model_list": [{"model_name": "m", "litellm_params": model}]}))
+    argv = [
+        program,
+        "--config",
+        str(config),
+        "--host",
+        "127.0.0.1",
+        "--port",
+        str(port),
+        "--telemetry",
+        "False",
+    ]
+    env = {
+        **os.environ,
+        "LITELLM_LOG": "ERROR",
+        "LITELLM_LOCAL_MODEL_COST_MAP": "True",
+        "LITELLM_MASTER_KEY": "sk-bench",
+    }
+    return subprocess.Popen(argv, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+
+def beside_litellm(folder, ports, eavs, litellm, port, rounds=3):
+    """The same calls, far fewer of them: it takes a hundred times longer for each."""
+    key = asyncio.run(
+        control.ask(str(folder / "control.sock"), control.Mint(session_id="l", account_id="a"))
+    ).key
+    for name, shape in (
+        ("plain, 32 at once", {"clients": 32, "calls": 320, "is_stream": False}),
+        ("paced stream of 22 chunks, 32 at once", {"clients": 32, "calls": 64, "is_stream": True}),
+    ):
+        found = [
+            (
+                measure(eavs, ports["eavs"], key, **shape),
+                measure(litellm, port, "sk-bench", **shape, path="/v1"),
+            )
+            for _ in range(rounds)
+        ]
+        own, other = zip(*found, strict=True)
+        ratio = statistics.median(theirs["us"] / ours["us"] for ours, theirs in found)
+        print(
+            f"{name}: oqto-eavs {median(own, 'us'):.0f} µs CPU per call, litellm {median(other, 'us'):.0f}, {ratio:.0f} times as much"
+        )
 
 
 def compare(folder, ports, eavs, nginx, asked):
