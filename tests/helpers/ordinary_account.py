@@ -25,6 +25,11 @@ from _pytest.runner import runtestprotocol
 NAME, UID = "oqto-test", 48_213
 ROOT = Path(__file__).resolve().parents[2]
 CGROUP = Path("/sys/fs/cgroup")
+RUST = {
+    name: Path(os.environ.get(name, Path.home() / folder))
+    for name, folder in (("RUSTUP_HOME", ".rustup"), ("CARGO_HOME", ".cargo"))
+}
+"""Where a Rust lies that is not the system's."""
 NEWNS, PRIVATE, BIND, RECURSIVE, SET_DUMPABLE = 0x20000, 1 << 18, 4096, 16384, 4
 NOT_THEIRS = ("XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_STATE_HOME", "XDG_CACHE_HOME", "XDG_RUNTIME_DIR")
 
@@ -114,14 +119,15 @@ def become_ordinary(home: Path) -> None:
     library = ctypes.CDLL(None, use_errno=True)
     _check(library.unshare(NEWNS), "unshare")
     _mount(library, "none", "/", PRIVATE | RECURSIVE)
-    _open_up(library, [ROOT, Path(sys.prefix).resolve(), Path(sys.base_prefix).resolve()])
+    python = [Path(sys.prefix).resolve(), Path(sys.base_prefix).resolve()]
+    _open_up(library, [ROOT, *python, *(path for path in RUST.values() if path.is_dir())])
     _add_account(library, home)
     os.chdir(ROOT)
     os.setgroups([])
     os.setresgid(UID, UID, UID)
     os.setresuid(UID, UID, UID)
     _check(library.prctl(SET_DUMPABLE, 1, 0, 0, 0), "prctl")
-    os.environ.update(HOME=str(home), USER=NAME, LOGNAME=NAME)
+    os.environ.update(HOME=str(home), USER=NAME, LOGNAME=NAME, RUSTUP_HOME=str(RUST["RUSTUP_HOME"]))
     for name in NOT_THEIRS:
         os.environ.pop(name, None)
 
