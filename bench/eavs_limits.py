@@ -243,18 +243,20 @@ async def until_killed(bench, finished):
     await asyncio.wait(callers)
 
 
-def killed(bench):
-    known = bench.ask(control.Report(by="model")).rows
-    before = sum(row.calls for row in known)
-    finished = []
-    uvloop.run(until_killed(bench, finished))
-    bench.proxy.wait()
-    bench.start()
-    bench.ask(control.Report(by="model"))
+def done_rows(bench):
+    bench.ask(control.Report(by="model"))  # brings the journal into the ledger
     connection = sqlite3.connect(bench.folder / "ledger.db")
     (rows,) = connection.execute("SELECT count(*) FROM calls WHERE outcome = 'done'").fetchone()
     connection.close()
-    lost = max(0, len(finished) - (rows - before))
+    return rows
+
+
+def killed(bench):
+    before, finished = done_rows(bench), []
+    uvloop.run(until_killed(bench, finished))
+    bench.proxy.wait()
+    bench.start()
+    lost = max(0, len(finished) - (done_rows(bench) - before))
     print(f"killed with -9 after {len(finished)} replies: {lost} rows lost (limit 0)")
 
 
