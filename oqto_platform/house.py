@@ -84,6 +84,7 @@ class House:
         self.data_dir, self.state_dir = Path(paths.data_dir), Path(paths.state_dir)
         logging = self.settings.section("logging", Logging)
         logs.set_up(logging.level, file=logging.file, env=env)
+        self.hooks.name_several_answerers()
         self.registry = Registry(self.settings, self.state_dir, env)
         self.start = starting.StartChecks(fail_fast=self.settings.section("runtime", Runtime).fail_fast)
 

@@ -123,7 +123,6 @@ class Hooks:
                 for i in impls
             ]
             self._refuse_two_answerers(name)
-            self._name_several_answerers(name)
         return self
 
     def _refuse_two_answerers(self, hook: str) -> None:
@@ -133,12 +132,13 @@ class Hooks:
             text = f"{first} answers {hook}, too, and only one plugin may; disable one of the two"
             raise load_error(second, text)
 
-    def _name_several_answerers(self, hook: str) -> None:
-        """Two ways to sign in are no fault, but whose answer counts must not be a riddle."""
-        strangers = [str(i.origin) for i in self._impls[hook] if i.origin.distribution]
-        if self.policies[hook].mode is Mode.FIRST and len(strangers) > 1:
-            log.warning("several plugins answer a hook; the first that has an answer wins", hook=hook,
-                        asked_in_this_order=strangers, repair="disable those that are not meant to")  # fmt: skip
+    def name_several_answerers(self) -> None:
+        """Say at a start where it is not plain whose answer counts. Two ways to sign in are no fault."""
+        for hook, impls in self._impls.items():
+            strangers = [str(impl.origin) for impl in impls if impl.origin.distribution]
+            if self.policies[hook].mode is Mode.FIRST and len(strangers) > 1:
+                log.warning("several plugins answer a hook; the first that has an answer wins", hook=hook,
+                            asked_in_this_order=strangers, repair="disable those that are not meant to")  # fmt: skip
 
     def error(self, plugin: str, text: str) -> PluginLoadError:
         """The error that stops the start because of `plugin`, with its version and the command that disables it."""

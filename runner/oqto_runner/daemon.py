@@ -59,6 +59,7 @@ class Daemon:
         """Load the plugins and the configuration. Raises `PluginLoadError` or `ConfigError`."""
         self._options = options
         self._hooks = _load_plugins(options)
+        self._hooks.name_several_answerers()
         self._state_dir = _private(options.state_dir)
         self._config = _load_config(options, self._hooks)
         self._harnesses = _harnesses(self._hooks)

@@ -111,6 +111,8 @@ def test_two_that_answer_a_hook_are_named_in_the_order_in_which_they_are_asked(i
     hooks = Hooks.load(
         "core", builtins={"builtin": SimpleNamespace(authenticate=hookimpl(lambda credentials: None))}
     )
+    assert logs == [], "a command that only looks does not say it"
+    hooks.name_several_answerers()
     (entry,) = logs
     assert entry["hook"] == "authenticate"
     assert [line.split("'")[1] for line in entry["asked_in_this_order"]] == ["ldap", "htpasswd"]

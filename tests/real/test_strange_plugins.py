@@ -41,6 +41,7 @@ def site(tmp_path_factory, pytestconfig):
     shutil.rmtree(site.folder)
     shutil.copytree(pytestconfig.rootpath / "tests" / "fixtures" / "first_release", site.folder)
     site.install("sly", core=SLY)
+    site.install("stowaway", runner="raise SystemExit('it was loaded')")
     return site
 
 
@@ -50,7 +51,7 @@ def stack(site, tmp_path_factory):
     config = root / "config.toml"
     config.write_text("[veteran]\nclosed = true\n")
     stack = Stack(root, plugins=(), env={"OQTO_CONFIG": str(config), "PYTHONPATH": str(site.folder)})
-    stack.env["OQTO_PLUGINS"] = "veteran,sly"
+    stack.env["OQTO_PLUGINS"] = "veteran,sly,stowaway"
     stack.start()
     stack.set_up()
     yield stack
@@ -78,6 +79,14 @@ def test_a_route_without_a_word_about_guards_is_guarded(stack):
 def test_a_route_that_means_another_place_stays_under_its_prefix(stack):
     assert "i" not in stack.client.get("/api/auth/state").json()
     assert stack.client.get("/api/plugins/sly/api/auth/state").json() == {"i": "am the house"}
+
+
+def test_the_runner_loads_nothing_that_was_only_put_on_its_way(stack):
+    """An agent could leave such a thing for the next start; so a runner takes plugins from its own environment alone."""
+    sides = {(one["name"], one["side"]) for one in stack.client.get("/api/plugins").json()}
+    assert ("builtin", "runner") in sides, "it runs"
+    assert not {("stowaway", "runner"), ("veteran", "runner")} & sides
+    assert ("veteran", "core") in sides
 
 
 def test_its_refusal_reaches_the_person(stack):
