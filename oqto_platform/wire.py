@@ -246,11 +246,14 @@ class Folder(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Listing(_Reply, frozen=True, tag="listing"):
+    """`refusal`: why no agent may work in `path` itself; empty where one may."""
+
     path: str
     parent: str | None
     folders: list[Folder]
     is_writable: bool = True
     is_truncated: bool = False
+    refusal: str = ""
 
 
 class Opened(_Reply, frozen=True, tag="opened"):

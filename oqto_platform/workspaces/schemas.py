@@ -30,7 +30,11 @@ class OpenedWorkspace(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class FolderListing(msgspec.Struct, frozen=True, kw_only=True):
-    """The folders in `path`; `suggested` is where new workspaces of this account go by default."""
+    """
+    The folders in `path`; `suggested` is where new workspaces of this account go by default.
+
+    `refusal`: why no agent may work in `path` itself, such as a home; empty where one may.
+    """
 
     path: str
     parent: str | None
@@ -38,3 +42,4 @@ class FolderListing(msgspec.Struct, frozen=True, kw_only=True):
     is_writable: bool
     is_truncated: bool
     suggested: str
+    refusal: str = ""

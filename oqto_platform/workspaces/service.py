@@ -52,6 +52,7 @@ class Workspaces:
             is_writable=listing.is_writable,
             is_truncated=listing.is_truncated,
             suggested=self._suggested(identity),
+            refusal=listing.refusal,
         )
 
     async def open(self, identity: Identity, new: NewWorkspace) -> Workspace:

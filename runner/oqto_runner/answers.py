@@ -14,7 +14,7 @@ from oqto_platform import wire
 from oqto_platform.errors import Conflict, Forbidden, Invalid
 from oqto_platform.hooks import Hooks
 from oqto_platform.types import Check, WorkspaceRequest
-from oqto_runner import browse, recorded
+from oqto_runner import browse, recorded, workspaces
 from oqto_runner.config import Current
 from oqto_runner.harness import Harness
 from oqto_runner.sessions import Sessions
@@ -136,9 +136,10 @@ class Answers:
     async def _browse(self, path: str, *, show_hidden: bool) -> wire.Listing:
         try:
             async with asyncio.timeout(BROWSE_TIMEOUT_S):
-                return await asyncio.to_thread(browse.listing, path, show_hidden=show_hidden)
+                listing = await asyncio.to_thread(browse.listing, path, show_hidden=show_hidden)
         except TimeoutError as exc:
             raise Invalid(f"{path or 'the home'} did not answer within {BROWSE_TIMEOUT_S:g} s") from exc
+        return msgspec.structs.replace(listing, refusal=workspaces.refusal(Path(listing.path)))
 
     async def _open_workspace(self, wanted: WorkspaceRequest) -> wire.Opened:
         workspace = await self._hooks.call.create_workspace(wanted)

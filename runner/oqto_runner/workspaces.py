@@ -46,6 +46,15 @@ def check_place(path: Path) -> None:
             raise Invalid(f"{path} contains {private}, where Oqto keeps its state; choose a folder beside it")
 
 
+def refusal(path: Path) -> str:
+    """What `check_place` says of a folder; empty when it may be worked in."""
+    try:
+        check_place(path)
+    except Invalid as exc:
+        return exc.detail
+    return ""
+
+
 def _own_folders() -> list[Path]:
     home = Path.home()
     homes = {

@@ -157,6 +157,8 @@ def make_account(page, stack: Stack) -> None:
 
 def start_demo_session(page) -> None:
     page.get_by_role("button", name=re.compile("demo")).first.click()
+    page.get_by_text("is your home, where your keys and settings are").wait_for()
+    assert page.get_by_role("button", name="Start", exact=True).is_disabled()
     page.get_by_role("button", name="project").first.click()
     page.get_by_text("No folders in here").wait_for()
     page.get_by_role("button", name="Start", exact=True).click()

@@ -220,6 +220,7 @@ export interface FolderListing {
   is_writable: boolean;
   is_truncated: boolean;
   suggested: string;
+  refusal?: string;
 }
 
 export interface FollowUp {

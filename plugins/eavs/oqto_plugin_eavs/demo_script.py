@@ -42,8 +42,8 @@ ABOUT = (
     "- *Write a file hello.py* — I create it\n"
     "- *Read notes.md* — I show it\n"
     "- *Run `uname -a`* — I run it and tell what it said\n\n"
-    "For real work, add a provider under **Settings → Models**: an API key of OpenAI, Anthropic, OpenRouter or "
-    "any compatible server."
+    "For real work, add a provider: open the menu under your name and choose **Model sources**. It takes an API key of "
+    "OpenAI, Anthropic or OpenRouter, or any compatible server."
 )
 
 

@@ -94,6 +94,12 @@ export function FolderBrowser(props: BrowserProps): JSX.Element {
       >
         {(at) => (
           <>
+            <Show when={at().is_writable && at().refusal}>
+              <p class="field-hint row browser-note">
+                <Icon name="info" />
+                {at().refusal}
+              </p>
+            </Show>
             <Show when={!at().is_writable}>
               <p class="field-hint row browser-note">
                 <Icon name="alert" />

@@ -55,6 +55,10 @@ export function NewSessionPage(props: { path: string }): JSX.Element {
     setPath((await api.openWorkspace(folder, true)).path);
   });
 
+  const canStart = () => {
+    const at = listing();
+    return at?.is_writable && !at.refusal;
+  };
   const begin = async () => {
     const control = new AbortController();
     setStart(control);
@@ -165,7 +169,7 @@ export function NewSessionPage(props: { path: string }): JSX.Element {
         <button
           type="button"
           class="btn btn-primary btn-large"
-          disabled={!listing() || listing()?.is_writable === false || start() !== null}
+          disabled={!canStart() || start() !== null}
           onClick={() => void begin()}
         >
           <Icon name="play" />
