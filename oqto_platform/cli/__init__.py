@@ -33,6 +33,10 @@ COMMANDS = {
 }
 
 
+_AS_PROGRAM = object()
+"""Only a process of its own may set logging up."""
+
+
 class Root(click.Group):
     """Finds commands by name, and a plugin's group by the plugin's name, when they are asked for."""
 
@@ -104,13 +108,22 @@ def plugin_group(name: str) -> click.Command | None:
 @click.pass_context
 def root(ctx: click.Context, server: str, admin_socket: str, config_path: str, as_json: bool) -> None:  # noqa: FBT001
     """Administer an Oqto server."""
+    if ctx.obj is _AS_PROGRAM:
+        _warn_on_stderr()
     ctx.obj = {"server": server, "admin_socket": admin_socket, "config": config_path, "json": as_json}
+
+
+def _warn_on_stderr() -> None:
+    """What plugins are warned of while a command loads them has no place among its answers."""
+    from oqto_platform import logs
+
+    logs.set_up("warn", out=sys.stderr)
 
 
 def main() -> None:
     """Exit codes: 0 done, 1 refused, 2 usage, 3 unreachable, 4 internal."""
     try:
-        root(prog_name="oqtoctl")
+        root(prog_name="oqtoctl", obj=_AS_PROGRAM)
     except Exception as exc:
         _explain(exc)
         raise
