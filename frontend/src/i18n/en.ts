@@ -80,7 +80,7 @@ export const en = {
   "source.failedReach": "The provider cannot be reached from this server",
   "source.failedAddress": "Something answers at this address, but not a model API",
   "source.failedProvider": "The provider answers with an error of its own",
-  "source.failedPrice": "The price of a model is not known",
+  "source.failedPrice": "A model without a price",
   "source.failedOffline": "Your browser cannot reach Oqto",
 
   "new.title": "Where should the agent work?",
