@@ -7,7 +7,7 @@ export PATH := $(CURDIR)/.tools/node/bin:$(CURDIR)/.tools/pi/node_modules/.bin:$
 SETUP := $(PYTHON) tools/setup.py
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test check format bench lock prices ui docs-test wheels clean
+.PHONY: help setup run test check format bench lock prices init ui docs-test wheels clean
 
 help: ## List these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -36,6 +36,9 @@ lock: setup ## Write the lock files anew (ARGS=--upgrade takes the newest versio
 
 prices: setup ## Make the price table of the LLM proxy anew, for review
 	@$(BIN)/python tools/prices.py
+
+init: setup ## Build the first process of a sandbox from its source (ARGS=--check only compares)
+	@$(BIN)/python tools/sandbox_init.py $(ARGS)
 
 ui: ## Build the user interface if it has changed
 	@$(SETUP) --only node --only npm --only ui

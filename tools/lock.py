@@ -54,6 +54,7 @@ def main() -> int:
         compile_python("uv.txt", "requirements/uv.in", upgrade=upgrade)
         compile_python("node.txt", "requirements/node.in", upgrade=upgrade)
         compile_python("prices.txt", "requirements/prices.in", upgrade=upgrade)
+        compile_python("compiler.txt", "requirements/compiler.in", upgrade=upgrade)
         lock_workspace(upgrade=upgrade)
         lock_npm(upgrade=upgrade)
     except shell.StepFailed as failure:

@@ -19,8 +19,6 @@ SPAWNS = {
     "runner/oqto_runner/harness/echo_agent.py": "inside: the agent that does as it is told",
     "plugins/sandbox/oqto_plugin_sandbox/host.py": "asks system programs for their versions, tries an empty sandbox",
     "plugins/sandbox/oqto_plugin_sandbox/__main__.py": "oqto-sandbox run: executes a ConfinedPlan",
-    "plugins/sandbox/oqto_plugin_sandbox/init/agent.py": "inside: the agent's own program",
-    "plugins/sandbox/oqto_plugin_sandbox/init/boot.py": "inside: the init process itself",
 }
 STARTERS = {
     "subprocess": {"run", "Popen", "call", "check_call", "check_output", "getoutput", "getstatusoutput"},

@@ -20,7 +20,6 @@ def all_checks(owner: Owner, workspace: str) -> list[Check]:
         _filter(),
         _landlock(),
         _groups(),
-        _signals(),
         _policy(owner, workspace),
     ]
 
@@ -76,17 +75,6 @@ def _groups() -> Check:
     repair = "run the runner under systemd with Delegate=yes"
     return Check(
         name="limits", ok=True, detail=f"partial: no control group for {' and '.join(missing)}", repair=repair
-    )
-
-
-def _signals() -> Check:
-    is_there = bool(host.signal_shield())
-    detail = "agents can finish on SIGTERM" if is_there else "agents are killed at once when a session stops"
-    return Check(
-        name="orderly end",
-        ok=True,
-        detail=detail,
-        repair="" if is_there else "install GNU coreutils 8.31 or later",
     )
 
 

@@ -14,6 +14,7 @@ import msgspec
 from oqto_platform.types import SpawnPlan
 from oqto_plugin_sandbox import launch
 from oqto_plugin_sandbox.egress.rules import decide
+from oqto_plugin_sandbox.plan.disk import Disk
 from oqto_plugin_sandbox.plan.model import Plan, is_within
 from oqto_plugin_sandbox.plan.rules import denied_paths
 from oqto_plugin_sandbox.plan.simulate import show
@@ -60,8 +61,9 @@ def explain_path(policy: Policy, workspace: str, target: str, who: Owner) -> Ans
 
 def deny_lists(policy: Policy) -> DenyLists:
     """Each deny list as it is on disk now: entries with the paths that they cover."""
+    disk = Disk()
     return {
-        key: [(entry, path) for entry in getattr(policy, key) for path in denied_paths([entry])]
+        key: [(entry, path) for entry in getattr(policy, key) for path in denied_paths([entry], disk)]
         for key in PATH_DENIALS
     }
 

@@ -8,9 +8,7 @@ import os
 import re
 import stat
 import subprocess
-import sys
 from functools import cache
-from importlib.util import MAGIC_NUMBER
 from pathlib import Path
 
 import msgspec
@@ -35,15 +33,6 @@ class Bubblewrap(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def is_fixed(self) -> bool:
         return self.version >= FIXED
-
-
-class Interpreter(msgspec.Struct, frozen=True, kw_only=True):
-    """The Python that runs the init process, and what of it has to be visible inside."""
-
-    path: str
-    readable: tuple[str, ...] = ()
-    takes_our_bytecode: bool = False
-    """Then the init process needs no compiling at each start, which costs more than the mounts."""
 
 
 def install_command(package: str = "bubblewrap") -> str:
@@ -135,31 +124,6 @@ def namespace_repair() -> str:
 
 
 @cache
-def signal_shield() -> tuple[str, ...]:
-    """
-    A prefix under which bubblewrap's monitor ignores SIGTERM and SIGINT.
-
-    The runner signals the whole process group. Without this the monitor would die first and take the
-    agent along before it can flush. Empty where `env` is not from coreutils 8.31 or later.
-    """
-    program = find("env")
-    if not program:
-        return ()
-    prefix = (program, "--ignore-signal=TERM", "--ignore-signal=INT")
-    return prefix if _run([*prefix, "/bin/true"]).returncode == 0 else ()
-
-
-@cache
-def interpreter() -> Interpreter:
-    """The system's Python where there is one that only root can change, else the one that runs us."""
-    system = "/usr/bin/python3"
-    if os.access(system, os.X_OK) and _is_roots(os.path.realpath(system)) and (magic := _magic_of(system)):
-        return Interpreter(path=os.path.realpath(system), takes_our_bytecode=magic == MAGIC_NUMBER.hex())
-    own = os.path.realpath(getattr(sys, "_base_executable", sys.executable))
-    return Interpreter(path=own, readable=(os.path.realpath(sys.base_prefix),), takes_our_bytecode=True)
-
-
-@cache
 def landlock_version() -> int:
     """The Landlock interface of the kernel; 0 where there is none."""
     import ctypes
@@ -170,7 +134,7 @@ def landlock_version() -> int:
 
 def forget() -> None:
     """Look again: the administrator may have repaired something."""
-    for known in (bubblewrap, probe, signal_shield, interpreter, landlock_version):
+    for known in (bubblewrap, probe, landlock_version):
         known.cache_clear()
 
 
@@ -184,13 +148,6 @@ def _check_owner(path: str) -> None:
 def _is_roots(path: str) -> bool:
     status = os.stat(path)
     return status.st_uid == 0 and not status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
-
-
-def _magic_of(python: str) -> str:
-    """Its bytecode version, if it is new enough for the init process and has the init process's modules; else empty."""
-    code = "import sys,select,_socket,_signal,_ctypes,posix,resource,importlib.util as u\n"
-    code += "print(u.MAGIC_NUMBER.hex() if sys.version_info >= (3, 9) else '')"
-    return _run([python, "-I", "-S", "-c", code]).stdout.strip()
 
 
 def _version(text: str) -> tuple[int, ...]:

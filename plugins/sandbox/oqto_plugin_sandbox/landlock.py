@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import os
 import stat
-import struct
 
 from oqto_platform.errors import Unconfined
 from oqto_plugin_sandbox import host
@@ -26,16 +25,17 @@ SCOPE_ABSTRACT_SOCKETS, SCOPE_SIGNALS = 1, 2
 SCOPED_SINCE, NETWORK_SINCE = 6, 4
 ALWAYS_WRITABLE = ("/dev", "/proc")
 
-Rules = tuple[bytes, list[tuple[str, int]]]
-
 
 def scopes(policy: Policy) -> bool:
     """Whether abstract sockets of the host stay out of reach although the network is shared."""
     return policy.landlock_mode != "off" and host.landlock_version() >= SCOPED_SINCE
 
 
-def rules(policy: Policy, plan: Plan) -> Rules | None:
-    """What the init process applies: the ruleset, and each writable path with its rights. Raises `Unconfined`."""
+def statements(policy: Policy, plan: Plan) -> list[tuple[object, ...]]:
+    """
+    What the init process applies, in the words of its configuration: the ruleset (`struct landlock_ruleset_attr`:
+    its size, files, scopes), and each writable path with its rights. Raises `Unconfined`.
+    """
     version = host.landlock_version()
     if policy.landlock_mode == "enforce" and not version:
         raise Unconfined(
@@ -44,9 +44,10 @@ def rules(policy: Policy, plan: Plan) -> Rules | None:
     rights = _rights(version) if policy.landlock_mode == "enforce" else 0
     scoped = SCOPE_ABSTRACT_SOCKETS | SCOPE_SIGNALS if scopes(policy) else 0
     if not rights and not scoped:
-        return None
+        return []
     size = 24 if version >= SCOPED_SINCE else 16 if version >= NETWORK_SINCE else 8
-    return struct.pack("QQQ", rights, 0, scoped)[:size], _allowed(plan, rights) if rights else []
+    allowed = _allowed(plan, rights) if rights else []
+    return [("landlock", size, rights, scoped), *(("allow", right, path) for path, right in allowed)]
 
 
 def _rights(version: int) -> int:

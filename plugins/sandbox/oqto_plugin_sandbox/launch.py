@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import fnmatch
-import marshal
 import os
 import platform
 import pwd
@@ -19,7 +18,7 @@ import msgspec
 
 from oqto_platform.errors import Invalid, Unconfined
 from oqto_platform.types import ConfinedPlan, SpawnPlan
-from oqto_plugin_sandbox import bundle, host, landlock
+from oqto_plugin_sandbox import first, host, landlock
 from oqto_plugin_sandbox.plan.compose import RELAY_FOLDER, compose
 from oqto_plugin_sandbox.plan.model import Plan, Request
 from oqto_plugin_sandbox.plan.opening import make_beneath
@@ -31,8 +30,6 @@ from oqto_plugin_sandbox.seccomp import filters
 PATH = "/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin"
 ALWAYS = {"PATH": PATH, "LANG": "C.UTF-8", "TERM": "dumb", "SHELL": "/bin/bash", "TMPDIR": "/tmp"}
 MIB = 1 << 20
-MARSHALLED = 2
-"""The format that every Python reads; our code objects are only handed to one that reads ours."""
 NO_CORE = 1
 """Bytes. With 0 the kernel still starts a core handler such as systemd-coredump; 1 is its sign for not doing so."""
 
@@ -71,12 +68,11 @@ def design(
     """Compute everything for one spawn. Raises `Unconfined` or `Invalid` and changes nothing."""
     relays = spawn.relays if policy.network.mode != "open" else ()
     sockets = tuple((os.path.realpath(r.socket), f"{RELAY_FOLDER}/{r.port}.sock") for r in relays)
-    init_needs = host.interpreter().readable
     request = Request(
         workspace=real_workspace(workspace),
         home=os.path.realpath(home),
         uid=uid,
-        readable=tuple(sorted({os.path.realpath(path) for path in (*spawn.readable, *init_needs)})),
+        readable=tuple(sorted({os.path.realpath(path) for path in spawn.readable})),
         writable=tuple(sorted({os.path.realpath(path) for path in spawn.writable})),
         sockets=sockets,
         reserves=reserves,
@@ -111,15 +107,10 @@ def launch(cage: Cage) -> ConfinedPlan:
                 f"the policy needs {len(words)} options for bubblewrap, the limit is {MAX_OPTIONS}"
             )
         arguments = owned.memory("oqto-arguments", b"".join(os.fsencode(word) + b"\0" for word in words))
-        argv = (
-            *host.signal_shield(),
-            bwrap.path,
-            "--args",
-            str(arguments),
-            "--",
-            *_init(cage, owned),
-            *cage.argv,
-        )
+        init = f"/proc/self/fd/{owned.memory('oqto-init', first.program(), is_program=True)}"
+        config = owned.memory("oqto-config", first.words(_statements(cage, owned)))
+        launcher = (init, "shield", bwrap.path, "--args", str(arguments))
+        argv = (*launcher, "--", init, str(config), *cage.argv)
         return ConfinedPlan(
             argv=argv,
             cwd=cage.cwd,
@@ -244,33 +235,29 @@ def _extra_filter(path: str) -> bytes:
     return content
 
 
-def _init(cage: Cage, owned: Descriptors) -> list[str]:
-    code = owned.memory("oqto-init", bundle.boot())
-    config = owned.memory("oqto-config", marshal.dumps(_init_config(cage, owned), MARSHALLED))
-    return [host.interpreter().path, "-I", "-S", f"/proc/self/fd/{code}", str(config)]
-
-
-def _init_config(cage: Cage, owned: Descriptors) -> dict[str, object]:
+def _statements(cage: Cage, owned: Descriptors) -> list[tuple[object, ...]]:
+    """The configuration of the first process inside: what `init/source/config.c` knows."""
     policy = cage.policy
-    status = [("NoNewPrivs", "1"), ("CapEff", "0" * 16), ("CapBnd", "0" * 16)]
-    if policy.seccomp_mode != "off":
-        status.append(("Seccomp", "2"))
-    rules = landlock.rules(policy, cage.plan) or ()
-    return {
-        "modules": bundle.modules(has_relays=bool(cage.relays), has_landlock=bool(rules)),
-        "mounts": expected_mounts(cage.plan),
-        "status": status,
-        "relays": list(cage.relays),
-        "rlimits": [*_rlimits(policy), *cage.rlimits],
-        "landlock": rules,
-        "filter": _agent_filter(policy),
-        "groups": [owned.adopt(os.open(path, os.O_WRONLY | os.O_CLOEXEC)) for path in cage.groups],
-        "causes": [
-            (owned.adopt(os.open(path, os.O_RDONLY | os.O_CLOEXEC)), why) for path, why in cage.causes
-        ],
-        "wall_s": policy.limits.wall_seconds or 0,
-        "report": owned.adopt(os.dup(cage.report)) if cage.report >= 0 else -1,
-    }
+    groups = [owned.adopt(os.open(path, os.O_WRONLY | os.O_CLOEXEC)) for path in cage.groups]
+    causes = [(owned.adopt(os.open(path, os.O_RDONLY | os.O_CLOEXEC)), why) for path, why in cage.causes]
+    program = _agent_filter(policy)
+    return [
+        *(("group", fd) for fd in groups),
+        *(("mount", access, path) for path, access in expected_mounts(cage.plan)),
+        *(("status", name, value) for name, value in _expected_status(policy)),
+        *(("relay", port, path) for port, path in cage.relays),
+        *(("rlimit", which, value) for which, value in (*_rlimits(policy), *cage.rlimits)),
+        *landlock.statements(policy, cage.plan),
+        *([("filter", owned.memory("oqto-filter", program))] if program else []),
+        *(("cause", fd, why) for fd, why in causes),
+        *([("wall", policy.limits.wall_seconds)] if policy.limits.wall_seconds else []),
+        *([("report", owned.adopt(os.dup(cage.report)))] if cage.report >= 0 else []),
+    ]
+
+
+def _expected_status(policy: Policy) -> list[tuple[str, str]]:
+    filtered = [] if policy.seccomp_mode == "off" else [("Seccomp", "2")]
+    return [("NoNewPrivs", "1"), ("CapEff", "0" * 16), ("CapBnd", "0" * 16), *filtered]
 
 
 def _agent_filter(policy: Policy) -> bytes:

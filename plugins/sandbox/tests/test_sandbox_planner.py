@@ -13,7 +13,18 @@ from pathlib import Path
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from oqto_plugin_sandbox.plan.compose import compose
-from oqto_plugin_sandbox.plan.model import Bind, Hide, Link, Plan, Request, Seal, Tmpfs, is_within
+from oqto_plugin_sandbox.plan.model import (
+    Bind,
+    Copy,
+    Folder,
+    Hide,
+    Link,
+    Plan,
+    Request,
+    Seal,
+    Tmpfs,
+    is_within,
+)
 from oqto_plugin_sandbox.plan.render import expected_mounts
 from oqto_plugin_sandbox.policy.document import Place, parse
 from oqto_plugin_sandbox.policy.merge import Layer, merge
@@ -62,14 +73,14 @@ def seen(plan: Plan, path: str) -> str:
     """An oracle that knows only what mounts do: the last at or above the path shows it, or a part of the host."""
     shown = ""
     for op in plan.ops:
-        if isinstance(op, (Seal, Link)) or not is_within(path, op.dest):
+        if isinstance(op, (Seal, Link, Folder)) or not is_within(path, op.dest):
             continue
-        shown = op.source + path.removeprefix(op.dest) if isinstance(op, Bind) else ""
+        shown = op.source + path.removeprefix(op.dest) if isinstance(op, (Bind, Copy)) else ""
     return shown if shown and os.path.lexists(shown) else ""
 
 
 def writable(plan: Plan, path: str) -> bool:
-    found = [op for op in plan.ops if isinstance(op, (Bind, Tmpfs, Hide)) and is_within(path, op.dest)]
+    found = [op for op in plan.ops if isinstance(op, (Bind, Copy, Tmpfs, Hide)) and is_within(path, op.dest)]
     return bool(found) and isinstance(found[-1], Bind) and found[-1].writable
 
 
@@ -89,7 +100,7 @@ def test_any_home_and_policy_is_held_or_refused_in_words(wanted, stated):
 
 def check(home: str, text: str) -> None:
     place = Place(file="system", role="base", home=home)
-    request = Request(workspace=f"{home}/ws", home=home, uid=4711, reserves=True)
+    request = Request(workspace=f"{home}/ws", home=home, uid=os.getuid(), reserves=True)
     try:
         policy = to_policy(merge([Layer(file="system", statements=parse(text, place))], [], home))
         plan = compose(policy, request)

@@ -258,8 +258,8 @@ def test_landlock_alone_holds_where_a_mount_would_not(box_outside_tmp, monkeypat
         replace(op, writable=True) if isinstance(op, Bind) and op.dest == documents else op
         for op in cage.plan.ops
     )
-    rules = landlock.rules(cage.policy, cage.plan)
-    monkeypatch.setattr(landlock, "rules", lambda *_: rules)
+    rules = landlock.statements(cage.policy, cage.plan)
+    monkeypatch.setattr(landlock, "statements", lambda *_: rules)
     assert box.run(cage=replace(cage, plan=replace(cage.plan, ops=ops))).out == "twin\n"
     assert (box.home / "documents/letter").read_text() == "letter"
     assert not (box.home / "documents/new").exists()

@@ -10,12 +10,14 @@ from collections.abc import Iterator, Mapping
 
 from oqto_platform.errors import Unconfined
 from oqto_plugin_sandbox.plan import rules as wishes
-from oqto_plugin_sandbox.plan.composed import composed, links
+from oqto_plugin_sandbox.plan.composed import MOST_COPIES, PRIVATE_MB, composed, is_own, is_small, links
 from oqto_plugin_sandbox.plan.disk import Disk
 from oqto_plugin_sandbox.plan.missing import reservable
 from oqto_plugin_sandbox.plan.model import (
     PRIVATE_PLACES,
     Bind,
+    Copy,
+    Folder,
     Link,
     Op,
     Plan,
@@ -40,20 +42,21 @@ SYSTEM_BINDS = ("/usr", "/etc", "/bin", "/sbin", "/lib", "/lib64", "/lib32")
 def compose(policy: Policy, request: Request) -> Plan:
     """The plan for one session. Raises `Unconfined` where the policy cannot hold on this machine."""
     _check_workspace(policy, request)
-    disk = Disk()
-    creates = _missing_folders(policy, request)
-    denials = wishes.denials(policy, request)
-    shown = composed(policy, request, [*denials.named, *denials.sockets])
-    reserved = reservable(denials.hidden, request) if request.reserves else ()
-    chosen = _choose(wishes.gather(policy, request, denials, shown.folders), {*creates, *reserved}, disk)
+    disk = Disk(request.home)
+    creates = _missing_folders(policy, request, disk)
+    denials = wishes.denials(policy, request, disk)
+    shown = composed(policy, request, [*denials.named, *denials.sockets], disk)
+    reserved = reservable(denials.hidden, request, disk) if request.reserves else ()
+    wanted = wishes.gather(policy, request, denials, shown.folders, disk)
+    chosen = _choose(wanted, {*creates, *reserved}, disk)
     folders = (
         shown.folders if policy.home == "rw" else {request.home: f'home = "{policy.home}"', **shown.folders}
     )
-    ops = [*system_ops(policy, request), *_composed_ops(policy, request, chosen, folders)]
-    seals: list[str] = list(folders)
-    below = _below(chosen)
+    ops = [*system_ops(policy, request), *_composed_ops(policy, request, chosen, folders, disk)]
+    seals = [folder for folder in folders if not _is_nested(folder, folders)]
+    below, copies = _below(chosen), _copies(chosen, request, folders, disk)
     for rule in chosen:
-        ops += _mounts(rule, below[rule.path], seals, disk)
+        ops += copies.get(rule.path) or _mounts(rule, below[rule.path], seals, disk)
     ops += _socket_ops(request)
     ops += [Seal(dest=path) for path in sorted(seals, key=depth, reverse=True)]
     if len(ops) > MAX_MOUNTS:
@@ -112,18 +115,22 @@ def _check_workspace(policy: Policy, request: Request) -> None:
             )
 
 
-def _missing_folders(policy: Policy, request: Request) -> tuple[str, ...]:
+def _missing_folders(policy: Policy, request: Request, disk: Disk) -> tuple[str, ...]:
     """Folders that have to exist on the host: `.oqto`, and caches whose tool is installed."""
     wanted = [] if policy.readonly_workspace else [f"{request.workspace}/.oqto"]
     caches = (*policy.allow_write, *request.writable)
     inside = (path for path in caches if is_within(path, request.home) and path not in PRIVATE_PLACES)
-    wanted += [path for path in inside if _may_create(path, request.home)]
-    return tuple(path for path in wanted if not os.path.lexists(path))
+    wanted += [path for path in inside if _may_create(path, request.home, disk)]
+    return disk.missing(wanted)
 
 
-def _may_create(path: str, home: str) -> bool:
+def _may_create(path: str, home: str, disk: Disk) -> bool:
     parent = os.path.dirname(path)
-    return os.path.isdir(parent) or parent == f"{home}/.cache"
+    return (
+        parent == f"{home}/.cache"
+        or disk.is_folder(parent)
+        or (disk.is_link(parent) and os.path.isdir(parent))
+    )
 
 
 def _choose(wanted: list[Rule], creates: set[str], disk: Disk) -> list[Rule]:
@@ -145,16 +152,17 @@ def _choose(wanted: list[Rule], creates: set[str], disk: Disk) -> list[Rule]:
 
 
 def _matters(rule: Rule, covers: dict[str, Rule], creates: set[str], disk: Disk) -> bool:
+    if rule.path not in creates and rule.rank != wishes.PLATFORM_RANK and not disk.is_there(rule.path):
+        return False
     cover = _cover(rule.path, covers)
     access = cover.access if cover else _system_access(rule.path)
     if cover and cover.rank > rule.rank and cover.access != "rw" and cover.rank > wishes.WORKSPACE_RANK:
         return False  # a denial holds at any depth
     if (access == rule.access and not _splits(rule)) or _only_reads(rule, access):
         return False
-    mode = disk.mode(rule.path)
-    if stat.S_ISLNK(mode):
+    if disk.is_link(rule.path):
         return _refuse_link(rule)
-    if not mode and rule.path not in creates:
+    if rule.path not in creates and not disk.is_there(rule.path):
         return _refuse_missing(rule)
     return rule.access != "hidden" or access is not None
 
@@ -196,17 +204,39 @@ def _system_access(path: str) -> str | None:
 
 
 def _composed_ops(
-    policy: Policy, request: Request, chosen: list[Rule], folders: Mapping[str, str]
+    policy: Policy, request: Request, chosen: list[Rule], folders: Mapping[str, str], disk: Disk
 ) -> Iterator[Op]:
     """Private folders with the links of the real ones, and places for the mounts that follow."""
     denied = {rule.path for rule in chosen if rule.access == "hidden"} | set(policy.deny_read)
     for folder, why in folders.items():
-        yield Tmpfs(dest=folder, size_mb=1, why=why)
+        nested = _is_nested(folder, folders)
+        yield Folder(dest=folder) if nested else Tmpfs(dest=folder, size_mb=PRIVATE_MB, why=why)
         if policy.home == "private" and folder == request.home:
             continue
-        for path, target in links(folder):
+        for path, target in links(folder, disk):
             if path not in denied:
                 yield Link(dest=path, target=target)
+
+
+def _is_nested(folder: str, folders: Mapping[str, str]) -> bool:
+    """It lies in another private folder with nothing between them, so that one mount serves both."""
+    return os.path.dirname(folder) in folders
+
+
+def _copies(
+    chosen: list[Rule], request: Request, folders: Mapping[str, str], disk: Disk
+) -> dict[str, list[Op]]:
+    """Small files of composed folders. A mount would not show what replaces them on the host either."""
+    found: dict[str, list[Op]] = {}
+    for rule in chosen:
+        is_entry = (
+            rule.rank == wishes.HOME_RANK and rule.access == "ro" and os.path.dirname(rule.path) in folders
+        )
+        status = disk.status(rule.path) if is_entry and disk.kind(rule.path) == stat.S_IFREG else None
+        if status and is_small(status) and is_own(status, request.uid) and len(found) < MOST_COPIES:
+            mode = status.st_mode & 0o777
+            found[rule.path] = [Copy(dest=rule.path, source=rule.path, mode=mode, why=rule.why)]
+    return found
 
 
 def _below(chosen: list[Rule]) -> dict[str, list[str]]:
@@ -233,8 +263,11 @@ def _mounts(rule: Rule, below: list[str], seals: list[str], disk: Disk) -> list[
 
 
 def _hidden(rule: Rule, below: list[str], seals: list[str], disk: Disk) -> list[Op]:
-    ops = hide(rule.path, is_folder=disk.is_folder(rule.path), has_children=bool(below), why=rule.why)
-    if disk.is_folder(rule.path):
+    is_folder = disk.is_folder(rule.path) or not disk.is_there(
+        rule.path
+    )  # a name that is kept free by a folder
+    ops = hide(rule.path, is_folder=is_folder, has_children=bool(below), why=rule.why)
+    if is_folder:
         if below:
             seals.append(rule.path)
         else:

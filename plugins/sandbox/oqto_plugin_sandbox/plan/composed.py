@@ -6,15 +6,17 @@ name that appears later has no mask. In a composed folder neither can happen; it
 entry, and that new entries are not seen before the next start.
 """
 
-# ruff: noqa: PTH112, PTH114, PTH115, PTH208 - paths are compared and passed on as text, exactly as the kernel sees them
+# ruff: noqa: PTH112, PTH115 - paths are compared and passed on as text, exactly as the kernel sees them
 
 from __future__ import annotations
 
+import contextlib
 import os
 import stat
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
+from oqto_plugin_sandbox.plan.disk import Disk
 from oqto_plugin_sandbox.plan.missing import is_for_a_folder
 from oqto_plugin_sandbox.plan.model import PRIVATE_PLACES, Request, depth, upward
 from oqto_plugin_sandbox.policy.model import Policy
@@ -26,6 +28,14 @@ MOST_FOR_FOLDERS = 40
 """For a denied folder, which is hardly ever replaced; beyond that a mask has to do, and a stub while it is missing."""
 
 
+MOST_TO_COPY = 32 << 10
+"""Bytes of a file that is copied into a composed folder: a mount costs ten times more than to copy so little."""
+
+MOST_COPIES = 128
+PRIVATE_MB = 8
+"""Room for all copies and for the links."""
+
+
 class Composed(NamedTuple):
     """Folders to compose, shallow first, each with the key that shows it; and what could not be."""
 
@@ -33,12 +43,11 @@ class Composed(NamedTuple):
     gaps: tuple[str, ...]
 
 
-def composed(policy: Policy, request: Request, denied: Iterable[str]) -> Composed:
-    """`denied`: resolved paths of the deny list. Looks at the disk, changes nothing."""
+def composed(policy: Policy, request: Request, denied: Iterable[str], disk: Disk) -> Composed:
+    """`denied`: resolved paths of the deny list."""
     roots = _roots(policy, request)
     live = {request.workspace, *request.readable, *request.writable}
     live.update(path for path in (*policy.allow_write, *policy.extra_rw_bind) if path not in PRIVATE_PLACES)
-    sizes: dict[str, int] = {}
     folders: dict[str, str] = {}
     gaps: list[str] = []
     for path in denied:
@@ -46,34 +55,40 @@ def composed(policy: Policy, request: Request, denied: Iterable[str]) -> Compose
         root = next((folder for folder in above[1:] if folder in roots), "")
         if not root or not live.isdisjoint(above):
             continue
-        found = _chain(root, above, sizes)
-        if too_large := [
-            folder for folder in found if sizes[folder] > MOST_FOR_FOLDERS and sizes[folder] > _most(path)
-        ]:
-            gaps += _gap(path, too_large[0])
+        found = _chain(root, above, disk)
+        if too_large := _too_large(found, path, disk):
+            gaps += _gap(path, too_large[0], disk)
         else:
             folders |= dict.fromkeys(found, roots[root])
     folders.pop(request.home, None)  # composed in any case
     return Composed(dict(sorted(folders.items(), key=lambda item: (depth(item[0]), item[0]))), tuple(gaps))
 
 
-def entries(folder: str) -> Iterator[str]:
+def entries(folder: str, disk: Disk) -> Iterator[str]:
     """What of a composed folder is mounted: not its links, and no sockets, which reach out even when read-only."""
-    for name in sorted(os.listdir(folder)):
-        try:
-            mode = os.lstat(f"{folder}/{name}").st_mode
-        except OSError:
-            continue
-        if not stat.S_ISLNK(mode) and not stat.S_ISSOCK(mode):
-            yield f"{folder}/{name}"
-
-
-def links(folder: str) -> Iterator[tuple[str, str]]:
-    """The symbolic links of a composed folder with their targets."""
-    for name in sorted(os.listdir(folder)):
+    for name in sorted(disk.entries(folder)):
         path = f"{folder}/{name}"
-        if os.path.islink(path):
-            yield path, os.readlink(path)
+        if disk.kind(path) not in (0, stat.S_IFLNK, stat.S_IFSOCK):
+            yield path
+
+
+def links(folder: str, disk: Disk) -> Iterator[tuple[str, str]]:
+    """The symbolic links of a composed folder with their targets."""
+    for name, kind in sorted(disk.entries(folder).items()):
+        path = f"{folder}/{name}"
+        if kind == stat.S_IFLNK:
+            with contextlib.suppress(OSError):  # it was removed meanwhile
+                yield path, os.readlink(path)
+
+
+def is_small(status: os.stat_result) -> bool:
+    """Whether it is a file to copy."""
+    return stat.S_ISREG(status.st_mode) and status.st_size <= MOST_TO_COPY
+
+
+def is_own(status: os.stat_result, uid: int) -> bool:
+    """Whether the agent could read it itself: the launcher copies nothing by rights that the agent lacks."""
+    return status.st_uid == uid and bool(status.st_mode & stat.S_IRUSR)
 
 
 def _roots(policy: Policy, request: Request) -> dict[str, str]:
@@ -86,33 +101,28 @@ def _roots(policy: Policy, request: Request) -> dict[str, str]:
     return found
 
 
-def _chain(root: str, above: list[str], sizes: dict[str, int]) -> list[str]:
-    """The folders that lead from the root to the path, as far as they exist; `sizes` remembers what was looked at."""
+def _chain(root: str, above: list[str], disk: Disk) -> list[str]:
+    """The folders that lead from the root to the path, as far as they exist."""
     found = []
     for folder in reversed(above[1 : above.index(root) + 1]):
-        if folder not in sizes:
-            sizes[folder] = _size(folder)
-        if sizes[folder] < 0:
+        if not disk.can_list(folder):
             break
         found.append(folder)
     return found
 
 
-def _size(folder: str) -> int:
-    """How many entries it has; -1 for what is no folder, or a link to one."""
-    try:
-        return -1 if os.path.islink(folder) else len(os.listdir(folder))
-    except OSError:
-        return -1
+def _too_large(folders: list[str], path: str, disk: Disk) -> list[str]:
+    most = _most(path, disk)
+    return [folder for folder in folders if len(disk.entries(folder)) > most]
 
 
-def _most(path: str) -> int:
-    is_folder = os.path.isdir(path) or (not os.path.lexists(path) and is_for_a_folder(path))
+def _most(path: str, disk: Disk) -> int:
+    is_folder = os.path.isdir(path) if disk.is_there(path) else is_for_a_folder(path)
     return MOST_FOR_FOLDERS if is_folder else MOST_FOR_FILES
 
 
-def _gap(path: str, folder: str) -> list[str]:
-    if _most(path) == MOST_FOR_FOLDERS:
+def _gap(path: str, folder: str, disk: Disk) -> list[str]:
+    if _most(path, disk) == MOST_FOR_FOLDERS:
         return []
     what = f"{path} is denied, but {folder} has more than {MOST_FOR_FILES} entries"
     return [f"{what}: if the file is made or replaced during the session, it can be read"]

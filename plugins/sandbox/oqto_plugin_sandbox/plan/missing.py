@@ -1,25 +1,26 @@
 """Denied names that are not there yet but could appear while the agent looks at the folder they belong into."""
 
-# ruff: noqa: PTH112, PTH114, PTH119, PTH120, PTH208 - paths are passed on as text, exactly as the kernel sees them
+# ruff: noqa: PTH119, PTH120, PTH208 - paths are passed on as text, exactly as the kernel sees them
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterable
 
+from oqto_plugin_sandbox.plan.disk import Disk
 from oqto_plugin_sandbox.plan.model import Request, is_within, upward
 
 FILE_ENDINGS = ("rc", "history", "credentials")
 
 
-def reservable(hidden: Iterable[str], request: Request) -> tuple[str, ...]:
+def reservable(hidden: Iterable[str], request: Request, disk: Disk) -> tuple[str, ...]:
     """
     Denied paths of the home and the workspace that a folder can keep free: missing, or empty folders.
 
     In the workspace any name: git does not see an empty folder, and no editor can replace it by a file.
     In the home only names of folders, because programs outside would stumble over a folder for a file.
     """
-    return tuple(path for path in hidden if _is_ours(path, request) and _is_free(path))
+    return tuple(path for path in hidden if _is_ours(path, request) and _is_free(path, disk))
 
 
 def _is_ours(path: str, request: Request) -> bool:
@@ -34,12 +35,12 @@ def is_for_a_folder(path: str) -> bool:
     return "." not in name[1:] and not name.endswith(FILE_ENDINGS)
 
 
-def _is_free(path: str) -> bool:
+def _is_free(path: str, disk: Disk) -> bool:
     """Missing, perhaps with some of its parents, or an empty folder."""
-    if not os.path.lexists(path):
-        parent = next(folder for folder in upward(os.path.dirname(path)) if os.path.lexists(folder))
-        return os.path.isdir(parent) and not os.path.islink(parent)
+    if not disk.is_there(path):
+        above = upward(os.path.dirname(path))
+        return disk.is_folder(next(folder for folder in above if folder == "/" or disk.is_there(folder)))
     try:
-        return not os.path.islink(path) and os.path.isdir(path) and not os.listdir(path)
+        return disk.is_folder(path) and not os.listdir(path)
     except OSError:
         return False

@@ -59,6 +59,21 @@ class Link(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     target: str
 
 
+class Folder(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """A folder in a private directory that is sealed later; no mount of its own."""
+
+    dest: str
+
+
+class Copy(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """A small file of the host as it is at the start, in a private directory that is sealed later; no mount."""
+
+    dest: str
+    source: str
+    mode: int
+    why: str = ""
+
+
 class Data(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """A read-only file with this content."""
 
@@ -79,7 +94,7 @@ class Seal(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     dest: str
 
 
-Op: TypeAlias = Bind | Tmpfs | Hide | Link | Data | Kernel | Seal
+Op: TypeAlias = Bind | Tmpfs | Folder | Copy | Hide | Link | Data | Kernel | Seal
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):

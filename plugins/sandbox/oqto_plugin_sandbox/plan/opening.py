@@ -16,13 +16,13 @@ _libc = ctypes.CDLL(None, use_errno=True)
 _libc.syscall.restype = ctypes.c_long
 
 
-def open_plain(path: str) -> int:
+def open_plain(path: str, flags: int = os.O_PATH) -> int:
     """
-    An O_PATH descriptor of `path`, which has no symlink in any component. Raises `OSError`.
+    A descriptor of `path`, which has no symlink in any component. Raises `OSError`.
 
     O_NOFOLLOW must stay away: together with O_PATH it accepts a symlink as the last component.
     """
-    return _openat2(_AT_FDCWD, path, os.O_PATH | os.O_CLOEXEC, _RESOLVE_NO_SYMLINKS | _RESOLVE_NO_MAGICLINKS)
+    return _openat2(_AT_FDCWD, path, flags | os.O_CLOEXEC, _RESOLVE_NO_SYMLINKS | _RESOLVE_NO_MAGICLINKS)
 
 
 def open_beneath(folder: int, name: str, flags: int = os.O_RDONLY | os.O_NONBLOCK) -> int:

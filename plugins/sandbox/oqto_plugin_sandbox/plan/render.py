@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 from collections.abc import Iterable
 from types import TracebackType
 from typing import Self
 
 from oqto_platform.errors import Unconfined
-from oqto_plugin_sandbox.plan.model import Bind, Data, Hide, Kernel, Link, Op, Plan, Seal, Tmpfs
+from oqto_plugin_sandbox.plan.composed import is_small
+from oqto_plugin_sandbox.plan.model import Bind, Copy, Data, Folder, Hide, Kernel, Link, Op, Plan, Seal, Tmpfs
 from oqto_plugin_sandbox.plan.opening import open_plain
 
 MIB = 1 << 20
+MFD_EXEC = 0x10
+"""linux/memfd.h: since Linux 6.3, and needed where the administrator made memory files not executable by default."""
+SEALS = fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
 
 
 class Vanished(Unconfined):
@@ -44,13 +49,23 @@ class Descriptors:
         os.set_inheritable(fd, True)
         return fd
 
-    def memory(self, name: str, content: bytes) -> int:
-        """A sealed descriptor with `content`, at its beginning."""
-        fd = self.adopt(os.memfd_create(name, os.MFD_ALLOW_SEALING | os.MFD_CLOEXEC))
+    def memory(self, name: str, content: bytes, *, is_program: bool = False) -> int:
+        """A descriptor with `content`, at its beginning, that nobody can change any more."""
+        fd = self.adopt(_memory(name, MFD_EXEC if is_program else 0))
         with os.fdopen(fd, "wb", closefd=False) as file:
             file.write(content)
+        fcntl.fcntl(fd, fcntl.F_ADD_SEALS, SEALS)
         os.lseek(fd, 0, os.SEEK_SET)
         return fd
+
+
+def _memory(name: str, flags: int) -> int:
+    try:
+        return os.memfd_create(name, os.MFD_ALLOW_SEALING | os.MFD_CLOEXEC | flags)
+    except OSError as exc:
+        if exc.errno != errno.EINVAL or not flags:
+            raise
+        return _memory(name, 0)  # an older kernel
 
 
 def options(plan: Plan, owned: Descriptors, *, by_fd: bool = True) -> list[str]:
@@ -79,6 +94,10 @@ def _option(op: Op, owned: Descriptors, *, by_fd: bool) -> Iterable[str]:  # noq
         case Tmpfs(dest=dest, size_mb=size_mb, mode=mode):
             size = ["--size", str(size_mb * MIB)] if size_mb else []
             return ["--perms", f"{mode:04o}", *size, "--tmpfs", dest]
+        case Folder(dest=dest):
+            return ["--perms", "0755", "--dir", dest]
+        case Copy():
+            return _copy(op, owned)
         case Hide(dest=dest):
             return ["--ro-bind", "/dev/null", dest]
         case Link(dest=dest, target=target):
@@ -89,6 +108,18 @@ def _option(op: Op, owned: Descriptors, *, by_fd: bool) -> Iterable[str]:  # noq
             return [f"--{kind}", dest]
         case Seal(dest=dest):
             return ["--remount-ro", dest]
+
+
+def _copy(op: Copy, owned: Descriptors) -> list[str]:
+    """Bubblewrap reads the file itself. It opens here without waiting, because a pipe may have replaced it."""
+    try:
+        fd = owned.adopt(open_plain(op.source, os.O_RDONLY | os.O_NONBLOCK))
+    except OSError as exc:
+        raise Vanished(f"cannot copy {op.source} ({op.why}): {exc.strerror}") from exc
+    status = os.fstat(fd)
+    if not is_small(status):
+        raise Vanished(f"cannot copy {op.source} ({op.why}): it is no small file any more")
+    return ["--perms", f"{op.mode:04o}", "--file", str(fd), op.dest]
 
 
 def _bind(op: Bind, owned: Descriptors, *, by_fd: bool) -> list[str]:

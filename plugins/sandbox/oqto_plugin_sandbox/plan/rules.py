@@ -5,12 +5,12 @@
 from __future__ import annotations
 
 import os
-import stat
 from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 from oqto_platform.errors import Unconfined
 from oqto_plugin_sandbox.plan.composed import entries
+from oqto_plugin_sandbox.plan.disk import Disk
 from oqto_plugin_sandbox.plan.globs import expand, is_glob
 from oqto_plugin_sandbox.plan.model import (
     PRIVATE_PLACES,
@@ -50,40 +50,42 @@ class Denials(NamedTuple):
     sockets: list[str]
 
 
-def denials(policy: Policy, request: Request) -> Denials:
+def denials(policy: Policy, request: Request, disk: Disk) -> Denials:
     """The deny lists, resolved, and the sockets. Raises `Unconfined` where one cannot be."""
-    named = list(denied_paths(path for path in policy.deny_read if not is_glob(path)))
-    matched = denied_paths(path for path in policy.deny_read if is_glob(path))
-    hidden, read_only = sorted({*named, *matched}), list(denied_paths(policy.deny_write))
-    return Denials(hidden, read_only, named, sockets(policy, request))
+    named = list(denied_paths((path for path in policy.deny_read if not is_glob(path)), disk))
+    matched = denied_paths((path for path in policy.deny_read if is_glob(path)), disk)
+    hidden, read_only = sorted({*named, *matched}), list(denied_paths(policy.deny_write, disk))
+    return Denials(hidden, read_only, named, sockets(policy, request, disk))
 
 
-def gather(policy: Policy, request: Request, denied: Denials, composed: Mapping[str, str]) -> list[Rule]:
+def gather(
+    policy: Policy, request: Request, denied: Denials, composed: Mapping[str, str], disk: Disk
+) -> list[Rule]:
     """All rules, in no particular order; several may name one path. `composed`: folders shown entry by entry."""
     return [
-        *(rule for rule in _shown(policy, request) if rule.path not in composed),
-        *_composed(composed),
+        *(rule for rule in _shown(policy, request, disk) if rule.path not in composed),
+        *_composed(composed, disk),
         *_workspace(policy, request),
         *_each(denied.read_only, "ro", DENY_WRITE_RANK, "deny_write"),
         *_each(denied.hidden, "hidden", DENY_READ_RANK, "deny_read"),
         *_each(denied.sockets, "hidden", DENY_READ_RANK, SOCKETS_KEY),
-        *secret_rules(request.uid),
+        *secret_rules(request.uid, disk),
         *_platform(request),
     ]
 
 
-def _composed(folders: Mapping[str, str]) -> Iterator[Rule]:
+def _composed(folders: Mapping[str, str], disk: Disk) -> Iterator[Rule]:
     for folder, why in folders.items():
-        for path in entries(folder):
+        for path in entries(folder, disk):
             if path not in folders:
                 yield Rule(path=path, access="ro", rank=HOME_RANK, why=why)
 
 
-def _shown(policy: Policy, request: Request) -> Iterator[Rule]:
+def _shown(policy: Policy, request: Request, disk: Disk) -> Iterator[Rule]:
     if policy.home == "rw":
         yield Rule(path=request.home, access="rw", rank=HOME_RANK, why='home = "rw"')
     elif policy.home == "ro":
-        yield from _each(entries(request.home), "ro", HOME_RANK, 'home = "ro"')
+        yield from _each(entries(request.home, disk), "ro", HOME_RANK, 'home = "ro"')
     else:
         yield from _each(policy.allow_read or (), "ro", ALLOW_RANK, "allow_read")
     yield from _each(policy.allow_write, "rw", ALLOW_RANK, "allow_write")
@@ -118,26 +120,21 @@ def _submodules(workspace: str) -> Iterator[str]:
             names[:] = [name for name in names if name == "modules"]
 
 
-def denied_paths(paths: Iterable[str]) -> Iterator[str]:
+def denied_paths(paths: Iterable[str], disk: Disk) -> Iterator[str]:
     """Denied paths as written and as they resolve: the data is reachable by both names. Globs are expanded."""
-    parents: dict[str, str] = {}
     for path in expand(paths):
         yield path
-        if (target := _resolved(path, parents)) != path:
+        if (target := _resolved(path, disk)) != path:
             yield target
 
 
-def _resolved(path: str, parents: dict[str, str]) -> str:
+def _resolved(path: str, disk: Disk) -> str:
     """Where a path leads, even if nothing is there yet. Raises `Unconfined` for a circle of links."""
-    folder, name = os.path.split(path)
-    try:
-        is_link = stat.S_ISLNK(os.lstat(path).st_mode)
-    except OSError:
+    if not disk.is_there(path):
         return path
-    if not is_link:
-        if folder not in parents:
-            parents[folder] = os.path.realpath(folder)
-        return f"{parents[folder].rstrip('/')}/{name}"
+    if not disk.is_link(path):
+        folder, _, name = path.rpartition("/")
+        return f"{disk.real(folder or '/').rstrip('/')}/{name}"
     target = os.path.realpath(path)
     if os.path.islink(target):
         raise Unconfined(f"the denied path {path} is a link that leads to itself; remove the link")

@@ -11,7 +11,20 @@ from typing import Literal, TypeAlias
 
 import msgspec
 
-from oqto_plugin_sandbox.plan.model import Bind, Data, Hide, Link, Op, Plan, Seal, Tmpfs, is_within, upward
+from oqto_plugin_sandbox.plan.model import (
+    Bind,
+    Copy,
+    Data,
+    Folder,
+    Hide,
+    Link,
+    Op,
+    Plan,
+    Seal,
+    Tmpfs,
+    is_within,
+    upward,
+)
 
 State: TypeAlias = Literal["absent", "hidden", "ro", "rw", "private", "kernel"]
 MAX_LINKS = 16
@@ -30,7 +43,7 @@ class _View:
 
     def __init__(self, plan: Plan) -> None:
         self._below = Counter(folder for op in plan.ops for folder in upward(op.dest))
-        mounts = ((at, op) for at, op in enumerate(plan.ops) if not isinstance(op, (Seal, Link)))
+        mounts = ((at, op) for at, op in enumerate(plan.ops) if not isinstance(op, (Seal, Link, Folder)))
         self._last = {op.dest: (at, op) for at, op in mounts}
         self._sealed = {op.dest for op in plan.ops if isinstance(op, Seal)}
         self._links = {op.dest: op.target for op in plan.ops if isinstance(op, Link)}
@@ -43,8 +56,8 @@ class _View:
                 return Sight(state="absent", why="not part of the sandbox")
             case Hide(why=why):
                 return Sight(state="hidden", why=why)
-            case Bind(writable=writable, dest=dest, source=source, why=why):
-                return _bound(path, dest, source, why, writable=writable)
+            case Bind() | Copy():
+                return _bound(path, top)
             case Tmpfs():
                 return self._empty(top, path)
             case Data():
@@ -80,11 +93,12 @@ def show(plan: Plan, path: str) -> Sight:
     return _View(plan).show(path)
 
 
-def _bound(path: str, dest: str, source: str, why: str, *, writable: bool) -> Sight:
-    origin = source + path.removeprefix(dest)
-    if not os.path.lexists(origin) and not writable:
-        return Sight(state="absent", why=why, source=origin)
-    return Sight(state="rw" if writable else "ro", why=why, source=origin)
+def _bound(path: str, op: Bind | Copy) -> Sight:
+    origin = op.source + path.removeprefix(op.dest)
+    writable = isinstance(op, Bind) and op.writable
+    if not writable and not os.path.lexists(origin):
+        return Sight(state="absent", why=op.why, source=origin)
+    return Sight(state="rw" if writable else "ro", why=op.why, source=origin)
 
 
 def broken_promises(plan: Plan, hidden: list[str], read_only: list[str]) -> list[str]:

@@ -12,22 +12,23 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
+from oqto_plugin_sandbox.plan.disk import Disk
 from oqto_plugin_sandbox.plan.model import Request, is_within
 from oqto_plugin_sandbox.policy.model import Policy
 
 SOCKETS_KEY = "unix_sockets.allow"
 LIST = Path("/proc/self/net/unix")
-NEVER_SHOWN = ("/run/", "/var/run/", "/dev/")
-_PATH_FIELD = 7
+NEVER_SHOWN = ("run/", "var/run/", "dev/")
+"""Below `/`."""
 
 
-def sockets(policy: Policy, request: Request) -> list[str]:
+def sockets(policy: Policy, request: Request, disk: Disk) -> list[str]:
     """Those that the agent could otherwise see and may not reach: neither its own nor in `unix_sockets.allow`."""
     shown = (request.home, *(policy.allow_read or ()), *policy.extra_ro_bind, *policy.extra_rw_bind)
     own = (request.workspace, *request.writable)
     return [
         path
-        for path in _bound()
+        for path in _bound(disk)
         if _is_in(path, shown)
         and not _is_in(path, own)
         and path not in policy.unix_sockets
@@ -39,31 +40,25 @@ def _is_in(path: str, folders: tuple[str, ...]) -> bool:
     return any(is_within(path, folder) for folder in folders)
 
 
-def _bound() -> list[str]:
+def _bound(disk: Disk) -> list[str]:
     """Where sockets are, as far as their names were absolute: of others nobody knows the folder."""
-    folders: dict[str, str] = {}
     found = set()
     for name in _names():
         folder, _, last = name.rpartition("/")
-        if folder not in folders:
-            folders[folder] = os.path.realpath(folder)
-        found.add(f"{folders[folder]}/{last}")
+        found.add(f"{disk.real(folder or '/').rstrip('/')}/{last}")
     return sorted(found)
 
 
 def _names() -> Iterator[str]:
+    """The name is the last field of a line, and the only one with a slash."""
     try:
-        lines = LIST.read_text(errors="surrogateescape").splitlines()[1:]
+        text = LIST.read_text(errors="surrogateescape")
     except OSError:
         return
-    for line in lines:
-        fields = line.split(None, _PATH_FIELD)
-        if (
-            len(fields) > _PATH_FIELD
-            and fields[_PATH_FIELD].startswith("/")
-            and not fields[_PATH_FIELD].startswith(NEVER_SHOWN)
-        ):
-            yield fields[_PATH_FIELD]
+    for line in text.split("\n"):
+        _, is_named, name = line.partition(" /")
+        if is_named and not name.startswith(NEVER_SHOWN):
+            yield "/" + name
 
 
 def _is_socket(path: str) -> bool:

@@ -13,6 +13,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
+from oqto_plugin_sandbox.plan.disk import Disk
 from oqto_plugin_sandbox.plan.model import (
     Bind,
     Data,
@@ -77,12 +78,18 @@ def _controls(uid: int) -> list[Op]:
     return [_shared(path) for path in KERNEL_CONTROLS if Path(path).exists()] if uid == 0 else []
 
 
-def secret_rules(uid: int) -> list[Rule]:
+def secret_rules(uid: int, disk: Disk) -> list[Rule]:
     """Settings that only root may read. For root itself also everything in /etc that others cannot read."""
-    paths = {path for path in SECRET_SETTINGS if os.path.lexists(path)}
+    paths = {path for path in SECRET_SETTINGS if _is_in_reach(path, uid, disk)}
     if uid == 0:
         paths.update(_private_settings())
     return [Rule(path=p, access="hidden", rank=SYSTEM_RANK, why="secrets of the host") for p in sorted(paths)]
+
+
+def _is_in_reach(path: str, uid: int, disk: Disk) -> bool:
+    """A file that the account cannot read needs no mask: inside it has no rights that it lacks outside."""
+    is_others = uid == os.geteuid() != 0 and disk.kind(path) == stat.S_IFREG
+    return disk.is_there(path) and not (is_others and not os.access(path, os.R_OK))
 
 
 def hide(path: str, *, is_folder: bool, has_children: bool, why: str) -> list[Op]:
