@@ -31,6 +31,9 @@ lock *ARGS:
 prices *ARGS:
     @make prices ARGS="{{ARGS}}"
 
+init *ARGS:
+    @make init ARGS="{{ARGS}}"
+
 ui:
     @make ui
 

@@ -56,6 +56,7 @@ def town(tmp_path_factory):
         "PATH": os.environ["PATH"],
         "OQTO_PLUGINS": "eavs",
         "OQTO__EAVS__ENABLED": "false",
+        "OQTO__RUNTIME__FAIL_FAST": "false",  # there is no runner
         "OQTO__PATHS__DATA_DIR": str(folder / "data"),
         "OQTO__PATHS__STATE_DIR": str(folder / "state"),
         "OQTO__SERVER__ADMIN_SOCKET_PATH": "",

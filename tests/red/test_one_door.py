@@ -14,6 +14,7 @@ PRODUCT = (ROOT / "oqto_platform", ROOT / "runner/oqto_runner", *(ROOT / "plugin
 
 SPAWNS = {
     "oqto_platform/children.py": "daemons of the server itself, by fixed commands",
+    "oqto_platform/doctor/browser.py": "asks the Chromium that the configuration names for its version",
     "plugins/eavs/oqto_plugin_eavs/crew.py": "further processes of the LLM proxy, by its own interpreter",
     "runner/oqto_runner/process.py": "the one door: executes a ConfinedPlan",
     "runner/oqto_runner/harness/echo_agent.py": "inside: the agent that does as it is told",
