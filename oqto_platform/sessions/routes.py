@@ -54,7 +54,6 @@ async def start_session(
             confined_by=view.confined_by,
         )
     )
-    await services.workspaces.used(identity.account_id, view.workspace)
     return view
 
 

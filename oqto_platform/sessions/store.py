@@ -15,6 +15,7 @@ from oqto_platform.db.models import SessionRow
 from oqto_platform.errors import Conflict, LimitReached, NotFound
 from oqto_platform.sessions.states import LIVE, check_move
 from oqto_platform.types import AccountId, Session, SessionId, SessionState
+from oqto_platform.workspaces.recent import move_to_top
 
 
 class Stored(msgspec.Struct, frozen=True, kw_only=True):
@@ -48,8 +49,9 @@ class Store:
 
     async def add(self, session: Session, *, limit: int) -> Stored:
         """
-        A new row, `starting`. Raises `LimitReached` when the account has `limit` live sessions.
+        A new row, `starting`, in the workspace that the account uses now.
 
+        Raises `LimitReached` when the account has `limit` live sessions.
         Its reservation is noted as "some, not known yet": from here on a crash settles what there may be.
         """
         row = SessionRow(
@@ -59,6 +61,7 @@ class Store:
         def insert(transaction: Transaction) -> None:
             _check_limit(transaction, session.account_id, limit)
             transaction.add(row)
+            move_to_top(transaction, session.account_id, session.workspace)
 
         await self._db.write(insert)
         return _stored(row)

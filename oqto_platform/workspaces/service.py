@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import PurePath
 
-from sqlmodel import Session as Transaction
 from sqlmodel import col, select
 
 from oqto_platform.access import Access
-from oqto_platform.clock import now
 from oqto_platform.config.expand import fill
 from oqto_platform.config.live import Live
 from oqto_platform.config.sections import Local
@@ -17,6 +14,7 @@ from oqto_platform.db import Database
 from oqto_platform.db.models import WorkspaceRow
 from oqto_platform.runners.client import RunnerClient
 from oqto_platform.types import Identity, Workspace, WorkspaceRequest
+from oqto_platform.workspaces.recent import move_to_top
 from oqto_platform.workspaces.schemas import FolderListing, NewWorkspace, WorkspaceView
 
 RECENT = 30
@@ -60,24 +58,8 @@ class Workspaces:
         await self._access.check(identity, "workspace.open", new.path)
         request = WorkspaceRequest(path=new.path, create=new.create, template=new.template)
         workspace = await self._runner_of(identity.account_id).open_workspace(request)
-        await self.used(identity.account_id, workspace.path)
+        await self._db.write(lambda t: move_to_top(t, identity.account_id, workspace.path))
         return workspace
-
-    async def used(self, account_id: str, path: str) -> None:
-        """Move a workspace to the top of the account's list."""
-
-        def note(transaction: Transaction) -> None:
-            query = select(WorkspaceRow).where(
-                WorkspaceRow.account_id == account_id, WorkspaceRow.path == path
-            )
-            row = transaction.exec(query).first()
-            row = row or WorkspaceRow(
-                account_id=account_id, path=path, name=PurePath(path).name, last_used_at=0
-            )
-            row.last_used_at = now()
-            transaction.add(row)
-
-        await self._db.write(note)
 
     def _suggested(self, identity: Identity) -> str:
         local = self._live.current.section("local", Local)

@@ -96,6 +96,5 @@ def people(town: Town) -> Town:
         if name == "bob":
             session = Session(id=SessionId("ses_of_bob"), account_id=account.id, workspace="/home/bob/secret")
             town.run(Store(town.services.db).add, session, limit=9)
-            town.run(town.services.workspaces.used, account.id, "/home/bob/secret")
             town.session_of_bob = session.id
     return town
