@@ -19,6 +19,8 @@ from oqto_platform.errors import OqtoError
 
 log = structlog.get_logger("oqto.opening")
 
+SETTLE_S = 1.0
+
 Lifespan = Callable[[], AbstractAsyncContextManager[None]]
 
 
@@ -57,9 +59,10 @@ class Opening:
             # Out of a task, this one goes through the event loop and ends the worker.
             raise SystemExit(_told(exc)) from None
         self._done.set()
-        await asyncio.sleep(0)  # who waited goes first
-        slim.settle()
+        # Who waited goes first: it holds everybody up for a tenth of a second.
+        settling = asyncio.get_running_loop().call_later(SETTLE_S, slim.settle)
         await self._end.wait()
+        settling.cancel()
         await context.__aexit__(None, None, None)
 
 
