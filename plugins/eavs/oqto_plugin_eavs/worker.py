@@ -123,7 +123,12 @@ class FarTill(wire.Line):
             self._settle(
                 n, Refused(503, "ledger_unavailable", "The proxy is being restarted.", retry_after_s=1)
             )
+        self.leave()
+
+    def leave(self) -> None:
+        """Take no more calls, also where none was taken yet: an owner may go before its first word."""
         self.lost.set()
+        self.is_set_up.set()
 
     def _ask(self, n: int, message: wire.FromWorker) -> asyncio.Future[Any]:
         future = self._waiting[n] = asyncio.get_running_loop().create_future()
@@ -237,8 +242,10 @@ async def work(till_path: Path, listeners: Sequence[int], ca_file: str) -> None:
     loop, registry = asyncio.get_running_loop(), Registry()
     _, till = await loop.create_unix_connection(lambda: FarTill(registry), str(till_path))
     for sig in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(sig, till.lost.set)
+        loop.add_signal_handler(sig, till.leave)
     await till.is_set_up.wait()
+    if till.lost.is_set():
+        return
     proxy = till.proxy = Proxy(till=till, registry=registry, pool=Pool(ca_file=ca_file), limits=till.limits)
     server = Server(proxy.handle)
     for handle in listeners:

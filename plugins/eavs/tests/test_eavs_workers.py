@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import concurrent.futures
 import os
 import signal
@@ -11,6 +12,7 @@ import httpx
 import pytest
 from oqto_plugin_eavs import control
 from oqto_plugin_eavs.rates import Rates
+from oqto_plugin_eavs.worker import work
 
 from .conftest import add_all, end, new_proxy
 
@@ -142,6 +144,15 @@ def test_no_worker_outlives_the_owner_of_the_ledger(own_crew, provider):
     own_crew.start()
     assert own_crew.chat(key, "hi").status_code == 200
     assert own_crew.rows("state = 'pending'") == []
+
+
+async def test_a_worker_ends_with_an_owner_that_goes_before_its_first_word(tmp_path):
+    async def go(_reader, writer):
+        writer.close()
+
+    till = tmp_path / "till.sock"
+    async with await asyncio.start_unix_server(go, till), asyncio.timeout(10):
+        await work(till, (), "")
 
 
 def state(pid):
