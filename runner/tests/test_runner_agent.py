@@ -57,7 +57,9 @@ async def launch(tmp_path):
         log = EventLog(tmp_path / "log", "ses_x", "r")
         session = Session(id=new_id("ses"), account_id="acc_1", workspace=str(tmp_path))
         created = canon.SessionCreated(harness="scripted")
-        agent = Agent(session, conversation, log, created, Witness(Hooks("runner").checked(), session, lambda _: None))
+        agent = Agent(
+            session, conversation, log, created, Witness(Hooks("runner").checked(), session, lambda _: None)
+        )
         plan = ConfinedPlan(argv=("/bin/sh", "-c", script), cwd=str(tmp_path), confined_by="nothing")
         agent.run(await process.start(plan, session.id, agent.take_lines, agent.take_too_long))
         started.append((agent, log))
