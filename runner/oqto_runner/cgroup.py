@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import tempfile
 from functools import cache
 from pathlib import Path
 
@@ -48,12 +49,17 @@ class Cgroup:
             return
 
 
+def place(name: str) -> Path | None:
+    """Where the group `name` is made; `None` when no hierarchy is writable."""
+    base = writable_base()
+    return base / f"{PREFIX}{name}" if base is not None else None
+
+
 def create(name: str) -> Cgroup | None:
     """A fresh group below the runner's own; `None` when no hierarchy is writable."""
-    base = writable_base()
-    if base is None:
+    path = place(name)
+    if path is None:
         return None
-    path = base / f"{PREFIX}{name}"
     try:
         path.mkdir(exist_ok=True)
     except OSError:
@@ -74,21 +80,13 @@ def expect_entry() -> None:
             (base / "cgroup.procs").write_text("0")
 
 
-def existing(name: str) -> Cgroup | None:
-    """The group that an earlier run of this runner made for `name`, if it is still there."""
-    base = writable_base()
-    path = base / f"{PREFIX}{name}" if base is not None else None
-    return Cgroup(path) if path is not None and path.is_dir() else None
-
-
 @cache
 def writable_base() -> Path | None:
     """The folder of the runner's own group in the first hierarchy that it may write to."""
     for folder in _candidates():
-        probe = folder / f"{PREFIX}probe-{os.getpid()}"
         try:
-            probe.mkdir()
-            probe.rmdir()
+            # A name of its own: two threads that ask at the same time must come to the same answer.
+            Path(tempfile.mkdtemp(prefix=f"{PREFIX}probe-", dir=folder)).rmdir()
         except OSError:
             continue
         return folder

@@ -45,6 +45,7 @@ class Launcher:
         conversation = harness.conversation(session, launch, home)
         capabilities = harness.capabilities
         folder.keep(session)
+        folder.keep(process.expected_footprint(session.id))
         # From here to the exec nothing may fail: the confined plan holds descriptors.
         confined = await self._confined(session, plan)
         agent = Agent(

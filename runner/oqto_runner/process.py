@@ -180,8 +180,18 @@ def _enter(entry: int) -> None:
 
 def footprint(process: Process) -> Footprint:
     """What recognises the process after a crash of the runner."""
-    leader = process.scope.leader
-    return Footprint(pid=process.pid, started=leader.started if leader else 0, boot=procfs.boot_id())
+    leader, group = process.scope.leader, process.scope.group
+    return Footprint(
+        boot=procfs.boot_id(),
+        pid=process.pid,
+        started=leader.started if leader else 0,
+        group=str(group.path) if group else "",
+    )
+
+
+def expected_footprint(session_id: str) -> Footprint:
+    """What recognises the process from its first moment, before it has a number."""
+    return Footprint(boot=procfs.boot_id(), group=str(cgroup.place(session_id) or ""))
 
 
 def describe_exit(code: int) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import structlog
 
 from oqto_platform.canon import AgentError, AgentIdle, Event, SessionClosed
@@ -21,13 +23,11 @@ log = structlog.get_logger("oqto.sessions")
 
 async def end_leftovers(folder: SessionFolder) -> None:
     """Kill the processes of an earlier run that are still there."""
-    found_before = folder.footprint()
-    if found_before is None:
+    footprint = folder.footprint()
+    if footprint is None or footprint.boot != procfs.boot_id():
         return
-    leader = _leader(found_before)
-    group = cgroup.existing(folder.session_id)
-    if leader is not None or group is not None:
-        await Scope(folder.session_id, leader, group).kill()
+    group = cgroup.Cgroup(Path(footprint.group)) if footprint.group else None
+    await Scope(folder.session_id, _leader(footprint), group, is_inherited=True).kill()
 
 
 def interrupted(folder: SessionFolder, events: EventLog) -> tuple[Session, Outcome] | None:
@@ -57,7 +57,5 @@ def _closing(events: EventLog) -> list[Event]:
 
 
 def _leader(footprint: Footprint) -> procfs.Proc | None:
-    if footprint.boot != procfs.boot_id():
-        return None
     found = procfs.read(footprint.pid)
     return found if found is not None and found.started == footprint.started else None

@@ -3,7 +3,8 @@ Everything that descends from one agent, found and ended whatever it did to hide
 
 A control group holds all of it where one can be made. Everywhere, and in addition: the process group and
 session of the agent, what descends from it, what was seen to descend from it earlier, and orphans that
-the kernel gave to the runner (it is a child subreaper) and that carry the session's id.
+the kernel gave to the runner (it is a child subreaper) and that carry the session's id. Orphans of a runner
+that was killed went to somebody else, so after a crash whoever carries the id is one.
 """
 
 from __future__ import annotations
@@ -32,11 +33,19 @@ def become_subreaper() -> None:
 
 
 class Scope:
-    """The processes of one session's agent."""
+    """The processes of one session's agent; `is_inherited` when an earlier runner, now dead, started it."""
 
-    def __init__(self, session_id: str, leader: Proc | None, group: cgroup.Cgroup | None) -> None:
+    def __init__(
+        self,
+        session_id: str,
+        leader: Proc | None,
+        group: cgroup.Cgroup | None,
+        *,
+        is_inherited: bool = False,
+    ) -> None:
         self.leader = leader
         self.group = group
+        self._is_inherited = is_inherited
         self._marker = f"OQTO_SESSION_ID={session_id}".encode()
         self._seen: set[tuple[int, int]] = {leader.key} if leader else set()
 
@@ -102,8 +111,9 @@ class Scope:
         return {p.pid for p in procs.values() if leader.pid in (p.group, p.session)}
 
     def _orphans(self, procs: dict[int, Proc]) -> set[int]:
-        ours = (proc.pid for proc in procs.values() if proc.parent == os.getpid())
-        return {pid for pid in ours if procfs.environment_has(pid, self._marker)}
+        parent = os.getpid()
+        near = (proc.pid for proc in procs.values() if self._is_inherited or proc.parent == parent)
+        return {pid for pid in near if procfs.environment_has(pid, self._marker)}
 
 
 class Reaper:

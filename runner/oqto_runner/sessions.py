@@ -109,6 +109,7 @@ class Sessions:
         try:
             agent, confined = await self._launcher.launch(folder, session, launch, events)
         except BaseException:
+            folder.forget(Footprint)
             await self._logs.give_back(session.id, events)
             raise
         life = self._begin(folder, agent, events, confined)

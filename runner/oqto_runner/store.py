@@ -20,11 +20,17 @@ _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 
 
 class Footprint(msgspec.Struct, frozen=True, kw_only=True):
-    """Enough to recognise, after a crash of the runner, a process that it left."""
+    """
+    Enough to recognise, after a crash of the runner, a process that it left.
 
-    pid: int
-    started: int
+    Kept before the process is made, with the number 0, and again when its number is known. `group` is the
+    folder of its control group: a later runner might choose another hierarchy.
+    """
+
     boot: str
+    pid: int = 0
+    started: int = 0
+    group: str = ""
 
 
 class SessionFolder:

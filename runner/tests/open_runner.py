@@ -1,6 +1,7 @@
 """A real runner whose agents are confined by nothing, so that its own duties can be tested apart."""
 
 import os
+import signal
 import sys
 from dataclasses import replace
 
@@ -49,4 +50,8 @@ if __name__ == "__main__":
         from oqto_runner import cgroup
 
         cgroup.writable_base = lambda: None
+    if os.environ.get("OQTO_TEST_DIE_AFTER_EXEC"):
+        from oqto_runner import process
+
+        process.footprint = lambda _: os.kill(os.getpid(), signal.SIGKILL)
     sys.exit(command.main())

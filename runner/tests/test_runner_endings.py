@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import subprocess
 from pathlib import Path
 
 import pytest
 from oqto_runner import procfs
 
 from oqto_platform import canon, wire
-from oqto_platform.errors import AgentFailed, Conflict, NotFound
+from oqto_platform.errors import AgentFailed, Conflict, NotFound, RunnerUnavailable
 from oqto_platform.types import Launch, Session
 
 
@@ -98,7 +99,8 @@ async def test_an_ending_is_told_after_a_restart_until_the_core_took_note(runner
         await runner.status(session_id)
 
 
-async def test_a_killed_runner_repairs_its_log_and_ends_what_it_left(runner, is_alive, until):
+async def test_a_killed_runner_repairs_its_log_and_ends_what_it_left(ladder, is_alive, until):
+    runner = ladder
     session_id = await runner.begin()
     child = int((await runner.turn(session_id, "spawn hidden")).text[-1])
     async with runner.follow(session_id) as follower:
@@ -120,6 +122,25 @@ async def test_a_killed_runner_repairs_its_log_and_ends_what_it_left(runner, is_
     assert (await runner.status(session_id)).outcome.reason == "interrupted"
     await runner.stop(session_id)
     assert (await runner.call(wire.List())).sessions == []
+
+
+async def test_a_later_runner_finds_a_group_in_the_hierarchy_where_it_was_made(runner, is_alive, until):
+    session_id = await runner.begin()
+    child = int((await runner.turn(session_id, "spawn bare")).text[-1])
+    runner.kill()
+    await runner.start(env={"OQTO_TEST_NO_CGROUP": "1"})
+    await until(lambda: not is_alive(child), "the end of the child")
+
+
+async def test_what_a_runner_made_that_died_before_it_knew_the_number_is_ended(new_runner, is_alive, until):
+    runner = await new_runner.start(env={"OQTO_TEST_DIE_AFTER_EXEC": "1"})
+    with pytest.raises(RunnerUnavailable):
+        await runner.begin("ses_early")
+    assert runner.process.wait(timeout=10) == -signal.SIGKILL
+    left = subprocess.Popen(["sleep", "600"], env={"OQTO_SESSION_ID": "ses_early"})
+    await runner.start()
+    await until(lambda: not is_alive(left.pid), "the end of what it left")
+    assert left.wait() == -signal.SIGKILL
 
 
 async def test_stopping_what_is_starting_ends_it(runner, is_alive, tmp_path):

@@ -6,6 +6,7 @@ import asyncio
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -185,7 +186,7 @@ def test_a_control_group_holds_and_ends_its_processes():
         os.write(fd, str(child.pid).encode())
         os.close(fd)
         assert group.pids() == [child.pid]
-        assert cgroup.existing("test-parts").pids() == [child.pid]
+        assert cgroup.Cgroup(cgroup.place("test-parts")).pids() == [child.pid]
         if not group.kill():
             child.kill()
         child.wait()
@@ -194,7 +195,15 @@ def test_a_control_group_holds_and_ends_its_processes():
         child.wait()
         group.remove()
     assert group.pids() == []
-    assert cgroup.existing("test-parts") is None
+    assert not group.path.exists()
+
+
+def test_threads_that_look_for_a_hierarchy_at_once_find_the_same():
+    if cgroup.writable_base() is None:
+        pytest.skip("no control group hierarchy is writable here")
+    look = cgroup.writable_base.__wrapped__
+    with ThreadPoolExecutor(8) as pool:
+        assert len(set(pool.map(lambda _: look(), range(400)))) == 1
 
 
 class Painted(Section, frozen=True):

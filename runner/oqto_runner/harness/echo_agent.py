@@ -3,11 +3,12 @@ A small real agent: reads JSON lines, repeats what it is told, misbehaves when i
 
 The prompt's first word chooses. `stream N RATE` writes N pieces at RATE per second; `clock N RATE` does so
 with each piece the machine's monotonic nanoseconds at the moment it is written; `tool SECONDS` runs a
-tool that reports progress; `ask` asks the person; `title TEXT`; `spawn [hidden]` leaves a child behind
-(hidden: double-forked, in its own session, deaf to SIGTERM); `crash CODE`; `kill`; `hang` (deaf to
-everything); `flood N` writes N pieces at once; `long BYTES` one line; `noise` writes what is no JSON;
-`stderr TEXT`; `env NAME`; `mute` stops reading. Anything else is echoed word by word. With `ECHO_FAIL` in
-its environment it says those words on stderr and does not start.
+tool that reports progress; `ask` asks the person; `title TEXT`; `spawn [hidden|bare]` leaves a child behind
+(hidden: double-forked, in its own session, deaf to SIGTERM; bare: and another program with an empty
+environment); `crash CODE`; `kill`; `hang` (deaf to everything); `flood N` writes N pieces at once;
+`long BYTES` one line; `noise` writes what is no JSON; `stderr TEXT`; `env NAME`; `mute` stops reading.
+Anything else is echoed word by word. With `ECHO_FAIL` in its environment it says those words on stderr and
+does not start.
 """
 
 from __future__ import annotations
@@ -82,27 +83,29 @@ def tool(seconds: float) -> None:
 
 
 def spawn(how: str) -> int:
-    """A child that stays; returns its pid. `hidden` cuts every tie that a parent could follow."""
+    """A child that stays; returns its pid. `hidden` cuts every tie that a parent could follow, `bare` all."""
     read, write = os.pipe()
     if (child := os.fork()) == 0:
-        if how == "hidden":
+        if how:
             os.setsid()
             if os.fork():
                 os._exit(0)
             os.setsid()
             signal.signal(signal.SIGTERM, signal.SIG_IGN)
         os.write(write, str(os.getpid()).encode())
-        for fd in range(3 if how != "hidden" else 0, 256):
+        for fd in range(0 if how else 3, 256):
             try:
                 os.close(fd)
             except OSError:
                 continue
+        if how == "bare":
+            os.execve("/bin/sleep", ["sleep", "600"], {})  # noqa: S606 (no shell is the point)
         while True:
             time.sleep(60)
     pid = int(os.read(read, 32))
     os.close(read)
     os.close(write)
-    if how == "hidden":
+    if how:
         os.waitpid(child, 0)
     return pid
 
