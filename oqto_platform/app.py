@@ -10,7 +10,7 @@ worker.prepare()
 with slim.without("greenlet", "rich"):
     import structlog as _structlog  # noqa: F401 (loaded here, where its companions are out of reach)
 
-with slim.placeholder("yaml"):
+with slim.hollow("yaml"):
     import litestar as _litestar  # noqa: F401 (wants it for OpenAPI, which is switched off)
 
 from collections.abc import AsyncIterator

@@ -37,7 +37,7 @@ def without_tls() -> Iterator[None]:
     """
     Import event loops as if this Python had no TLS: OpenSSL weighs 5 MB, and who listens on Unix sockets needs none.
 
-    asyncio takes that for an answer. uvloop asks for names of `ssl` while it is imported, and gets placeholders; its
+    asyncio takes that for an answer. uvloop asks for names of `ssl` while it is imported, and gets hollow ones; its
     loop refuses TLS afterwards. Whoever imports `ssl` later gets the real one, and clients that bring TLS along work
     (httpx does, on any loop).
     """
@@ -45,17 +45,22 @@ def without_tls() -> Iterator[None]:
         import asyncio  # noqa: F401
         import hashlib  # noqa: F401 (it has algorithms of its own)
         import hmac  # noqa: F401
-    with placeholder("ssl"):
+    with hollow("ssl"):
         yield
 
 
 @contextmanager
-def placeholder(name: str) -> Iterator[None]:
-    """Import libraries that cannot do without `name`, for features that are not used. The real one can be imported later."""
+def hollow(name: str) -> Iterator[None]:
+    """
+    Import libraries while the module `name` has every name that is asked for, and nothing behind it.
+
+    For those that import `name` without asking whether it is there, for a feature that we never use: `without` would
+    break them. Whoever imports `name` later gets the real one.
+    """
     if name in sys.modules:
         yield
         return
-    sys.modules[name] = _Placeholders(name)
+    sys.modules[name] = _Hollow(name)
     try:
         yield
     finally:
@@ -65,7 +70,7 @@ def placeholder(name: str) -> Iterator[None]:
 REPAIRS = {"ssl": " for its event loop; use httpx, which brings its own TLS, or a thread"}
 
 
-class _Placeholders(ModuleType):
+class _Hollow(ModuleType):
     """Any name: an integer, an error that nobody raises, or a class that is of no use."""
 
     def __getattr__(self, name: str) -> Any:

@@ -9,31 +9,22 @@ import sys
 
 from setup_steps import shell
 from setup_steps.place import PYTHON, REQUIREMENTS, ROOT, TOOLS, environment
-from setup_steps.python import uv_pip
+from setup_steps.python import install_apart
 from setup_steps.stamps import Stamp
 
 SOURCE = TOOLS / "prices"
+LOCK = REQUIREMENTS / "prices.txt"
 PROGRAM = ROOT / "plugins" / "eavs" / "tools" / "make_prices.py"
 STAMP = Stamp(
     SOURCE / ".stamp",
-    inputs=lambda: [REQUIREMENTS / "prices.txt"],
+    inputs=lambda: [LOCK],
     outputs=lambda: [SOURCE / "genai_prices"],
 )
 
 
 def main() -> int:
     try:
-        if STAMP.stale():
-            uv_pip(
-                "install",
-                "--require-hashes",
-                "--target",
-                SOURCE,
-                "--upgrade",
-                "-r",
-                REQUIREMENTS / "prices.txt",
-            )
-            STAMP.seal(STAMP.key())
+        install_apart(STAMP, SOURCE, LOCK)
         repair = f"see what {PROGRAM.relative_to(ROOT)} reports"
         shell.run([PYTHON, PROGRAM], repair=repair, env=environment(PYTHONPATH=str(SOURCE)))
     except shell.StepFailed as failure:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from setup_steps import shell
 from setup_steps.place import PYTHON, REQUIREMENTS, ROOT, TOOLS, environment
-from setup_steps.python import uv_pip
+from setup_steps.python import install_apart
 from setup_steps.stamps import Stamp
 
 COMPILER = TOOLS / "compiler"
@@ -42,12 +42,6 @@ def built_by() -> str:
     """The compiler with its hashes, and each source with its own: what a test compares without a compiler."""
     files = [LOCK, *sources(), *(INIT / f"init-{processor}" for processor in PROCESSORS)]
     return "".join(f"{hashlib.sha256(file.read_bytes()).hexdigest()}  {file.name}\n" for file in files)
-
-
-def fetch_compiler() -> None:
-    if STAMP.stale():
-        uv_pip("install", "--require-hashes", "--target", COMPILER, "--upgrade", "-r", LOCK)
-        STAMP.seal(STAMP.key())
 
 
 def build(processor: str, into: Path) -> Path:
@@ -85,7 +79,7 @@ def main() -> int:
     parser.add_argument("--check", action="store_true", help="only compare what is there with its source")
     try:
         checks_only = parser.parse_args().check
-        fetch_compiler()
+        install_apart(STAMP, COMPILER, LOCK)
         if checks_only:
             with tempfile.TemporaryDirectory() as folder:
                 compare(Path(folder))

@@ -52,16 +52,19 @@ def _program(configured: str) -> str | None:
 
 def _version(program: str) -> tuple[str, str]:
     """What it says of itself, or why it does not."""
+    return _said([program, "--version"])
+
+
+def _said(argv: list[str]) -> tuple[str, str]:
+    """What a program writes, or why it failed."""
     try:
-        run = subprocess.run(
-            [program, "--version"], capture_output=True, text=True, timeout=SLOW_S, check=False
-        )
+        run = subprocess.run(argv, capture_output=True, text=True, timeout=SLOW_S, check=False)
     except (OSError, subprocess.TimeoutExpired) as exc:
         return "", str(exc)
     if run.returncode == 0:
         return run.stdout.strip(), ""
-    said = run.stderr.strip().splitlines() or [f"exit {run.returncode}"]
-    return "", said[-1]
+    words = run.stderr.strip().splitlines() or [f"exit {run.returncode}"]
+    return "", words[-1]
 
 
 def _has_helper(program: str) -> bool:
@@ -82,6 +85,4 @@ def _no_namespaces() -> str:
     """Why this account cannot make a user namespace; empty when it can, or nobody can tell."""
     if (unshare := shutil.which("unshare")) is None or os.geteuid() == 0:
         return ""
-    command = [unshare, "--user", "--map-root-user", "true"]
-    run = subprocess.run(command, capture_output=True, text=True, timeout=SLOW_S, check=False)
-    return run.stderr.strip() if run.returncode else ""
+    return _said([unshare, "--user", "--map-root-user", "true"])[1]

@@ -33,7 +33,11 @@ class PerPlugin:
 
 @dataclass
 class Tally:
-    """How often a plugin's hook ran, how long, how often it failed; `skipped` counts calls left out while it was off."""
+    """
+    How often a plugin's hook ran, how long, how often it failed; `skipped` counts calls left out while it was off.
+
+    What a call writes; `HookCount` is what travels, a promise to other programs that what is counted here may outgrow.
+    """
 
     calls: int = 0
     failures: int = 0

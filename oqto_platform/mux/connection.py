@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from contextlib import suppress
 from typing import Any, Protocol
 
 import structlog
@@ -32,6 +33,7 @@ MAX_COMMANDS = 64
 
 MAX_FOLLOWED = 64
 SEND_TIMEOUT_S = 60.0
+BYE_TIMEOUT_S = 5.0
 STALL_CHECK_S = 5.0
 SIGN_IN_CHECK_S = 1.0
 PING_EVERY = 10  # checks
@@ -120,8 +122,11 @@ class Connection:
         finally:
             await _end([*serving, *self._commands, *self._followed.values()])
             self._outbox.drop()
-        for task in done:
-            await self._bye(task.exception())
+        # A client that takes nothing cannot be told, and must not hold up the end of the server.
+        with suppress(TimeoutError):
+            async with asyncio.timeout(BYE_TIMEOUT_S):
+                for task in done:
+                    await self._bye(task.exception())
 
     async def _read(self) -> None:
         while True:
@@ -201,7 +206,7 @@ class Connection:
         try:
             data = {"mode": following.mode, "last": following.last, "reset": following.reset}
             await self._outbox.send(frames.done(head, data))
-        except BaseException:
+        except BaseException:  # whoever gives up, by cancelling too, must not leave the runner a follower
             await follower.close()
             raise
         self._followed[head.session_id] = asyncio.create_task(self._relay(follower))

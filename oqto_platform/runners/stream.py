@@ -6,6 +6,12 @@ import asyncio
 from collections.abc import Callable
 from typing import cast
 
+import structlog
+
+from oqto_platform.wire import LIMIT
+
+log = structlog.get_logger("oqto.runners")
+
 Take = Callable[[list[bytes]], None]
 
 
@@ -13,7 +19,8 @@ class EventStream(asyncio.Protocol):
     """
     Hands whole lines to whoever `begin`s, in the turn in which they arrive.
 
-    A reader task would cost an event two more turns of the loop. The peer waits while we are paused.
+    A reader task would cost an event two more turns of the loop. The peer waits while we are paused. It is its
+    user's process, so a line without end ends the connection instead of filling our memory.
     """
 
     def __init__(self) -> None:
@@ -23,6 +30,7 @@ class EventStream(asyncio.Protocol):
         self._take: Take | None = None
         self._early: list[bytes] = []
         self._rest: list[bytes] = []
+        self._rest_bytes = 0
         self._pauses = 0
         self.transport: asyncio.Transport
 
@@ -62,11 +70,20 @@ class EventStream(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         first, *others = data.split(b"\n")
         self._rest.append(first)
+        self._rest_bytes += len(first)
+        if self._rest_bytes > LIMIT:
+            self._cut_off()
+            return
         if not others:
             return
         lines = [b"".join(self._rest), *others[:-1]]
-        self._rest = [others[-1]]
+        self._rest, self._rest_bytes = [others[-1]], len(others[-1])
         self._pass_on(lines)
+
+    def _cut_off(self) -> None:
+        log.warning("a runner sends a line without end", limit_bytes=LIMIT)
+        self._rest, self._rest_bytes = [], 0
+        self.transport.abort()
 
     def _pass_on(self, lines: list[bytes]) -> None:
         if self._take is not None:

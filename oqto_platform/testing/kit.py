@@ -63,7 +63,7 @@ class Oqto(Stack):
         self._start_runner()
         try:
             super().start()
-        except BaseException:
+        except BaseException:  # Ctrl-C too: `__exit__` does not run for what was never entered
             self._end_runner()
             raise
 

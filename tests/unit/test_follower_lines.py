@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from contextlib import asynccontextmanager
+from types import SimpleNamespace
 
 import pytest
 
@@ -71,3 +72,14 @@ async def test_every_event_comes_once_and_in_order(lines, size):
     assert {frame["channel"] for frame in frames} == {"agent"}
     assert lines or len(sent) == len(frames)
     assert not (lines and size > len(whole)) or len(sent) == 2
+
+
+async def test_a_line_without_end_ends_the_connection_before_it_fills_the_memory():
+    stream, cut = EventStream(), []
+    stream.connection_made(SimpleNamespace(is_closing=lambda: False, abort=lambda: cut.append(True)))
+    part = b"x" * (wire.LIMIT // 4)
+    for _ in range(4):
+        stream.data_received(part)
+    assert not cut
+    stream.data_received(b"x")
+    assert cut

@@ -22,6 +22,7 @@ class Peer:
     def __init__(self) -> None:
         self.incoming: asyncio.Queue[str | None] = asyncio.Queue()
         self.frames: list[dict] = []
+        self.farewell = asyncio.Event()
 
     async def receive(self):
         return await self.incoming.get()
@@ -74,8 +75,8 @@ class Silence:
         await asyncio.Event().wait()
 
 
-async def connected(runner, talk, find_delays=()):
-    peer, delays = Peer(), iter(find_delays)
+async def connected(runner, talk, find_delays=(), peer=None):
+    peer, delays = peer or Peer(), iter(find_delays)
 
     async def find(identity, action, session_id):
         await asyncio.sleep(next(delays, 0))
@@ -88,7 +89,7 @@ async def connected(runner, talk, find_delays=()):
         await asyncio.Event().wait()
 
     connection = Connection(
-        peer, ADA, find, holds, "1", lambda session_id, command: None, asyncio.Event(), news
+        peer, ADA, find, holds, "1", lambda session_id, command: None, peer.farewell, news
     )
     serving = asyncio.create_task(connection.run())
     await talk(peer)
@@ -185,3 +186,24 @@ async def test_every_command_gets_exactly_one_reply_even_when_all_breaks():
     errors = [frame for frame in peer.frames if frame.get("type") == "error"]
     assert [frame["id"] for frame in errors] == [None, None, "4", "5", None]
     assert all(frame["error"]["code"] in ("invalid", "malformed") for frame in errors)
+
+
+class StuckPeer(Peer):
+    """Takes the greeting, and then nothing more."""
+
+    def send(self, text):
+        sent = asyncio.get_running_loop().create_future()
+        if not self.frames:
+            self.frames.append(json.loads(text))
+            sent.set_result(None)
+        return sent
+
+
+async def test_a_client_that_takes_nothing_does_not_hold_up_the_end_of_the_server(monkeypatch):
+    monkeypatch.setattr("oqto_platform.mux.connection.BYE_TIMEOUT_S", 0)
+
+    async def talk(peer):
+        peer.farewell.set()
+
+    peer = await connected(Runner(), talk, peer=StuckPeer())
+    assert [frame["type"] for frame in peer.frames] == ["connected"]

@@ -98,6 +98,13 @@ def uv_pip(*arguments: str | Path) -> None:
     shell.run([UV, "pip", verb, "--python", PYTHON, "--no-progress", *rest], repair=ONLINE, env=env)
 
 
+def install_apart(stamp: Stamp, folder: Path, lock: Path) -> None:
+    """What only a tool needs, in a folder of its own, unless the stamp says that it is there."""
+    if stamp.stale():
+        uv_pip("install", "--require-hashes", "--target", folder, "--upgrade", "-r", lock)
+        stamp.seal(stamp.key())
+
+
 def members() -> list[Path]:
     """The folders of the workspace that hold a package: the root and what its globs name."""
     workspace = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["uv"]["workspace"]

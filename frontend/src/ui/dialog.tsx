@@ -1,9 +1,8 @@
 import { createUniqueId, type JSX, onCleanup, onMount, type ParentProps } from "solid-js";
-import { toProblem } from "../api/problem";
 import { t } from "../i18n";
 import { createAction } from "./action";
-import { Given } from "./given";
 import { Icon } from "./icon";
+import { ProblemLine } from "./problem";
 
 interface DialogProps extends ParentProps {
   title: string;
@@ -56,13 +55,7 @@ export function ConfirmDialog(props: ConfirmProps): JSX.Element {
   return (
     <Dialog title={props.title} onClose={props.onClose}>
       <p>{props.text}</p>
-      <Given value={action.problem()}>
-        {(problem) => (
-          <p class="field-error" role="alert">
-            {toProblem(problem()).detail}
-          </p>
-        )}
-      </Given>
+      <ProblemLine problem={action.problem()} />
       <div class="dialog-actions">
         <button type="button" class="btn" autofocus onClick={() => props.onClose()}>
           {t("ui.cancel")}

@@ -13,6 +13,20 @@ interface ProblemProps {
   onRetry?(): void;
 }
 
+/** One line beside what was tried, and nothing while all is well. */
+export function ProblemLine(props: { problem: ProblemError | null; class?: string }): JSX.Element {
+  return (
+    <Given value={props.problem}>
+      {(problem) => (
+        <p class={`field-error ${props.class ?? ""}`} role="alert">
+          <Icon name="alert" />
+          {problem().detail}
+        </p>
+      )}
+    </Given>
+  );
+}
+
 /** What failed, whether anything is lost, what to do, and an id for whoever is asked. */
 export function ProblemBox(props: ProblemProps): JSX.Element {
   return (

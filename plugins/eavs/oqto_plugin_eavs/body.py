@@ -40,7 +40,7 @@ class Bodies:
         body = Body(self, limit)
         try:
             await body.fill(request, needs_model=needs_model)
-        except BaseException:
+        except BaseException:  # a client that leaves cancels us, and what we held must be free for others
             body.release()
             raise
         return body

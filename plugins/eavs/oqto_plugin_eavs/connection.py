@@ -229,7 +229,7 @@ class Connection(asyncio.Protocol):
             self.transport.writelines([head, body])
         try:
             await self._head
-        except BaseException:
+        except BaseException:  # by cancelling, too: a connection in mid-exchange serves nobody else
             self.abort()
             raise
         self._await_body(timeouts)
@@ -256,7 +256,7 @@ class Connection(asyncio.Protocol):
             else:
                 self._is_cut_short = True
             await self._head
-        except BaseException:
+        except BaseException:  # by cancelling, too: a connection in mid-exchange serves nobody else
             self.abort()
             raise
         finally:

@@ -169,7 +169,7 @@ class Connection(asyncio.Protocol):
     async def _serve(self, request: Request) -> None:
         try:
             await self._handler(request)
-        except Exception:
+        except Exception:  # whatever it is, the client gets an answer and the log the cause
             log.exception("a call failed", path=request.path)
             self._fail(request)
         finally:

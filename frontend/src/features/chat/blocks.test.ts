@@ -76,7 +76,7 @@ describe("markdown of an agent", () => {
 
   it.each([
     String.raw`$$\int_0^1 x\,dx$$`,
-    String.raw`$a_1 * b_2 * c$`,
+    "$a_1 * b_2 * c$",
     String.raw`\(x_{i} \* y\)`,
     String.raw`\[\sum_i x_i\]`,
     "$a<b$",

@@ -19,7 +19,7 @@ import type { Letter } from "../../state/outbox";
 import { createAction } from "../../ui/action";
 import { announce } from "../../ui/announcer";
 import { Given } from "../../ui/given";
-import { ProblemBox } from "../../ui/problem";
+import { ProblemBox, ProblemLine } from "../../ui/problem";
 import { titleOf } from "../sessions/session-list";
 import { isAlive } from "../sessions/state";
 import { conversationActions } from "./actions";
@@ -219,13 +219,7 @@ export function ChatPage(props: { id: string; onMenu(): void }): JSX.Element {
                 )}
               </Show>
               <Queue steering={view.steering} followUp={view.followUp} />
-              <Given value={controls.problem()}>
-                {(problem) => (
-                  <p class="field-error composer-note" role="alert">
-                    {problem().detail}
-                  </p>
-                )}
-              </Given>
+              <ProblemLine problem={controls.problem()} class="composer-note" />
               <Show when={isEscHint() && view.isWorking}>
                 <p class="composer-note small">{t("composer.escAgain")}</p>
               </Show>

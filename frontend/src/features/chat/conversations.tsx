@@ -4,8 +4,7 @@ import { ago, t } from "../../i18n";
 import { createAction } from "../../ui/action";
 import { Dialog } from "../../ui/dialog";
 import { Given } from "../../ui/given";
-import { Icon } from "../../ui/icon";
-import { ProblemBox } from "../../ui/problem";
+import { ProblemBox, ProblemLine } from "../../ui/problem";
 import type { ConversationFacts, ForkPoint } from "./controls";
 
 interface ChooseProps<T> {
@@ -30,14 +29,7 @@ function Choose<T>(props: ChooseProps<T>): JSX.Element {
   return (
     <Dialog title={props.title} onClose={props.onClose}>
       <p class="muted">{props.lead}</p>
-      <Given value={action.problem()}>
-        {(problem) => (
-          <p class="field-error" role="alert">
-            <Icon name="alert" />
-            {problem().detail}
-          </p>
-        )}
-      </Given>
+      <ProblemLine problem={action.problem()} />
       <Switch>
         <Match when={found.error}>
           <ProblemBox title={t("choose.failed")} problem={toProblem(found.error)} onRetry={refetch} />

@@ -9,6 +9,7 @@ import { ConfirmDialog } from "../../ui/dialog";
 import { Given } from "../../ui/given";
 import { Icon, type IconName } from "../../ui/icon";
 import { Menu, MenuItem } from "../../ui/menu";
+import { ProblemLine } from "../../ui/problem";
 import { RenameDialog } from "../sessions/rename";
 import { shownState } from "../sessions/state";
 
@@ -81,13 +82,7 @@ export function ChatHeader(props: HeaderProps): JSX.Element {
           )}
         </Given>
       </div>
-      <Given value={stop.problem()}>
-        {(problem) => (
-          <span class="field-error" role="alert">
-            {problem().detail}
-          </span>
-        )}
-      </Given>
+      <ProblemLine problem={stop.problem()} />
       {props.panels}
       <Show when={props.session}>
         <Menu

@@ -4,8 +4,8 @@ import { duration, t } from "../../i18n";
 import type { Question } from "../../state/view";
 import { createAction } from "../../ui/action";
 import { createClock } from "../../ui/clock";
-import { Given } from "../../ui/given";
 import { Icon } from "../../ui/icon";
+import { ProblemLine } from "../../ui/problem";
 
 export interface Answer {
   value?: string;
@@ -40,14 +40,7 @@ export function QuestionCard(props: QuestionProps): JSX.Element {
         <TimeLeft question={props.question} />
       </div>
       <AnswerForm request={props.question.request} onAnswer={answer} />
-      <Given value={action.problem()}>
-        {(problem) => (
-          <p class="field-error" role="alert">
-            <Icon name="alert" />
-            {problem().detail}
-          </p>
-        )}
-      </Given>
+      <ProblemLine problem={action.problem()} />
     </section>
   );
 }

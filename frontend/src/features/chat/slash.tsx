@@ -2,7 +2,7 @@ import { createEffect, createMemo, createSignal, createUniqueId, For, type JSX, 
 import { t } from "../../i18n";
 import { announce } from "../../ui/announcer";
 
-/** What may be written after a slash. With `run` the page does it, without the agent is told. */
+/** What may be written after a slash. With `run` the page does it, and the agent is not told. */
 export interface SlashCommand {
   name: string;
   description: string;
