@@ -32,6 +32,11 @@ export function remove(outbox: Outbox, clientId: string): Outbox {
   return outbox.filter((letter) => letter.clientId !== clientId);
 }
 
+/** Whether the agent's own queue shows it already: its event overtakes the answer to the command. */
+export function isQueued(letter: Letter, queue: string[]): boolean {
+  return letter.sendAs !== "prompt" && queue.includes(letter.text);
+}
+
 /** What goes out next for a session: the oldest first, one at a time, so that order is kept. */
 export function nextLetter(outbox: Outbox, sessionId: string): Letter | null {
   const mine = outbox.filter((letter) => letter.sessionId === sessionId && letter.delivery !== "taken");

@@ -1,6 +1,7 @@
 import { beforeEach, describe, expect, it, vi } from "vitest";
 import type { Mux } from "../api/mux";
 import { ProblemError, unreachable } from "../api/problem";
+import { isQueued } from "./outbox";
 import { createPost } from "./post";
 
 type Sent = {
@@ -34,6 +35,14 @@ describe("messages on their way", () => {
     sent[0]?.resolve();
     await settle();
     expect(texts(sent)).toEqual(["one", "two"]);
+  });
+
+  it("are shown in one place only: the queue, as soon as the agent tells of them there", () => {
+    const { post } = line();
+    const steer = post.send("ses_1", "steer", "hurry", []);
+    expect(isQueued(steer, [])).toBe(false);
+    expect(isQueued(steer, ["hurry"])).toBe(true);
+    expect(isQueued(post.send("ses_1", "prompt", "hurry", []), ["hurry"])).toBe(false);
   });
 
   it("survive the tab until the server has them, and go again with the same id", async () => {

@@ -15,7 +15,7 @@ import { t } from "../../i18n";
 import { createSide, SidePanel, SideToggle } from "../../panels/side";
 import { useApp } from "../../state/app";
 import { allModels, modelKey } from "../../state/models";
-import type { Letter } from "../../state/outbox";
+import { isQueued, type Letter } from "../../state/outbox";
 import { createAction } from "../../ui/action";
 import { announce } from "../../ui/announcer";
 import { Given } from "../../ui/given";
@@ -56,8 +56,10 @@ export function ChatPage(props: { id: string; onMenu(): void }): JSX.Element {
     const known = session();
     return known ? isAlive(known) && view.closed === null : view.closed === null;
   };
+  const isTold = (letter: Letter) =>
+    view.clientIds[letter.clientId] || isQueued(letter, [...view.steering, ...view.followUp]);
   const letters = createMemo(() =>
-    app.post.outbox().filter((letter) => letter.sessionId === props.id && !view.clientIds[letter.clientId]),
+    app.post.outbox().filter((letter) => letter.sessionId === props.id && !isTold(letter)),
   );
   const unsent = () => letters().filter((letter) => letter.delivery !== "taken").length;
   // What the log has is told by the log; the letter has done its work.
