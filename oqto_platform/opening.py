@@ -19,8 +19,6 @@ from oqto_platform.errors import OqtoError
 
 log = structlog.get_logger("oqto.opening")
 
-SETTLE_S = 1.0
-
 Lifespan = Callable[[], AbstractAsyncContextManager[None]]
 
 
@@ -59,10 +57,8 @@ class Opening:
             # Out of a task, this one goes through the event loop and ends the worker.
             raise SystemExit(_told(exc)) from None
         self._done.set()
-        # Who waited goes first: it holds everybody up for a tenth of a second.
-        settling = asyncio.get_running_loop().call_later(SETTLE_S, slim.settle)
+        slim.settle()
         await self._end.wait()
-        settling.cancel()
         await context.__aexit__(None, None, None)
 
 

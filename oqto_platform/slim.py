@@ -113,11 +113,12 @@ def hurry() -> None:
 
 def settle() -> None:
     """
-    The start is over: collect its garbage, and let later collections pass over what is there to stay.
+    The start is over: from now on garbage is collected, among what comes later.
 
-    Returns to the system what only the start needed (glibc keeps it otherwise).
+    What the start left is not looked through: that takes a tenth of a second in which nobody is served, and of
+    160,000 objects 2,400 are garbage, which free no page. Memory that only the start needed goes back to the system
+    (glibc keeps it otherwise).
     """
-    gc.collect()
     gc.freeze()
     gc.enable()
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
