@@ -1,7 +1,13 @@
 """How soon a browser sees what an agent wrote. `python bench/latency.py [--seconds 5] [--sessions 1 50]`
 
-Real server, runner, bubblewrap and WebSockets; one browser for each session, and then one for all. The agents are the harness `echo`,
-told `clock N 100`: N lines at 100 a second, and each line holds the monotonic time at which it is written.
+Real server, runner, event log on disk, bubblewrap and WebSockets; one browser for each session, and then one for all.
+The agents are the harness `echo`, each a process of its own in its own sandbox, told to `run` a program that writes
+100 lines a second and puts the monotonic time into each. It is `clock.c`, because an agent waits for its model where
+a real one does and should take little from those who are measured; without a C compiler it is `echo`'s own clock, in
+Python, which takes twice as much.
+
+The prompts are sent one after the other over a second, so that the agents do not write all in the same instant of each
+10 ms. What counts is what was written while every session streamed. What came while they began is told besides.
 
 Measured: from that moment in the agent, just before its write(2) to stdout, to the arrival of the bytes in the
 browser's socket (the client's `data_received`). So pipe, runner, event log on disk, Unix socket, core, Granian and
@@ -12,9 +18,13 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import gc
 import re
+import shutil
+import subprocess
 import tempfile
 import time
+from collections import defaultdict
 from pathlib import Path
 
 import uvloop
@@ -26,7 +36,13 @@ from oqto_platform.testing.stack import Stack
 
 MEDIAN_MS, P99_MS = 3, 10
 RATE_PER_S = 100
-STAMP = re.compile(rb'"event":"stream.text_delta".{0,400}?"delta":"(\d+) "')
+BEGIN_S = 1.0
+"""Over so long the prompts are sent. Each session streams so much longer than it is measured, and a little more."""
+
+STAMP = re.compile(rb'"event":"stream.text_delta".{0,400}?"delta":"(\d+) ".{0,200}?"session_id":"([^"]+)"')
+
+Delays = dict[bytes, list[tuple[int, float]]]
+"""By session: monotonic ns of the write, and the milliseconds until it was seen."""
 
 
 def main() -> None:
@@ -41,65 +57,102 @@ def main() -> None:
         Stack(Path(folder), plugins=("sandbox",), **settings) as stack,
     ):
         stack.set_up()
+        writer = compiled(stack.workspace)
         for sessions in options.sessions:
-            uvloop.run(measure(stack, sessions, options.seconds))
+            uvloop.run(measure(stack, writer, sessions, options.seconds))
 
 
-async def measure(stack: Stack, sessions: int, seconds: int) -> None:
+def compiled(workspace: Path) -> str:
+    """What to tell the agents, but for count and rate."""
+    compiler = shutil.which("cc")
+    if compiler is None:
+        fact("agents", "no C compiler is here, so they are Python programs, and dearer")
+        return "clock"
+    program = workspace / "clock"
+    subprocess.run([compiler, "-O2", "-o", program, Path(__file__).with_name("clock.c")], check=True)
+    return f"run {program}"
+
+
+async def measure(stack: Stack, writer: str, sessions: int, seconds: int) -> None:
     ids = [stack.start_session(harness="echo")["id"] for _ in range(sessions)]
-    await watched(stack, [[session_id] for session_id in ids], seconds)
+    count = int((BEGIN_S + seconds + 0.5) * RATE_PER_S)
+    told = f"{writer} {count} {RATE_PER_S}"
+    await watched(stack, [[session_id] for session_id in ids], told)
     if sessions > 1:
-        await watched(stack, [ids], seconds)
+        await watched(stack, [ids], told)
     for session_id in ids:
         stack.client.post(f"/api/sessions/{session_id}/stop").raise_for_status()
 
 
-async def watched(stack: Stack, watchers: list[list[str]], seconds: int) -> None:
-    """All sessions stream at once; each watcher is one browser that follows some of them."""
+async def watched(stack: Stack, watchers: list[list[str]], told: str) -> None:
+    """All sessions stream; each watcher is one browser that follows some of them."""
     browsers = [await connect(stack.url, stack.cookie()) for _ in watchers]
     for browser, ids in zip(browsers, watchers, strict=True):
         for session_id in ids:
             await browser.ask(session_id, "subscribe", after=0, lines=True)  # as the web UI does
     before, begun = spent(stack), time.monotonic()
-    await asyncio.gather(*(stream(*pair, seconds) for pair in zip(browsers, watchers, strict=True)))
+    gc.disable()  # a pause of the client is not the server's
+    await stream(browsers, watchers, told)
+    gc.enable()
     took_s, after = time.monotonic() - begun, spent(stack)
     sessions = sum(map(len, watchers))
     load = f"{sessions} session{'s' if sessions > 1 else ''} in {len(browsers)} browser{'s' if len(browsers) > 1 else ''}"
-    report(load, [delay for browser in browsers for delay in delays(browser)])
-    events = sessions * seconds * RATE_PER_S
+    found = delays(browsers)
+    assert len(found) == sessions, "every session must have streamed"
+    report(load, found)
+    events = sum(map(len, found.values()))
     shares = ", ".join(f"{name} {(after[name] - before[name]) / events * 1e6:.0f} µs" for name in before)
     fact(f"  {load}, CPU per event", f"{shares}; {events / took_s:,.0f} events/s")
     for browser in browsers:
         browser.close()
 
 
-async def stream(browser: Browser, ids: list[str], seconds: int) -> None:
-    browser.chunks.clear()
-    idle = browser.wait_for(b'"agent.idle"', times=len(ids))
-    for session_id in ids:
-        browser.send(0, session_id, "prompt", message=f"clock {seconds * RATE_PER_S} {RATE_PER_S}")
-    await browser.until(idle)
+async def stream(browsers: list[Browser], watchers: list[list[str]], told: str) -> None:
+    """Prompt every session in its turn; returns when all have ended."""
+    ended = []
+    for browser, ids in zip(browsers, watchers, strict=True):
+        browser.chunks.clear()
+        ended.append(browser.wait_for(b'"agent.idle"', times=len(ids)))
+    pairs = [(browser, one) for browser, ids in zip(browsers, watchers, strict=True) for one in ids]
+    # A whole number of steps of the agents' clock, and a little more: their phases are spread over it.
+    step_s = 1 / RATE_PER_S
+    pause_s = (BEGIN_S / step_s // len(pairs) + 1 / len(pairs)) * step_s
+    for browser, session_id in pairs:
+        browser.send(0, session_id, "prompt", message=told)
+        await asyncio.sleep(pause_s)
+    for browser, all_idle in zip(browsers, ended, strict=True):
+        await browser.until(all_idle)
 
 
-def delays(browser: Browser) -> list[float]:
-    """Milliseconds per event. A frame cut in two counts from the arrival of its end."""
-    found, text, times = [], b"", []
-    for at, data in browser.chunks:
-        text += data
-        times.append((len(text), at))
-    current = iter(times)
-    end, at = next(current)
-    for match in STAMP.finditer(text):
-        while end < match.end():
-            end, at = next(current)
-        found.append((at - int(match[1])) / 1e6)
+def delays(browsers: list[Browser]) -> Delays:
+    """A frame cut in two counts from the arrival of its end."""
+    found: Delays = defaultdict(list)
+    for browser in browsers:
+        text, times = b"", []
+        for at, data in browser.chunks:
+            times.append((len(text) + len(data), at))
+            text += data
+        current = iter(times)
+        end, at = next(current)
+        for match in STAMP.finditer(text):
+            while end < match.end():
+                end, at = next(current)
+            written = int(match[1])
+            found[match[2]].append((written, (at - written) / 1e6))
     return found
 
 
-def report(load: str, found: list[float]) -> None:
+def report(load: str, found: Delays) -> None:
+    since = max(events[0][0] for events in found.values())
+    until = min(events[-1][0] for events in found.values())
+    counted = [ms for events in found.values() for at, ms in events if since <= at <= until]
+    early = [ms for events in found.values() for at, ms in events if at < since]
     name = f"stdout to browser, {load}, {RATE_PER_S} events/s each"
-    claim(f"{name}, median", middle(found), MEDIAN_MS, "ms", f"{len(found)} events")
-    claim(f"{name}, p99", percentile(found, 99), P99_MS, "ms", f"max {max(found):.1f} ms")
+    claim(f"{name}, median", middle(counted), MEDIAN_MS, "ms", f"{len(counted)} events")
+    claim(f"{name}, p99", percentile(counted, 99), P99_MS, "ms", f"max {max(counted):.1f} ms")
+    if len(found) > 1:
+        began = f"median {middle(early):.2f} ms, p99 {percentile(early, 99):.1f} ms, max {max(early):.1f} ms"
+        fact(f"  {load}, while they began", began)
 
 
 def spent(stack: Stack) -> dict[str, float]:

@@ -2,13 +2,13 @@
 A small real agent: reads JSON lines, repeats what it is told, misbehaves when it is asked to.
 
 The prompt's first word chooses. `stream N RATE` writes N pieces at RATE per second; `clock N RATE` does so
-with each piece the machine's monotonic nanoseconds at the moment it is written; `tool SECONDS` runs a
-tool that reports progress; `ask` asks the person; `title TEXT`; `spawn [hidden|bare]` leaves a child behind
-(hidden: double-forked, in its own session, deaf to SIGTERM; bare: and another program with an empty
-environment); `crash CODE`; `kill`; `hang` (deaf to everything); `flood N` writes N pieces at once;
-`long BYTES` one line; `noise` writes what is no JSON; `stderr TEXT`; `env NAME`; `mute` stops reading.
-Anything else is echoed word by word. With `ECHO_FAIL` in its environment it says those words on stderr and
-does not start.
+with each piece the machine's monotonic nanoseconds at the moment it is written; `run PROGRAM ARGUMENTS` lets
+a program write the pieces; `tool SECONDS` runs a tool that reports progress; `ask` asks the person;
+`title TEXT`; `spawn [hidden|bare]` leaves a child behind (hidden: double-forked, in its own session, deaf to
+SIGTERM; bare: and another program with an empty environment); `crash CODE`; `kill`; `hang` (deaf to
+everything); `flood N` writes N pieces at once; `long BYTES` one line; `noise` writes what is no JSON;
+`stderr TEXT`; `env NAME`; `mute` stops reading. Anything else is echoed word by word. With `ECHO_FAIL` in
+its environment it says those words on stderr and does not start.
 """
 
 from __future__ import annotations
@@ -70,6 +70,16 @@ def clock(count: int, rate: float) -> None:
         os.write(1, b'{"type":"delta","text":"%s"}\n' % now)
         said.append(now)
     say("end", text=b"".join(said).decode(), aborted=aborted.is_set())
+
+
+def run(command: list[str]) -> None:
+    """The program writes whole lines to our stdout, with nothing of ours in between."""
+    say("begin")
+    pid = os.spawnv(os.P_NOWAIT, command[0], command)  # noqa: S606 - there is no shell in the way
+    while os.waitpid(pid, os.WNOHANG) == (0, 0):
+        if aborted.wait(0.2):
+            os.kill(pid, signal.SIGTERM)
+    say("end", text="done", aborted=aborted.is_set())
 
 
 def tool(seconds: float) -> None:
@@ -142,20 +152,29 @@ def misbehave(word: str, rest: str) -> bool:
     return True
 
 
+def stream(word: str, rest: str) -> bool:
+    match word, rest.split():
+        case "stream", [count, rate]:
+            pieces([f"{n} " for n in range(int(count))], 1 / float(rate))
+        case "clock", [count, rate]:
+            clock(int(count), float(rate))
+        case "flood", [count]:
+            pieces([f"{n} " for n in range(int(count))])
+        case "run", [_, *_] as command:
+            run(command)
+        case _:
+            return False
+    return True
+
+
 def act(text: str) -> None:
     word, _, rest = text.partition(" ")
     if misbehave(word, rest):
         pieces(["done"])
         return
+    if stream(word, rest):
+        return
     match word:
-        case "stream":
-            count, rate = rest.split()
-            pieces([f"{n} " for n in range(int(count))], 1 / float(rate))
-        case "clock":
-            count, rate = rest.split()
-            clock(int(count), float(rate))
-        case "flood":
-            pieces([f"{n} " for n in range(int(rest))])
         case "tool":
             tool(float(rest))
             pieces(["done"])
