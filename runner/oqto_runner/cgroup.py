@@ -8,7 +8,6 @@ of version 1 any hierarchy that only counts will do.
 from __future__ import annotations
 
 import contextlib
-import os
 import tempfile
 from functools import cache
 from pathlib import Path
@@ -26,7 +25,7 @@ class Cgroup:
     def pids(self) -> list[int]:
         """Who is in it now; nobody when it is gone."""
         try:
-            return [int(pid) for pid in (self.path / "cgroup.procs").read_text().split()]
+            return [int(pid) for pid in self.procs.read_text().split()]
         except OSError:
             return []
 
@@ -38,9 +37,10 @@ class Cgroup:
             return False
         return True
 
-    def open_procs(self) -> int:
-        """A descriptor through which a process enters by writing `0`."""
-        return os.open(self.path / "cgroup.procs", os.O_WRONLY | os.O_CLOEXEC)
+    @property
+    def procs(self) -> Path:
+        """The file through which a process enters by writing `0`."""
+        return self.path / "cgroup.procs"
 
     def remove(self) -> None:
         try:
@@ -67,17 +67,26 @@ def create(name: str) -> Cgroup | None:
     return Cgroup(path)
 
 
-def expect_entry() -> None:
+def make_ready(name: str) -> None:
     """
-    Make an entry that follows within about 10 ms cheap.
+    Make the group `name`, and an entry that follows within about 10 ms cheap.
 
     The kernel lets a whole RCU grace period pass before somebody may enter a group, unless that has just
-    happened; moving this process to where it is already counts. Blocks for about 10 ms.
+    happened; moving this process to where it is already counts. Blocks for about 10 ms, as does who makes
+    or removes a group meanwhile: that is why ours is made first.
     """
+    create(name)
     base = writable_base()
     if base is not None:
         with contextlib.suppress(OSError):
             (base / "cgroup.procs").write_text("0")
+
+
+def remove(name: str) -> None:
+    """Remove the group `name` if there is one and nobody is in it."""
+    path = place(name)
+    if path is not None:
+        Cgroup(path).remove()
 
 
 @cache

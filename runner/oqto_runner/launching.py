@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
@@ -41,13 +42,14 @@ class Launcher:
         """
         harness = self._harness(session.harness)
         home = folder.agent_home()
-        plan = await self._planned(harness, session, launch, home)
-        conversation = harness.conversation(session, launch, home)
-        capabilities = harness.capabilities
         folder.keep(session)
         folder.keep(process.expected_footprint(session.id))
-        # From here to the exec nothing may fail: the confined plan holds descriptors.
-        confined = await self._confined(session, plan)
+        with _group_made_meanwhile(session.id):
+            plan = await self._planned(harness, session, launch, home)
+            conversation = harness.conversation(session, launch, home)
+            capabilities = harness.capabilities
+            # From here to the exec nothing may fail: the confined plan holds descriptors.
+            confined = await self._confined(session, plan)
         agent = Agent(
             session,
             conversation,
@@ -78,7 +80,6 @@ class Launcher:
         return await self._hooks.call.spawn(session, plan)
 
     async def _confined(self, session: Session, plan: SpawnPlan) -> ConfinedPlan:
-        asyncio.get_running_loop().run_in_executor(None, cgroup.expect_entry)
         confined = await self._hooks.call.confine(session, plan)
         if confined is None:
             raise Unconfined(
@@ -86,6 +87,17 @@ class Launcher:
                 "and restart the runner"
             )
         return confined
+
+
+@contextmanager
+def _group_made_meanwhile(session_id: SessionId) -> Iterator[None]:
+    """The kernel takes as long for a control group as we for a plan. Without a plan nothing of it is left."""
+    ready = asyncio.get_running_loop().run_in_executor(None, cgroup.make_ready, session_id)
+    try:
+        yield
+    except BaseException:
+        ready.add_done_callback(lambda _: cgroup.remove(session_id))
+        raise
 
 
 def _created(

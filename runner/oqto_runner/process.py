@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import os
+import shutil
 import signal
+import subprocess
 from collections import deque
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import cast
 
 from oqto_platform.errors import AgentFailed, Invalid
 from oqto_platform.types import ConfinedPlan
@@ -26,58 +28,94 @@ STDIN_LIMIT = 64 * 2**20
 STDIN_GRACE_S = 0.5
 TERM_GRACE_S = 1.5
 EOF_GRACE_S = 1.0
-_STDOUT, _STDERR = 1, 2
+# A group that refuses us is no reason to refuse the agent: the other ways of finding it remain.
+_ENTER = '{ echo 0 >"$0"; } 2>/dev/null; exec "$@"'
 _SIGNAL_BASE = 128  # how shells and bubblewrap pass a signal on as an exit code
 
 
-class Process(asyncio.SubprocessProtocol):
+class _Pipe(asyncio.Protocol):
+    """Hands on what comes through a pipe, and its end."""
+
+    def __init__(self, on_data: Callable[[bytes], None], on_end: Callable[[], None]) -> None:
+        self._on_data = on_data
+        self._on_end = on_end
+
+    def data_received(self, data: bytes) -> None:
+        self._on_data(data)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._on_end()
+
+
+class Process:
     """The process of an agent. `on_lines` gets complete lines of stdout, `on_too_long` each dropped one."""
 
-    def __init__(self, on_lines: Callable[[list[bytes]], None], on_too_long: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        program: subprocess.Popen[bytes],
+        on_lines: Callable[[list[bytes]], None],
+        on_too_long: Callable[[], None],
+    ) -> None:
+        """Inside a running loop. `attach` it then."""
+        self._program = program
         self._on_lines = on_lines
         self._stdout = LineSplitter(on_too_long)
         self._stderr = LineSplitter(lambda: None, limit=64 * 1024)
         self._stderr_tail: deque[bytes] = deque(maxlen=STDERR_LINES)
         self.exited = asyncio.Event()
         self.ended_output = asyncio.Event()
-        self._transport: asyncio.SubprocessTransport
+        self._input: asyncio.WriteTransport | None = None
+        self._output: asyncio.ReadTransport | None = None
+        self._errors: asyncio.ReadTransport | None = None
         self.scope: Scope
+
+    async def attach(self) -> None:
+        """Hear of its end, and begin to read and write. Raises `OSError` where descriptors are scarce."""
+        loop = asyncio.get_running_loop()
+        ending = os.pidfd_open(self.pid)
+        loop.add_reader(ending, self._take_exit, ending)
+        pipes = self._program
+        self._input, _ = await loop.connect_write_pipe(asyncio.BaseProtocol, pipes.stdin)
+        output = partial(_Pipe, self._take_output, self._end_output)
+        self._output, _ = await loop.connect_read_pipe(output, pipes.stdout)
+        errors = partial(_Pipe, self._take_errors, lambda: None)
+        self._errors, _ = await loop.connect_read_pipe(errors, pipes.stderr)
 
     @property
     def pid(self) -> int:
-        return self._transport.get_pid()
+        return self._program.pid
 
     @property
     def exit_code(self) -> int | None:
         """As Python has it: negative for a signal; `None` while it lives."""
-        return self._transport.get_returncode()
+        return self._program.returncode
 
     @property
     def stderr_tail(self) -> str:
         lines = [*self._stderr_tail, *filter(None, [self._stderr.rest()])]
         return b"\n".join(lines[-STDERR_LINES:]).decode(errors="replace")
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast("asyncio.SubprocessTransport", transport)
+    def _take_exit(self, ending: int) -> None:
+        if self._program.poll() is not None:
+            asyncio.get_running_loop().remove_reader(ending)
+            os.close(ending)
+            self.exited.set()
 
-    def pipe_data_received(self, fd: int, data: bytes) -> None:
-        if fd == _STDERR:
-            self._stderr_tail.extend(self._stderr.feed(data))
-        elif lines := self._stdout.feed(data):
+    def _take_output(self, data: bytes) -> None:
+        if lines := self._stdout.feed(data):
             self._on_lines(lines)
 
-    def pipe_connection_lost(self, fd: int, exc: Exception | None) -> None:
-        if fd == _STDOUT:
-            if rest := self._stdout.rest():
-                self._on_lines([rest])
-            self.ended_output.set()
+    def _end_output(self) -> None:
+        if rest := self._stdout.rest():
+            self._on_lines([rest])
+        self.ended_output.set()
 
-    def process_exited(self) -> None:
-        self.exited.set()
+    def _take_errors(self, data: bytes) -> None:
+        self._stderr_tail.extend(self._stderr.feed(data))
 
     def write(self, lines: tuple[bytes, ...]) -> None:
         """Queue `lines` (without newlines) for stdin; never waits. Raises `AgentFailed` when too much waits."""
-        pipe = cast("asyncio.WriteTransport | None", self._transport.get_pipe_transport(0))
+        pipe = self._input
         if pipe is None or pipe.is_closing():
             raise AgentFailed("the agent has closed its input")
         if pipe.get_write_buffer_size() > STDIN_LIMIT:
@@ -86,7 +124,7 @@ class Process(asyncio.SubprocessProtocol):
 
     def pause(self, *, is_paused: bool) -> None:
         """Let the agent wait with its output, or go on."""
-        pipe = cast("asyncio.ReadTransport | None", self._transport.get_pipe_transport(1))
+        pipe = self._output
         if pipe is None or pipe.is_closing():
             return
         if is_paused:
@@ -96,8 +134,8 @@ class Process(asyncio.SubprocessProtocol):
 
     def close_input(self) -> None:
         """The program reads the end of its input."""
-        if pipe := self._transport.get_pipe_transport(0):
-            pipe.close()
+        if self._input is not None:
+            self._input.close()
 
     async def end(self) -> None:
         """The kill ladder: end of input, SIGTERM to the group, SIGKILL to all there is."""
@@ -113,7 +151,9 @@ class Process(asyncio.SubprocessProtocol):
         await _within(EOF_GRACE_S, self.exited)
         # Somebody outside the session may hold the pipe; what it says is not the agent's.
         await _within(EOF_GRACE_S, self.ended_output)
-        self._transport.close()
+        for pipe in (self._input, self._output, self._errors):
+            if pipe is not None:
+                pipe.close()
 
 
 async def start(
@@ -124,45 +164,49 @@ async def start(
 ) -> Process:
     """Execute `plan`; closes its descriptors in every case. Raises `Invalid` or `AgentFailed`."""
     group = cgroup.create(session_id)
-    entry = group.open_procs() if group is not None else None
-    execution = asyncio.ensure_future(_execute(plan, entry, partial(Process, on_lines, on_too_long)))
     try:
-        process = await asyncio.shield(execution)
-    except asyncio.CancelledError:
-        # It takes milliseconds and cannot be taken back half-way; what it began is ended instead.
-        process = await execution
-        process.scope = Scope(session_id, procfs.read(process.pid), group)
-        await process.finish()
-        raise
+        process = Process(_execute(plan, group), on_lines, on_too_long)
     except BaseException:
         if group is not None:
             group.remove()
         raise
     finally:
-        for fd in (*plan.fds, *([entry] if entry is not None else [])):
+        for fd in plan.fds:
             os.close(fd)
     process.scope = Scope(session_id, procfs.read(process.pid), group)
+    try:
+        await process.attach()
+    except BaseException:
+        await process.finish()
+        raise
     return process
 
 
-async def _execute(plan: ConfinedPlan, entry: int | None, make: Callable[[], Process]) -> Process:
+def _execute(plan: ConfinedPlan, group: cgroup.Cgroup | None) -> subprocess.Popen[bytes]:
+    """Without code of ours between fork and exec, so that no page of the runner is copied for it (vfork)."""
     if not Path(plan.cwd).is_dir():
         raise Invalid(f"the folder {plan.cwd} does not exist; choose another workspace")
-    loop = asyncio.get_running_loop()
     try:
-        _, process = await loop.subprocess_exec(
-            make,
-            *plan.argv,
+        return subprocess.Popen(
+            plan.argv if group is None else _entering(group, plan),
             env=dict(plan.env),
             cwd=plan.cwd,
             pass_fds=plan.fds,
             start_new_session=True,
-            # Between fork and exec, so that not even the first child of the agent escapes the group.
-            preexec_fn=None if entry is None else partial(_enter, entry),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            bufsize=0,
         )
     except OSError as exc:
         raise AgentFailed(f"cannot execute {plan.argv[0]}: {exc.strerror}") from exc
-    return process
+
+
+def _entering(group: cgroup.Cgroup, plan: ConfinedPlan) -> tuple[str, ...]:
+    """The words of `plan` behind a shell that enters `group` first, so that not even the first child escapes it."""
+    if shutil.which(plan.argv[0], path=plan.env.get("PATH")) is None:
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
+    return ("/bin/sh", "-c", _ENTER, str(group.procs), *plan.argv)
 
 
 async def _within(timeout_s: float, event: asyncio.Event) -> bool:
@@ -170,12 +214,6 @@ async def _within(timeout_s: float, event: asyncio.Event) -> bool:
         async with asyncio.timeout(timeout_s):
             await event.wait()
     return event.is_set()
-
-
-def _enter(entry: int) -> None:
-    # A group that refuses us is no reason to refuse the agent: the other ways of finding it remain.
-    with contextlib.suppress(OSError):
-        os.write(entry, b"0")
 
 
 def footprint(process: Process) -> Footprint:
