@@ -2,7 +2,8 @@
 Frames on their way to one client: in order, and one at a time with the transport.
 
 Event lines that wait together leave in one frame, whichever sessions they are of. Nothing here is a task: the
-transport's own future says when the next frame may go, which spares two turns of the loop for every event.
+transport's own future says when the next frame may go. It is looked at when there is a next frame; only who finds it
+unfinished, or waits for it, is called back.
 """
 
 from __future__ import annotations
@@ -42,11 +43,18 @@ class Outbox:
         self._send = send
         self._waiting: deque[_Waiting] = deque()
         self._size = 0
+        self._sent: asyncio.Future[Any] | None = None
+        self._sent_at = 0.0
         self._on_the_way: list[_Waiting] = []
+        self._is_watched = False
         self._sources: set[Source] = set()
         self._is_full = False
         self._fault: BaseException | None = None
-        self.sending_since: float | None = None
+
+    @property
+    def sending_since(self) -> float | None:
+        """When the frame was handed over that the transport has not taken yet."""
+        return None if self._sent is None or self._sent.done() else self._sent_at
 
     async def send(self, text: str) -> None:
         """Returns when the transport took the frame. Raises what the transport raised."""
@@ -59,10 +67,14 @@ class Outbox:
     def put(self, text: str, *, is_lines: bool) -> None:
         """Send when its turn comes. `is_lines`: may share a frame, a line each, with others of its kind."""
         if self._fault is None:
-            self._put(_Waiting(text, is_lines))
+            if not self._waiting and self._is_free():
+                self._hand_over(text)
+            elif self._fault is None:
+                self._put(_Waiting(text, is_lines))
 
     def drop(self) -> None:
         """Forget what the transport has not got yet."""
+        self._is_free()  # else nobody would look at a fault of the last frame
         self._fail_waiting(asyncio.CancelledError())
         self._let_go_on()
 
@@ -78,24 +90,38 @@ class Outbox:
     def _put(self, frame: _Waiting) -> None:
         self._waiting.append(frame)
         self._size += len(frame.text)
-        if not self._on_the_way:
-            self._go_on()
+        self._go_on()
         if self._size > HIGH_BYTES and not self._is_full:
             self._is_full = True
             for source in self._sources:
                 source.pause()
 
+    def _is_free(self) -> bool:
+        """Whether the transport took everything that it got without a fault."""
+        if self._is_watched:
+            return False
+        if self._sent is not None and self._sent.done():
+            self._took(self._sent)
+        return self._sent is None and self._fault is None
+
     def _go_on(self) -> None:
-        if not self._waiting:
-            return
-        self._on_the_way = self._next()
-        self.sending_since = clock.monotonic()
+        if self._is_free() and self._waiting:
+            self._on_the_way = self._next()
+            self._hand_over("\n".join([frame.text for frame in self._on_the_way]))
+        # Only for those who wait: to be called back through the transport's thread costs as much as the frame.
+        if self._sent is not None and not self._is_watched and self._has_waiters():
+            self._is_watched = True
+            self._sent.add_done_callback(self._called_back)
+
+    def _has_waiters(self) -> bool:
+        return bool(self._waiting) or any(frame.gone is not None for frame in self._on_the_way)
+
+    def _hand_over(self, text: str) -> None:
+        self._sent_at = clock.monotonic()
         try:
-            sent = asyncio.ensure_future(self._send("\n".join(frame.text for frame in self._on_the_way)))
+            self._sent = asyncio.ensure_future(self._send(text))
         except Exception as exc:  # noqa: BLE001 - a transport may refuse at once or later; it is the same to us
             self._fail(exc)
-            return
-        sent.add_done_callback(self._sent)
 
     def _next(self) -> list[_Waiting]:
         frames, size = [self._waiting.popleft()], 0
@@ -105,16 +131,20 @@ class Outbox:
         self._size -= sum(len(frame.text) for frame in frames)
         return frames
 
-    def _sent(self, sent: asyncio.Future[Any]) -> None:
+    def _called_back(self, sent: asyncio.Future[Any]) -> None:
+        self._is_watched = False
+        self._took(sent)
+        self._go_on()
+        if self._is_full and self._size <= LOW_BYTES:
+            self._let_go_on()
+
+    def _took(self, sent: asyncio.Future[Any]) -> None:
         fault = ConnectionError("sending was cancelled") if sent.cancelled() else sent.exception()
         if fault is not None:
             self._fail(fault)
             return
-        frames, self._on_the_way, self.sending_since = self._on_the_way, [], None
+        frames, self._on_the_way, self._sent = self._on_the_way, [], None
         _settle(frames, None)
-        self._go_on()
-        if self._is_full and self._size <= LOW_BYTES:
-            self._let_go_on()
 
     def _let_go_on(self) -> None:
         if self._is_full:
@@ -125,7 +155,7 @@ class Outbox:
     def _fail(self, fault: BaseException) -> None:
         """The client cannot be told anything any more."""
         self._fault = fault
-        frames, self._on_the_way, self.sending_since = self._on_the_way, [], None
+        frames, self._on_the_way, self._sent = self._on_the_way, [], None
         _settle(frames, fault)
         self._fail_waiting(fault)
         self._let_go_on()

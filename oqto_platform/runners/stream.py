@@ -68,17 +68,20 @@ class EventStream(asyncio.Protocol):
         self.transport = cast(asyncio.Transport, transport)  # uvloop's are none by name
 
     def data_received(self, data: bytes) -> None:
-        first, *others = data.split(b"\n")
-        self._rest.append(first)
-        self._rest_bytes += len(first)
+        whole, newline, rest = data.rpartition(b"\n")
+        if newline:
+            if self._rest:
+                whole = b"".join([*self._rest, whole])
+                self._rest, self._rest_bytes = [], 0
+            self._pass_on(whole.split(b"\n"))
+        if rest:
+            self._keep(rest)
+
+    def _keep(self, part: bytes) -> None:
+        self._rest.append(part)
+        self._rest_bytes += len(part)
         if self._rest_bytes > LIMIT:
             self._cut_off()
-            return
-        if not others:
-            return
-        lines = [b"".join(self._rest), *others[:-1]]
-        self._rest, self._rest_bytes = [others[-1]], len(others[-1])
-        self._pass_on(lines)
 
     def _cut_off(self) -> None:
         log.warning("a runner sends a line without end", limit_bytes=LIMIT)

@@ -117,6 +117,18 @@ async def test_a_transport_that_refuses_at_once_is_no_different():
         await outbox.send("reply")
 
 
+async def test_what_nobody_waited_for_is_looked_at_by_who_comes_next():
+    transport = Transport()
+    outbox = Outbox(transport.send)
+    outbox.put("event", is_lines=True)
+    assert outbox.sending_since is not None
+    await transport.take(ConnectionResetError("gone"))
+    assert outbox.sending_since is None, "the client does not hold us up"
+    with pytest.raises(ConnectionResetError):
+        await outbox.send("reply")
+    assert transport.frames == ["event"]
+
+
 async def test_a_good_bye_overtakes_what_was_dropped():
     transport = Transport()
     outbox = Outbox(transport.send)
