@@ -14,10 +14,11 @@ import msgspec
 from oqto_platform import clock
 from oqto_platform.errors import BudgetExceeded
 
-from . import prices
+from . import prices, routing
 from .ledger import Facts, TooFast
+from .meters import Meter, NoMeter
 from .refusals import Refused
-from .store import StoreFailed
+from .tables import StoreFailed
 
 if TYPE_CHECKING:
     import asyncio
@@ -40,11 +41,18 @@ KEPT_CHOICES = 4096
 
 
 class Choice(msgspec.Struct, frozen=True, eq=False):
-    """A provider that may answer a call: its own name of the model, and what that costs."""
+    """
+    A provider that may answer a call: its own name of the model, and what that costs.
+
+    `adds_usage`: a stream is to be asked for its counts; `drops_options`: it takes no such wish. `meter` reads its replies.
+    """
 
     provider: Provider
     model: str
     price: Price
+    adds_usage: bool = False
+    drops_options: bool = False
+    meter: type[Meter] = NoMeter
 
 
 class Opening(msgspec.Struct, frozen=True, eq=False):
@@ -102,7 +110,12 @@ def _choice(key: Key, route: Route, wanted: str, provider: Provider, limits: Lim
         raise Refused(403, "model_not_allowed", f"The model {wanted} may not be used here.")
     if route.action not in provider.about.actions:
         raise Refused(404, "unsupported_path", f"{provider.name} does not answer {route.path}.")
-    return Choice(provider, model, _price(provider, model, route, limits))
+    price = _price(provider, model, route, limits)
+    meter = NoMeter if route.is_free else routing.METERS.get(route.action, NoMeter)
+    is_chat, takes = route.action == "chat", provider.takes_stream_options
+    return Choice(
+        provider, model, price, adds_usage=is_chat and takes, drops_options=is_chat and not takes, meter=meter
+    )
 
 
 def _provider(route: Route, model: str, registry: Registry) -> Provider:
@@ -126,6 +139,12 @@ def _price(provider: Provider, model: str, route: Route, limits: Limits) -> Pric
             403, "unpriced_model", f"{text} [eavs.providers.{provider.name}.prices], or allow_unpriced."
         )
     return found or prices.FREE
+
+
+def facts_of(key: Key, choice: Choice, dialect: str) -> Facts:
+    """What the row of a call says."""
+    provider, matched = choice.provider.name, choice.price.matched
+    return Facts(key.account, key.workspace, key.id, provider, choice.model, dialect, matched)
 
 
 def output_tokens(ask: Ask, limits: Limits) -> int:
@@ -174,8 +193,7 @@ class Till:
             if asked.after is not None:
                 self._ledger.free_place(asked.after)
             raise Refused(401, "invalid_api_key", BAD_KEY)
-        provider, matched = choice.provider.name, choice.price.matched
-        facts = Facts(key.account, key.workspace, key.id, provider, choice.model, asked.dialect, matched)
+        facts = facts_of(key, choice, asked.dialect)
         try:
             return await self._ledger.open_call(
                 asked.id, key.wallet, asked.hold, facts, tokens=asked.tokens, flow=key.flow, after=asked.after

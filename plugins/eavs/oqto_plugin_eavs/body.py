@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections import deque
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
+
+import msgspec
 
 from .ask import ASKED, as_object
 from .estimate import Prompt, prompt_tokens
@@ -51,6 +53,22 @@ class Bodies:
             text = "Too many large requests are under way."
             raise Refused(503, "too_many_large_requests", text, retry_after_s=2)
         self.held += size
+
+
+class Whole(msgspec.Struct):
+    """A body that is there already, in one piece and as it is."""
+
+    data: bytes
+    is_long: ClassVar = False
+    is_touched: ClassVar = False
+
+    async def whole(self) -> bytes:
+        """All of it."""
+        return self.data
+
+    def release(self) -> None:
+        """The bytes are no longer needed."""
+        self.data = b""
 
 
 class Body:

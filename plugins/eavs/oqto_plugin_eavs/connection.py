@@ -4,84 +4,24 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import httptools
 
-from oqto_platform.errors import OqtoError
+from .reply import Listener, Reader, Sending, Timeouts, UpstreamFailed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-Headers = list[tuple[bytes, bytes]]
+    from .reply import Headers
+
+
 HIGH_WATER = 256 * 1024
 HEAD_LIMIT = 256 * 1024
 IDLE_S = 60.0
-SWEEP_S = 1.0
-
-
-@dataclass(frozen=True)
-class Timeouts:
-    """Seconds: to connect, to the reply's first byte, between bytes, and for the whole exchange."""
-
-    connect_s: float = 10.0
-    first_byte_s: float = 600.0
-    silence_s: float = 600.0
-    total_s: float = 3600.0
-
-    @property
-    def sweep_s(self) -> float:
-        """How often deadlines are looked at: one timer for all connections costs less than one for each."""
-        return min(SWEEP_S, self.first_byte_s / 10, self.silence_s / 10, self.total_s / 10)
-
-
-class Sending(Protocol):
-    """A request body that comes in pieces."""
-
-    length: int | None
-
-    async def chunk(self) -> bytes | None:
-        """The next piece, `None` at the end. What it raises ends the exchange."""
-
-
-class UpstreamFailed(OqtoError):
-    """The provider could not be reached, or broke off. `was_sent`: the request may have reached it."""
-
-    code, status, title = "upstream-failed", 502, "Provider unreachable"
-
-    def __init__(self, detail: str, *, was_sent: bool, is_timeout: bool = False) -> None:
-        super().__init__(detail)
-        self.was_sent, self.is_timeout = was_sent, is_timeout
-
-
-class Reader(Protocol):
-    """Who reads what `sink` writes. `on_full` is told when it is full and when it has room again."""
-
-    on_full: Callable[[bool], None] | None
-
-    async def drained(self) -> None:
-        """Wait until there is room."""
-
-
-class Reply(Protocol):
-    """A reply being received, from a provider or from inside."""
-
-    status: int
-    headers: Headers
-
-    async def chunk(self) -> bytes | None:
-        """What arrived next; `None` at the end."""
-
-    async def pump(self, sink: Callable[[bytes], None], reader: Reader, quiet_s: float) -> None:
-        """
-        Give each piece to `sink` as it arrives, and `b""` after `quiet_s` seconds of silence, to the end.
-
-        Pauses while `reader` is full. What `sink` raises ends the reply and is raised here.
-        """
-
-    def close(self) -> None:
-        """Give the connection back, or cut it when the reply is not at its end."""
+FINAL = 200
+"""The first status that is no interim one."""
+NO_TIMEOUTS = Timeouts()
 
 
 class Connection(asyncio.Protocol):
@@ -97,19 +37,23 @@ class Connection(asyncio.Protocol):
 
     def _begin(self) -> None:
         self._parser = httptools.HttpResponseParser(self)
-        self.status, self.headers = 0, []  # type: int, Headers
+        self.status = 0
+        self.headers: Headers = []
         self._deadline = self._quiet_s = self._silence_s = 0.0
         self._heard_at = self._told_at = self._loop.time()
         self._sink: Callable[[bytes], None] | None = None
         self._head: asyncio.Future[None] | None = None
+        self._listener: Listener | None = None
+        self._timeouts = NO_TIMEOUTS
         self._chunks: deque[bytes] = deque()
         self._size = self._head_size = 0
         self._waiter: asyncio.Future[None] | None = None
         self._error: Exception | None = None
         self._has_room: asyncio.Future[None] | None = None
-        self._has_excess = self._is_done = self._is_kept = self._is_paused = self._is_answered = (
-            self._has_length
-        ) = self._is_cut_short = False
+        self.is_done = False
+        self._has_excess = self._is_kept = self._is_paused = self._is_answered = self._has_length = (
+            self._is_cut_short
+        ) = False
 
     # What the loop tells.
 
@@ -119,10 +63,12 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self.transport = None
         self._lost(self)
-        if not self.is_idle and not self._is_done:
-            if exc is None and self.status >= 200 and not self._has_length and self._head_is_read:  # noqa: PLR2004 final statuses
-                self._is_done = True  # a reply without a length ends with its connection
+        if not self.is_idle and not self.is_done:
+            if exc is None and self.status >= FINAL and not self._has_length:
+                self.is_done = True  # a reply without a length ends with its connection
                 self._wake()
+                if self._listener is not None:
+                    self._listener.heard()
             else:
                 self.fail(UpstreamFailed("the provider closed the connection in the middle", was_sent=True))
 
@@ -149,13 +95,16 @@ class Connection(asyncio.Protocol):
             self._failed_to_parse(exc)
         if self._sink is not None:
             self._deliver(self._sink)
-        elif not self._head_is_read:
+        elif self.status < FINAL:
             self._head_size += len(data)
             if self._head_size > HEAD_LIMIT:
                 self._failed_to_parse(ValueError("headers are too long"))
+        listener = self._listener
+        if listener is not None and self.status >= FINAL and (self.is_done or self._sink is None):
+            listener.heard()
 
     def _failed_to_parse(self, exc: Exception) -> None:
-        if self._is_done:
+        if self.is_done:
             self._has_excess = True
             return
         self.fail(UpstreamFailed(f"the provider does not speak HTTP: {exc}", was_sent=True))
@@ -164,7 +113,7 @@ class Connection(asyncio.Protocol):
     # What the parser tells.
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        if self._is_done or self.status >= 200:  # noqa: PLR2004 trailers of a final reply are nobody's headers
+        if self.is_done or self.status >= FINAL:  # trailers of a final reply are nobody's headers
             return
         name, value = name.lower(), value.rstrip(b" \t")
         self.headers.append((name, value))
@@ -172,20 +121,22 @@ class Connection(asyncio.Protocol):
             self._has_length = True
 
     def on_message_begin(self) -> None:
-        if self._is_done:
+        if self.is_done:
             self._has_excess = True  # a second reply that nobody asked for: the first one counts
 
     def on_headers_complete(self) -> None:
-        if self._is_done:
+        if self.is_done:
             return
         self.status = self._parser.get_status_code()
-        if self.status < 200:  # noqa: PLR2004 interim replies
+        if self.status < FINAL:
             self.headers, self._has_length, self.status = [], False, 0
-        elif self._head is not None and not self._head.done():
+            return
+        self._silence_s, self._deadline = self._timeouts.silence_s, self._loop.time() + self._timeouts.total_s
+        if self._head is not None and not self._head.done():
             self._head.set_result(None)
 
     def on_body(self, data: bytes) -> None:
-        if self._is_done:
+        if self.is_done:
             return
         self._chunks.append(data)
         if self._sink is not None:
@@ -193,19 +144,17 @@ class Connection(asyncio.Protocol):
         self._size += len(data)
         if self._size > HIGH_WATER:
             self._hold(is_full=True)
-        self._wake()
+        if self._waiter is not None:
+            self._wake()
 
     def on_message_complete(self) -> None:
-        if self._is_done or self.status == 0:  # an interim reply
+        if self.is_done or self.status == 0:  # an interim reply
             return
-        self._is_done, self._is_kept = True, self._parser.should_keep_alive()
-        self._wake()
+        self.is_done, self._is_kept = True, self._parser.should_keep_alive()
+        if self._waiter is not None:
+            self._wake()
 
     # What the relay does.
-
-    @property
-    def _head_is_read(self) -> bool:
-        return self._head is not None and self._head.done()
 
     @property
     def may_be_stale(self) -> bool:
@@ -219,24 +168,23 @@ class Connection(asyncio.Protocol):
 
     async def exchange(self, head: bytes, body: bytes, timeouts: Timeouts) -> None:
         """Send a request and wait for the head of the reply."""
-        assert self.transport is not None
-        self.is_idle = False
         self._head = self._loop.create_future()
-        self._deadline = self._loop.time() + timeouts.first_byte_s
-        if len(body) < HIGH_WATER:
-            self.transport.write(head + body)
-        else:
-            self.transport.writelines([head, body])
+        self.send(head, body, timeouts)
         try:
             await self._head
         except BaseException:  # by cancelling, too: a connection in mid-exchange serves nobody else
             self.abort()
             raise
-        self._await_body(timeouts)
 
-    def _await_body(self, timeouts: Timeouts) -> None:
-        self._silence_s = timeouts.silence_s
-        self._deadline = self._loop.time() + timeouts.total_s
+    def send(self, head: bytes, body: bytes, timeouts: Timeouts, listener: Listener | None = None) -> None:
+        """Send a request; `listener` is told of the reply."""
+        assert self.transport is not None
+        self._listener, self.is_idle = listener, False
+        self._timeouts, self._deadline = timeouts, self._loop.time() + timeouts.first_byte_s
+        if len(body) < HIGH_WATER:
+            self.transport.write(head + body)
+        else:
+            self.transport.writelines([head, body])
 
     async def upload(self, head: bytes, body: Sending, timeouts: Timeouts) -> None:
         """
@@ -246,7 +194,7 @@ class Connection(asyncio.Protocol):
         """
         assert self.transport is not None
         self.is_idle = False
-        self._head = self._loop.create_future()
+        self._head, self._timeouts = self._loop.create_future(), timeouts
         self.transport.write(head)
         sending = self._loop.create_task(self._send(body, timeouts))
         try:
@@ -261,11 +209,11 @@ class Connection(asyncio.Protocol):
             raise
         finally:
             sending.cancel()
-        self._await_body(timeouts)
 
     async def _send(self, body: Sending, timeouts: Timeouts) -> None:
         while True:
-            self._deadline = self._loop.time() + timeouts.first_byte_s
+            if self.status < FINAL:
+                self._deadline = self._loop.time() + timeouts.first_byte_s
             data = await body.chunk()
             if self.transport is None:
                 return
@@ -280,18 +228,17 @@ class Connection(asyncio.Protocol):
 
     async def chunk(self) -> bytes | None:
         while not self._chunks:
-            if self._is_done:
+            if self.is_done:
                 return None
             if self._error is not None:
                 raise self._error
             await self._arrival()
-        return self._take()
+        return self.take()
 
     async def pump(self, sink: Callable[[bytes], None], reader: Reader, quiet_s: float) -> None:
-        self._sink, self._quiet_s, reader.on_full = sink, quiet_s, self._hold
+        self.pour(sink, reader, quiet_s)
         try:
-            self._deliver(sink)
-            while not self._is_done and self._error is None:
+            while not self.is_done and self._error is None:
                 await self._arrival()
             self._deliver(sink)
         finally:
@@ -299,11 +246,16 @@ class Connection(asyncio.Protocol):
         if self._error is not None:
             raise self._error
 
+    def pour(self, sink: Callable[[bytes], None], reader: Reader, quiet_s: float) -> None:
+        """Begin to `pump`: from now on `sink` gets each piece."""
+        self._sink, self._quiet_s, reader.on_full = sink, quiet_s, self._hold
+        self._deliver(sink)
+
     def _deliver(self, sink: Callable[[bytes], None]) -> None:
         if not self._chunks or self._error is not None:
             return
         try:
-            sink(self._take())
+            sink(self.take())
         except Exception as exc:  # noqa: BLE001 raised where the reply is awaited
             self.fail(exc)
 
@@ -314,7 +266,8 @@ class Connection(asyncio.Protocol):
         finally:
             self._waiter = None
 
-    def _take(self) -> bytes:
+    def take(self) -> bytes:
+        """What has come since it was asked for last."""
         data = self._chunks.popleft() if len(self._chunks) == 1 else b"".join(self._chunks)
         self._chunks.clear()
         self._size = 0
@@ -335,7 +288,7 @@ class Connection(asyncio.Protocol):
     def close(self) -> None:
         is_clean = (
             not self._is_cut_short
-            and self._is_done
+            and self.is_done
             and self._is_kept
             and not self._has_excess
             and not self._chunks
@@ -355,6 +308,9 @@ class Connection(asyncio.Protocol):
     def fail(self, error: Exception) -> None:
         """Tell whoever waits that this exchange is over."""
         self._error = error
+        listener, self._listener = self._listener, None
+        if listener is not None:
+            listener.failed(error)
         if self._head is not None and not self._head.done():
             self._head.set_exception(error)
         self._wake()
@@ -368,11 +324,11 @@ class Connection(asyncio.Protocol):
         if self.is_idle:
             if now - self._heard_at > IDLE_S:
                 self.abort()
-        elif self._is_done or self._error is not None:
+        elif self.is_done or self._error is not None:
             return
         elif self._deadline and now >= self._deadline:
             self._expire(
-                "did not finish in time" if self._head_is_read else "did not begin to answer in time"
+                "did not finish in time" if self.status >= FINAL else "did not begin to answer in time"
             )
         elif self._silence_s and not self._is_paused and now - self._heard_at > self._silence_s:
             self._expire(f"said nothing for {self._silence_s:g} s")

@@ -19,13 +19,14 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketExce
 
 from . import admission, refusals, transcription
 from .dial import LOOPBACK
+from .forwarding import headers_for
 from .ledger import Bill
 from .meters import CHARACTERS_PER_TOKEN, Meter, ResponsesMeter
 from .prices import Tokens
 from .realtime import RealtimeMeter
 from .refusals import Refused
 from .routing import KEY_PROTOCOL, without_key
-from .store import StoreFailed
+from .tables import StoreFailed
 from .upstream import UpstreamFailed
 from .websocket import MESSAGE_LIMIT, WebSocket, sayable
 
@@ -112,7 +113,7 @@ class Conversation:
         url = provider.url(self._route, without_key(request.query))
         offered = request.headers.get(b"sec-websocket-protocol", b"").decode("latin-1").split(",")
         protocols = [name.strip() for name in offered if name.strip() and KEY_PROTOCOL not in name]
-        headers = [*self._exchange.forwarded_headers(), *provider.auth()]
+        headers = headers_for(request.headers, choice, self._route)
         try:
             self._provider = await connect(
                 f"{url.scheme.replace('http', 'ws')}://{url.authority}{url.path}",

@@ -24,6 +24,7 @@ from . import control
 from .admission import Till
 from .crew import Crew
 from .desk import Desk
+from .express import Express
 from .keys import Keys
 from .ledger import Ledger
 from .metrics import Metrics
@@ -90,7 +91,7 @@ async def _build(place: Place, stack: AsyncExitStack) -> None:
         stack.push_async_callback(crew.close)
         await crew.start(place, listeners)
     else:
-        server = Server(proxy.handle)
+        server = Server(proxy.handle, Express(proxy, keys, ledger).take)
         stack.callback(server.close)
         for listener in listeners:
             await server.listen_on(listener)

@@ -7,8 +7,6 @@ Nothing leaves before the pending row is on disk, and the reply ends after the b
 from __future__ import annotations
 
 import asyncio
-import re
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -19,10 +17,14 @@ from . import admission, forwarding, refusals, routing
 from .ask import understand
 from .conversation import Conversation
 from .refusals import Refused
-from .store import StoreFailed
+from .tables import StoreFailed
 from .upstream import UpstreamFailed
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable
+
+    from oqto_platform.errors import OqtoError
+
     from .admission import Choice
     from .ask import Ask
     from .body import Body
@@ -34,49 +36,47 @@ if TYPE_CHECKING:
     from .wallets import Call
 
 JSON: Headers = [(b"content-type", b"application/json")]
-FORWARDED = re.compile(
-    rb"^(accept|content-type|user-agent|anthropic-.*|openai-beta|idempotency-key|x-stainless-.*|x-session-id|session_id"
-    rb"|x-client-request-id|traceparent|tracestate|http-referer|x-title|x-goog-api-client)$"
-)
+FAILURES = (Refused, Invalid, StoreFailed, UpstreamFailed)
 
 
-class Exchange:
+class Exchange(msgspec.Struct, eq=False):
     """One call."""
 
-    def __init__(self, proxy: Proxy, request: Request, identity: str) -> None:
-        self.proxy, self.request, self.id = proxy, request, identity
-        self._dialect: refusals.Dialect | None = None
+    proxy: Proxy
+    request: Request
+    id: str
+    dialect: refusals.Dialect | None = None
 
     async def serve(self) -> None:
         """Answer, whatever happens."""
+        await self.guard(self._run())
+
+    async def guard(self, work: Awaitable[object]) -> None:
+        """Do a part of it; what it raises is the answer."""
         try:
-            await self._run()
-        except Refused as exc:
-            self._refuse(exc)
-        except Invalid as exc:
-            self._refuse(Refused(503, "provider_misconfigured", exc.detail))
-        except StoreFailed as exc:
-            self._refuse(Refused(503, "ledger_unavailable", exc.detail))
-        except UpstreamFailed as exc:
-            self._refuse(Refused(504 if exc.is_timeout else 502, "upstream_error", exc.detail))
+            await work
+        except FAILURES as exc:
+            self.refuse(exc)
         except asyncio.CancelledError:
             if not self.request.has_left:
-                self._refuse(Refused(503, "shutting_down", "The proxy is being restarted.", retry_after_s=1))
+                self.refuse(restarting())
 
-    def _refuse(self, refused: Refused) -> None:
+    def refuse(self, failure: OqtoError) -> None:
+        """Answer that it went wrong, if nothing has been answered yet."""
+        refused = _refusal(failure)
         self.proxy.till.refused(refused.reason)
         if self.request.has_begun:
             return  # the server cuts a reply that did not end
-        dialect = self._dialect or routing.dialect_of(self.request.path)
+        dialect = self.dialect or routing.dialect_of(self.request.path)
         data = refusals.encode(dialect, refused, self.id)
         self.request.answer(refused.http_status, refusals.headers(refused, self.id), data)
 
     async def _run(self) -> None:
         if self.proxy.is_closing:
-            raise Refused(503, "shutting_down", "The proxy is being restarted.", retry_after_s=1)
+            raise restarting()
         key = await self.proxy.till.find(routing.secret_of(self.request.headers, self.request.query))
         route = routing.route(self.request.path, self.proxy.registry.names)
-        self._dialect = route.dialect
+        self.dialect = route.dialect
         self._check_method(route)
         await self.proxy.till.look(key, takes=route.action == "models")
         if route.action == "models":
@@ -139,19 +139,21 @@ class Exchange:
         value = _models(names, self.request.headers, self.request.path, is_one=bool(route.model))
         self.request.answer(200, JSON, msgspec.json.encode(value))
 
-    def forwarded_headers(self) -> Headers:
-        """The client's headers that a provider may see."""
-        kept = [pair for pair in self.request.headers.items() if _is_forwarded(pair[0])]
-        return [*kept, (b"accept-encoding", b"identity")]
 
-    def query(self) -> str:
-        """The query string without the key."""
-        return routing.without_key(self.request.query)
+def restarting() -> Refused:
+    """What a call is told that comes too late."""
+    return Refused(503, "shutting_down", "The proxy is being restarted.", retry_after_s=1)
 
 
-@lru_cache(maxsize=512)
-def _is_forwarded(name: bytes) -> bool:
-    return FORWARDED.match(name) is not None
+def _refusal(failure: OqtoError) -> Refused:
+    match failure:
+        case Refused():
+            return failure
+        case StoreFailed():
+            return Refused(503, "ledger_unavailable", failure.detail)
+        case UpstreamFailed():
+            return Refused(504 if failure.is_timeout else 502, "upstream_error", failure.detail)
+    return Refused(503, "provider_misconfigured", failure.detail)
 
 
 def _models(names: list[str], headers: dict[bytes, bytes], path: str, *, is_one: bool) -> dict[str, Any]:

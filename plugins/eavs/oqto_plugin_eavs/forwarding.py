@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import sys
 from dataclasses import replace
+from functools import lru_cache
 from typing import TYPE_CHECKING, cast
 from urllib.parse import quote
 
@@ -13,19 +15,20 @@ import msgspec
 from . import prices, relay, routing
 from .admission import BROKE, output_tokens
 from .ask import as_object, decode_ask, understand
+from .body import Body
 from .demo import DemoReply
 from .ledger import Bill
-from .meters import CHARACTERS_PER_TOKEN, NoMeter
+from .meters import CHARACTERS_PER_TOKEN
 from .refusals import Refused
+from .relay import ERROR
 from .upload import Upload
 from .upstream import UpstreamFailed
 
 if TYPE_CHECKING:
     from .admission import Choice
     from .ask import Ask
-    from .body import Body
+    from .body import Whole
     from .exchange import Exchange
-    from .meters import Meter
     from .prices import Price
     from .routing import Route
     from .upstream import Headers, Reply, Url
@@ -38,8 +41,33 @@ LEFT = 499
 ELSEWHERE = frozenset({401, 402, 403, 408, 429, 500, 502, 503, 504, 529})
 """What a provider answers without having worked, and another one may do better."""
 
-ERROR = 400
-"""The first status that is an error."""
+
+FORWARDED = re.compile(
+    rb"^(accept|content-type|user-agent|anthropic-.*|openai-beta|idempotency-key|x-stainless-.*|x-session-id|session_id"
+    rb"|x-client-request-id|traceparent|tracestate|http-referer|x-title|x-goog-api-client)$"
+)
+
+
+@lru_cache(maxsize=512)
+def _is_forwarded(name: bytes) -> bool:
+    return FORWARDED.match(name) is not None
+
+
+def headers_for(asked: dict[bytes, bytes], choice: Choice, route: Route) -> Headers:
+    """What a provider gets to see of a client's headers, with its own key."""
+    headers = [pair for pair in asked.items() if _is_forwarded(pair[0])]
+    headers += [(b"accept-encoding", b"identity"), *choice.provider.auth()]
+    if route.dialect == "messages" and not any(name == b"anthropic-version" for name, _ in headers):
+        headers.append((b"anthropic-version", b"2023-06-01"))
+    return headers
+
+
+def url_for(query: bytes, choice: Choice, route: Route) -> Url:
+    """Where a call goes, with the provider's own name of the model where the path names it, and without the key."""
+    if route.dialect == "gemini" and route.model != choice.model:
+        verb = route.path.rpartition(":")[2]
+        route = replace(route, path=f"models/{quote(choice.model, safe='')}:{verb}")
+    return choice.provider.url(route, routing.without_key(query))
 
 
 class Forwarding:
@@ -52,26 +80,24 @@ class Forwarding:
         choice: Choice,
         route: Route,
         ask: Ask,
-        body: Body,
+        body: Body | Whole,
         prompt: int,
     ) -> None:
-        self._exchange, self._call, self._route = exchange, call, route
+        self._exchange, self._call, self._choice, self._route = exchange, call, choice, route
         self._provider, self._model, self._price = choice.provider, choice.model, choice.price
         self._ask, self._body, self._prompt_tokens = ask, body, prompt
-        is_chat = route.action == "chat"
-        self._adds_usage = is_chat and self._provider.takes_stream_options
-        self._drops_options = is_chat and not self._adds_usage
-        self._strips = (
-            self._adds_usage and bool(ask.stream) and not (ask.stream_options or {}).get("include_usage")
+        self._strips = bool(
+            ask.stream and choice.adds_usage and not (ask.stream_options or {}).get("include_usage")
         )
-        self._meter = self._new_meter()
+        self._meter = choice.meter(strip_usage=self._strips)
         self._upload: Upload | None = None
         self._status = 0
         self._was_sent = False
         self._outcome = "lost"
         self._keeps_place = False
         self._cost = 0
-        self._covered = sys.maxsize if self._price.is_free else 0
+        self._is_free = self._price.is_free
+        self._covered = sys.maxsize if self._is_free else 0
         """Bytes of text that the money set aside pays for, as far as that was worked out."""
 
     async def run(self, *, has_next: bool = False) -> bool:
@@ -110,32 +136,26 @@ class Forwarding:
             self._bill()
         return True
 
-    def _new_meter(self) -> Meter:
-        return (
-            NoMeter() if self._route.is_free else routing.METERS[self._route.action](strip_usage=self._strips)
-        )
-
     async def _ask_provider(self) -> Reply:
         if self._provider.is_demo:
             data = await self._body.whole()
             return DemoReply(data, is_stream=bool(decode_ask(data).stream))
-        headers = [*self._exchange.forwarded_headers(), *self._provider.auth()]
-        if self._route.dialect == "messages" and not any(name == b"anthropic-version" for name, _ in headers):
-            headers.append((b"anthropic-version", b"2023-06-01"))
-        url = self._provider.url(self._addressed(), self._exchange.query())
-        if self._body.is_long:
-            return await self._send_long(url, headers)
+        request, choice = self._exchange.request, self._choice
+        headers = headers_for(request.headers, choice, self._route)
+        url = url_for(request.query, choice, self._route)
+        if isinstance(self._body, Body) and self._body.is_long:
+            return await self._send_long(self._body, url, headers)
         body, self._was_sent = self._rewritten(), True
         return await self._exchange.proxy.pool.request("POST", url, headers, body, self._provider.timeouts)
 
-    async def _send_long(self, url: Url, headers: Headers) -> Reply:
+    async def _send_long(self, body: Body, url: Url, headers: Headers) -> Reply:
         renamed = self._ask.model is not None and self._model != self._ask.model
         self._upload = upload = Upload(
-            self._body,
+            body,
             self._cover,
             model=self._model if renamed else "",
-            adds_usage=self._adds_usage,
-            drops_options=self._drops_options,
+            adds_usage=self._choice.adds_usage,
+            drops_options=self._choice.drops_options,
         )
         try:
             return await self._exchange.proxy.pool.request(
@@ -144,29 +164,22 @@ class Forwarding:
         finally:
             self._was_sent, self._prompt_tokens = upload.is_complete, upload.prompt.tokens
             self._strips = upload.strips
-            self._meter = self._new_meter()
+            self._meter = self._choice.meter(strip_usage=self._strips)
 
     async def _cover(self, prompt: int, values: dict[str, bytes]) -> None:
         """Set more aside before more of a long body leaves."""
-        if self._price.is_free:
+        if self._is_free:
             return
         ask = understand(as_object(values))
         needed = self._price.hold_nusd(prompt, output_tokens(ask, self._exchange.proxy.limits))
         if needed > self._call.hold and not await self._exchange.proxy.till.grow(self._call, needed):
             raise Refused(402, "budget_exceeded", BROKE)
 
-    def _addressed(self) -> Route:
-        """The route with the provider's own name of the model, where the path names it."""
-        if self._route.dialect != "gemini" or self._route.model == self._model:
-            return self._route
-        verb = self._route.path.rpartition(":")[2]
-        return replace(self._route, path=f"models/{quote(self._model, safe='')}:{verb}")
-
     def _rewritten(self) -> bytes:
         """The body as the provider gets it: the same bytes unless a rule must change them."""
         data = self._body.data
         renamed = self._ask.model is not None and self._model != self._ask.model
-        drops = self._drops_options and self._ask.stream_options is not None
+        drops = self._choice.drops_options and self._ask.stream_options is not None
         if not renamed and not self._strips and not drops:
             return data
         if not renamed and not drops and self._ask.stream_options is None:
@@ -182,11 +195,8 @@ class Forwarding:
         return msgspec.json.encode(whole)
 
     async def _relay(self, reply: Reply) -> None:
-        headers = relay.passed_on(reply.headers, self._exchange.id.encode())
-        headers.append((b"x-eavs-provider", self._provider.name.encode()))
-        self._body.release()
-        kind = relay.kind_of_stream(reply, may_be_array=self._route.is_stream)
-        if kind is not None and reply.status < ERROR:
+        headers, kind = self._begun(reply)
+        if kind is not None:
             await self._stream(kind, reply, headers)
             return
         data = await relay.whole(reply)
@@ -196,6 +206,14 @@ class Forwarding:
         await self._bill()
         headers.append((b"x-eavs-cost", b"%d.%09d" % divmod(self._cost, 10**9)))
         self._exchange.request.answer(reply.status, headers, data)
+
+    def _begun(self, reply: Reply) -> tuple[Headers, type[relay.Stream] | None]:
+        self._body.release()
+        own = [
+            (b"x-eavs-request-id", self._exchange.id.encode()),
+            (b"x-eavs-provider", self._provider.name.encode()),
+        ]
+        return relay.begun(reply, own, may_be_array=self._route.is_stream)
 
     async def _stream(self, kind: type[relay.Stream], reply: Reply, headers: Headers) -> None:
         request = self._exchange.request
@@ -221,11 +239,15 @@ class Forwarding:
     def _bill(self) -> asyncio.Future[None]:
         if (done := self._call.billed) is not None:
             return done
+        till = self._exchange.proxy.till
+        return cast(
+            "asyncio.Future[None]", till.close(self._call, self._made_bill(), keeps_place=self._keeps_place)
+        )
+
+    def _made_bill(self) -> Bill:
         tokens, is_estimated = self._counts()
         self._cost = self._final_price().cost_nusd(tokens)
-        bill = Bill(tokens, self._cost, self._outcome, self._status, is_estimated)
-        till = self._exchange.proxy.till
-        return cast("asyncio.Future[None]", till.close(self._call, bill, keeps_place=self._keeps_place))
+        return Bill(tokens, self._cost, self._outcome, self._status, is_estimated)
 
     def _counts(self) -> tuple[prices.Tokens, bool]:
         refused = self._status >= ERROR and self._status != LEFT
@@ -235,7 +257,7 @@ class Forwarding:
         return tokens, is_estimated and not (self._outcome == "done" and self._meter.tokens is not None)
 
     def _final_price(self) -> Price:
-        if self._route.is_free or self._price.is_free:
+        if self._is_free:
             return self._price
         answered = self._meter.model or self._model
         if answered == self._model and not self._meter.tier:

@@ -132,7 +132,7 @@ class Keys:
     def by_hash(self, key_hash: bytes) -> Key | None:
         """The key of a hash, unless it is unknown, revoked or expired."""
         key = self._by_hash.get(key_hash)
-        return None if key is None or key.is_expired else key
+        return None if key is None or (key.expires_at is not None and key.is_expired) else key
 
     def named(self, key_id: str) -> Key | None:
         """The key with that id, in force or expired."""

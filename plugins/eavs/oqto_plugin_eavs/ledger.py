@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import asyncio
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -20,12 +21,13 @@ from oqto_platform.errors import BudgetExceeded
 
 from .prices import Tokens
 from .rates import Flow, Rates, Wait
+from .store import settle
 from .wallets import ALL, PLATFORM, WORDS, Call, Facts, Wallet, account_of, session_of, window_key
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from .store import Statement, Store
+    from .store import Statement, Store, Told
     from .wallets import Window
 
 __all__ = ["PLATFORM", "Bill", "Call", "Facts", "Ledger", "TooFast", "Wallet", "window_key"]
@@ -70,6 +72,8 @@ class Ledger:
     def __init__(self, store: Store) -> None:
         self._store = store
         self.wallets: dict[str, Wallet] = {}
+        self.layout = 0
+        """Counts the changes of names and parents of wallets."""
         self.on_bill: list[Callable[[Call, Bill], None]] = []
 
     async def load(self) -> int:
@@ -151,6 +155,7 @@ class Ledger:
     async def rename(self, wallet: Wallet, name: str) -> None:
         """Change the name that people see."""
         wallet.name = name
+        self.layout += 1
         await self._store.write(_row(wallet))
 
     async def move(self, wallet: Wallet, parent: Wallet) -> None:
@@ -168,6 +173,7 @@ class Ledger:
         )
         self._shift(wallet, days, -1)
         wallet.parent = parent
+        self.layout += 1
         self._shift(wallet, days, +1)
         await self._store.write(_row(wallet))
 
@@ -212,33 +218,58 @@ class Ledger:
         `after` is an attempt of the same call that failed and kept its place. Raises `TooFast`,
         `BudgetExceeded` (naming the wallet) or `StoreFailed`; nothing is taken then.
         """
-        flows = self._look(wallet, flow, tokens) if after is None else after.flows
-        call = Call(identity, wallet, hold, clock.now(), facts, tokens, flows)
+        call = self.set_aside(identity, wallet, hold, facts, tokens=tokens, flow=flow, after=after)
         try:
-            self._afford(wallet, hold)
-        except BudgetExceeded:
-            if after is not None:
-                self._free(call, 0)
-            raise
-        for taken in flows if after is None else ():
-            taken.take(clock.monotonic(), call.started_at, tokens)
-        self._hold(call, hold)
-        row = (call.id, wallet.id, facts.account, facts.workspace, facts.key_id, facts.provider, facts.model)
-        try:
-            await self._store.open_row((*row, facts.dialect, facts.priced_as, hold, call.started_at))
+            await self._store.open_row(_opened(call))
         except BaseException:
             # A cancelled waiter may leave a pending row behind: settle it at nothing, nothing was sent.
             self.close_call(call, Bill(Tokens(), 0, "refused"))
             raise
         return call
 
-    def _afford(self, wallet: Wallet, hold: int) -> None:
+    def set_aside(
+        self,
+        identity: str,
+        wallet: Wallet,
+        hold: int,
+        facts: Facts,
+        *,
+        tokens: int = 0,
+        flow: Flow | None = None,
+        after: Call | None = None,
+    ) -> Call:
+        """`open_call` without its row: nothing may leave before `note_open` has told that it is on the disk."""
+        flows = self._look(wallet, flow, tokens) if after is None else after.flows
         now = clock.now()
-        for owner in wallet.chain():
-            owner.roll(now)
-            if not owner.has_room(hold):
+        call = Call(identity, wallet, hold, now, facts, tokens, flows)
+        try:
+            self._afford(wallet, hold, now)
+        except BudgetExceeded:
+            if after is not None:
+                self._free(call, 0)
+            raise
+        for taken in flows if after is None else ():
+            taken.take(clock.monotonic(), now, tokens)
+        wallet.open_calls.add(call)
+        owner: Wallet | None = wallet
+        while owner is not None:
+            owner.held += hold
+            owner = owner.parent
+        return call
+
+    def note_open(self, call: Call, told: Told) -> None:
+        """Write the pending row of a call; told when it is on the disk."""
+        self._store.note_open(_opened(call), told)
+
+    def _afford(self, wallet: Wallet, hold: int, now: float) -> None:
+        owner: Wallet | None = wallet
+        while owner is not None:
+            if owner.window != "total":
+                owner.roll(now)
+            if owner.limit_nusd is not None and not owner.has_room(hold):
                 self._tell(owner, wallet, ALL)
                 raise BudgetExceeded(_broke(owner), wallet=owner.kind)
+            owner = owner.parent
 
     def _free(self, call: Call, tokens: int) -> None:
         for flow in call.flows:
@@ -273,18 +304,14 @@ class Ledger:
             found.take(clock.monotonic(), clock.now(), 0)
             found.end()
 
-    def _hold(self, call: Call, amount: int) -> None:
-        call.wallet.open_calls.add(call)
-        for owner in call.wallet.chain():
-            owner.held += amount
-
     def stretch(self, call: Call, hold: int) -> bool:
         """Set more aside for a call that outgrew its estimate; whether there was more."""
-        more = hold - call.hold
-        if not all(owner.has_room(more) for owner in call.wallet.chain()):
+        more, chain = hold - call.hold, call.wallet.chain()
+        if not all(owner.has_room(more) for owner in chain):
             return False
         call.hold = hold
-        self._hold(call, more)
+        for owner in chain:
+            owner.held += more
         return True
 
     def close_call(self, call: Call, bill: Bill, *, keeps_place: bool = False) -> asyncio.Future[None]:
@@ -293,33 +320,29 @@ class Ledger:
 
         `keeps_place`: another attempt follows, see `open_call`.
         """
-        if call.billed is not None:
-            return call.billed
+        if call.billed is None:
+            call.billed = asyncio.get_running_loop().create_future()
+            self.note_bill(call, bill, partial(settle, call.billed), keeps_place=keeps_place)
+        return call.billed
+
+    def note_bill(self, call: Call, bill: Bill, told: Told, *, keeps_place: bool = False) -> None:
+        """`close_call` for those who wait without a coroutine; at most once for a call."""
+        cost, tokens = bill.cost, bill.tokens
         call.wallet.open_calls.discard(call)
-        for owner in call.wallet.chain():
+        owner: Wallet | None = call.wallet
+        while owner is not None:
             owner.held -= call.hold
-            owner.spent += bill.cost
-            owner.total += bill.cost
+            owner.spent += cost
+            owner.total += cost
             owner.calls += 1
-            if owner.limit_nusd is not None and bill.cost:
+            if owner.limit_nusd is not None and cost:
                 self._tell(owner, call.wallet, owner.reached())
+            owner = owner.parent
         for listener in self.on_bill:
             listener(call, bill)
-        t = bill.tokens
-        if not keeps_place:
-            self._free(call, t.prompt + t.output)
-        counts = (
-            t.input,
-            t.cache_read,
-            t.cache_write,
-            t.cache_write_1h,
-            t.output,
-            t.reasoning,
-            t.web_searches,
-        )
-        head = (bill.outcome, bill.status, bill.cost, int(bill.is_estimated))
-        call.billed = self._store.close_row((call.id, *head, *counts, clock.now()))
-        return call.billed
+        if not keeps_place and call.flows:
+            self._free(call, tokens.prompt + tokens.output)
+        self._store.note_close(_closed(call, bill, tokens), told)
 
     def _tell(self, owner: Wallet, leaf: Wallet, percent: int) -> None:
         """Note for people that a wallet runs low: once for each threshold of a window."""
@@ -346,6 +369,21 @@ class Ledger:
     async def drain(self) -> None:
         """Wait until every bill is on disk."""
         await self._store.flush(1.0)
+
+
+def _opened(call: Call) -> tuple[Any, ...]:
+    facts = call.facts
+    return (
+        call.id, call.wallet.id, facts.account, facts.workspace, facts.key_id, facts.provider, facts.model,
+        facts.dialect, facts.priced_as, call.hold, call.started_at,
+    )  # fmt: skip
+
+
+def _closed(call: Call, bill: Bill, t: Tokens) -> tuple[Any, ...]:
+    return (
+        call.id, bill.outcome, bill.status, bill.cost, int(bill.is_estimated), t.input, t.cache_read, t.cache_write,
+        t.cache_write_1h, t.output, t.reasoning, t.web_searches, clock.now(),
+    )  # fmt: skip
 
 
 def _row(wallet: Wallet) -> Statement:

@@ -64,11 +64,13 @@ class Meter:
 
     def best(self, prompt_estimate: int) -> tuple[Tokens, bool]:
         """The counts to bill and whether they are an estimate: never nothing for a reply that was made."""
+        if self.is_final and self.tokens is not None:
+            return self.tokens, False
         written = self.written
         if self.tokens is None:
             return Tokens(input=prompt_estimate, output=written), True
-        if self.is_final or self.tokens.output >= written:
-            return self.tokens, not self.is_final
+        if self.tokens.output >= written:
+            return self.tokens, True
         return msgspec.structs.replace(self.tokens, output=written), True
 
 
@@ -174,7 +176,10 @@ class ChatMeter(Meter):
 
     def _whole(self, data: bytes) -> None:
         chunk = self._decode(data)
-        self._note(chunk, next((choice.usage for choice in chunk.choices or () if choice.usage), None))
+        inner = None
+        if chunk.usage is None:
+            inner = next((choice.usage for choice in chunk.choices or () if choice.usage), None)
+        self._note(chunk, inner)
         self.is_final = self.tokens is not None
 
 

@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from .wallets import Call
 
 BUCKETS_S = (0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0)
-TOKENS = ("input", "cache_read", "cache_write", "cache_write_1h", "output")
 
 
 class _Sum:
@@ -42,9 +41,13 @@ class _Sum:
         self.calls += 1
         self.cost += bill.cost
         self.estimated += bill.is_estimated
-        for name in TOKENS:
-            if count := getattr(bill.tokens, name):
-                self.tokens[name] += count
+        sums, tokens = self.tokens, bill.tokens
+        sums["input"] += tokens.input
+        sums["output"] += tokens.output
+        if tokens.cache_read or tokens.cache_write or tokens.cache_write_1h:
+            sums["cache_read"] += tokens.cache_read
+            sums["cache_write"] += tokens.cache_write
+            sums["cache_write_1h"] += tokens.cache_write_1h
 
 
 class Metrics:
@@ -106,7 +109,7 @@ class Metrics:
         for (provider, *_), found in self._sums.items():
             for name, count in found.tokens.items():
                 tokens[provider, name] += count
-        return tokens
+        return +tokens
 
     def _gauges(self) -> Iterator[Number]:
         wallets = self._ledger.wallets

@@ -63,8 +63,11 @@ class Price(msgspec.Struct, frozen=True, kw_only=True):
 
     def cost_nusd(self, tokens: Tokens) -> int:
         """The bill, rounded half up once."""
-        prompt = tokens.prompt
-        total = tokens.input * _at(self.input, prompt) + tokens.output * _at(self.output, prompt)
+        prompt = tokens.input + tokens.cache_read + tokens.cache_write + tokens.cache_write_1h
+        (read, tiers), (said, other_tiers) = self.input, self.output
+        if tiers or other_tiers:
+            read, said = _at(self.input, prompt), _at(self.output, prompt)
+        total = tokens.input * read + tokens.output * said
         for count, rate in (
             (tokens.cache_read, self.cache_read),
             (tokens.cache_write, self.cache_write),
@@ -91,10 +94,10 @@ class Price(msgspec.Struct, frozen=True, kw_only=True):
 
     def hold_nusd(self, prompt: int, output: int, *, has_sound: bool = False) -> int:
         """An upper estimate for a call of these sizes: the dearest way to be billed for the prompt."""
-        dearest = max(
-            _at(self.input, prompt), _at(self.cache_write, prompt), _at(self.cache_write_1h, prompt)
-        )
-        said = _at(self.output, prompt)
+        dearest, said = 0, _at(self.output, prompt)
+        for base, tiers in (self.input, self.cache_write, self.cache_write_1h):
+            rate = _at((base, tiers), prompt) if tiers else base
+            dearest = max(dearest, rate)
         if has_sound:
             dearest = max(dearest, _at(self.audio_input or self.input, prompt))
             said = max(said, _at(self.audio_output or self.output, prompt))

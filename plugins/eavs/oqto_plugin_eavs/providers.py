@@ -248,6 +248,11 @@ class Provider(msgspec.Struct, frozen=True, kw_only=True):
 DEMO = Provider(name="demo", kind="demo", source="built in")
 
 
+def is_fixed(reference: str) -> bool:
+    """Whether a secret is the text itself, and need not be read again at each use."""
+    return not reference.startswith(("env:", "file:"))
+
+
 def resolve(reference: str, name: str) -> str:
     """The secret behind `env:NAME`, `file:PATH` or the text itself."""
     kind, _, target = reference.partition(":")

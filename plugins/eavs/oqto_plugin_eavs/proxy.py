@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from .providers import Registry
     from .server import Request
     from .upstream import Pool
+    from .wallets import Ends
     from .worker import FarTill
 
 
@@ -38,25 +39,29 @@ class Proxy:
         self.bodies, self.choices = Bodies(), Choices()
         self.is_closing = False
         self.exchanges: set[asyncio.Task[Any]] = set()
-        self._ids = map(f"req_{secrets.token_hex(5)}{{:x}}".format, itertools.count(1))
+        self.rides: set[Ends] = set()
+        """The calls that no task serves."""
+        self.new_id = map(f"req_{secrets.token_hex(5)}{{:x}}".format, itertools.count(1)).__next__
+        """Answers the name of a new call."""
 
     async def handle(self, request: Request) -> None:
         """Answer one request."""
         if request.path == "/health":
             request.answer(200, JSON, b'{"status":"ok"}')
             return
-        assert request.task is not None
-        self.exchanges.add(request.task)
+        task = asyncio.current_task()
+        assert task is not None
+        self.exchanges.add(task)
         try:
-            await Exchange(self, request, next(self._ids)).serve()
+            await Exchange(self, request, self.new_id()).serve()
         finally:
-            self.exchanges.discard(request.task)
+            self.exchanges.discard(task)
 
     async def close(self) -> None:
         """Refuse new calls, end the open ones and bill them."""
         self.is_closing = True
-        for task in list(self.exchanges):
-            task.cancel()
+        for call in (*self.exchanges, *self.rides):
+            call.cancel()
         if self.exchanges:
             await asyncio.wait(self.exchanges, timeout=1.0)
         await self.till.drain()

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from .upstream import Headers, Reply
 
 QUIET_S = 15.0
+ERROR = 400
+"""The first status that is an error."""
 WHOLE_LIMIT = 64 * 2**20
 DROPPED = {
     b"connection",
@@ -41,20 +43,25 @@ class OutOfMoney(Exception):
     """The reply outgrew what was set aside, and there is no more."""
 
 
-def passed_on(headers: Headers, request_id: bytes) -> Headers:
-    """The provider's headers for the client, and ours."""
-    kept = [pair for pair in headers if pair[0] not in DROPPED]
-    return [*kept, (b"x-eavs-request-id", request_id)]
+def begun(reply: Reply, own: Headers, *, may_be_array: bool) -> tuple[Headers, type[Stream] | None]:
+    """
+    The provider's headers for the client, with our `own`, and how the reply streams.
+
+    As server-sent events, as a JSON array where the path says that it `may_be_array`, or not: `None`.
+    """
+    kept, kind = [], None
+    for pair in reply.headers:
+        if pair[0] not in DROPPED:
+            kept.append(pair)
+        if pair[0] == b"content-type" and reply.status < ERROR:
+            kind = _kind_of_stream(pair[1], may_be_array=may_be_array)
+    return kept + own, kind
 
 
-def kind_of_stream(reply: Reply, *, may_be_array: bool) -> type[Stream] | None:
-    """How the reply streams: as server-sent events, as a JSON array where the path says so, or not."""
-    for name, value in reply.headers:
-        if name == b"content-type" and value.startswith(b"text/event-stream"):
-            return Stream
-        if name == b"content-type" and may_be_array and value.startswith(b"application/json"):
-            return ArrayStream
-    return None
+def _kind_of_stream(content_type: bytes, *, may_be_array: bool) -> type[Stream] | None:
+    if content_type.startswith(b"text/event-stream"):
+        return Stream
+    return ArrayStream if may_be_array and content_type.startswith(b"application/json") else None
 
 
 async def whole(reply: Reply) -> bytes:
@@ -92,15 +99,24 @@ class Stream:
     async def run(self, dialect: Dialect, request_id: str) -> str:
         """Relay until the end; answers the outcome: `done` or `cut`."""
         try:
-            await self._reply.pump(self._pass, self._request, QUIET_S)
-            self._request.put(self._read_rest())
-        except UpstreamFailed as exc:
-            return self._break(dialect, exc.detail, request_id)
-        except OutOfMoney as exc:
-            return self._break(dialect, str(exc), request_id)
+            await self._reply.pump(self.take, self._request, QUIET_S)
+        except (UpstreamFailed, OutOfMoney) as exc:
+            return self.broken(exc, dialect, request_id)
+        return self.ended()
+
+    def ended(self) -> str:
+        """The reply has come to its end; answers the outcome."""
+        self._request.put(self._read_rest())
         return "done"
 
-    def _pass(self, data: bytes) -> None:
+    def broken(self, error: Exception, dialect: Dialect, request_id: str) -> str:
+        """The reply broke off: tell the client in its own way; answers the outcome."""
+        sentence = error.detail if isinstance(error, UpstreamFailed) else str(error)
+        self._request.put(self.failure(dialect, sentence, request_id))
+        return "cut"
+
+    def take(self, data: bytes) -> None:
+        """Pass on what came; nothing is a sign of life."""
         if not data:
             self._request.put(self.keep_alive if self._events.at_border else b"")
             return
@@ -137,10 +153,6 @@ class Stream:
         rest = self._events.rest()
         is_shown = self._meter.event(self.payload(rest)) if rest else True
         return rest if self._strips and is_shown else b""
-
-    def _break(self, dialect: Dialect, sentence: str, request_id: str) -> str:
-        self._request.put(self.failure(dialect, sentence, request_id))
-        return "cut"
 
 
 class ArrayStream(Stream):

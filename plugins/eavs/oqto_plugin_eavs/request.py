@@ -6,12 +6,13 @@ import asyncio
 from collections import deque
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Protocol
-from urllib.parse import unquote_to_bytes
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
+    from .head import Head
     from .upstream import Headers
+    from .wallets import Ends
 
 HIGH_WATER = 256 * 1024
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
@@ -38,33 +39,40 @@ class Way(Protocol):
     def tunnel(self, sink: Callable[[bytes], None]) -> None:
         """Hand what comes to `sink`, unread."""
 
+    def serve(self, request: Request, work: Awaitable[None]) -> asyncio.Task[None]:
+        """Have a task serve the request to its end."""
+
+    def finish(self, request: Request) -> None:
+        """The request is served."""
+
 
 class Request:
     """
     One request and the way back to its client.
 
     `headers` are lower-case, values of repeated ones joined by a comma. Once the head is sent, `has_begun`;
-    once the client has gone, `has_left`, and the task that serves it is cancelled.
+    once the client has gone, `has_left`, and the task that serves it is cancelled, or what serves it in its place.
     """
 
     __slots__ = (
-        "_body", "_connection", "_expects", "_is_chunked", "_is_read", "_size", "_waiter", "has_begun",
-        "has_ended", "has_left", "headers", "keeps", "method", "on_full", "path", "query", "task", "version",
+        "_body", "_connection", "_expects", "_is_chunked", "_size", "_waiter", "has_begun",
+        "has_ended", "has_left", "head", "headers", "is_read", "keeps", "method", "on_full", "path", "query", "task", "version",
     )  # fmt: skip
 
-    def __init__(self, connection: Way, method: str, target: bytes, version: str) -> None:
-        path, _, self.query = target.partition(b"?")
-        self.path = (unquote_to_bytes(path) if b"%" in path else path).decode("utf-8", "replace")
-        self.method, self.version = method, version
-        self.headers: dict[bytes, bytes] = {}
-        self.task: asyncio.Task[None] | None = None
+    def __init__(self, connection: Way, head: Head, body: bytes | None = None) -> None:
+        """`body`: all of it, where it has come already."""
+        self.head = head
+        self.method, self.path, self.query, self.version = head.method, head.path, head.query, head.version
+        self.headers, self.keeps = head.headers, head.keeps
+        self.task: Ends | None = None
         self.on_full: Callable[[bool], None] | None = None
         self.has_begun = self.has_ended = self.has_left = False
-        self.keeps = True
         self._connection = connection
-        self._body: deque[bytes] = deque()
+        self._body: deque[bytes] = deque(() if body is None else (body,))
         self._size = 0
-        self._is_read = self._expects = self._is_chunked = False
+        self.is_read = body is not None
+        """Whether the whole body has arrived."""
+        self._expects = self._is_chunked = False
         self._waiter: asyncio.Future[None] | None = None
 
     # The body.
@@ -72,7 +80,7 @@ class Request:
     async def chunk(self) -> bytes | None:
         """The next piece of the body, `None` at its end."""
         while not self._body:
-            if self._is_read:
+            if self.is_read:
                 return None
             await self._arrival()
         data = b"".join(self._body) if len(self._body) > 1 else self._body[0]
@@ -81,10 +89,9 @@ class Request:
         self._connection.resume()
         return data
 
-    @property
-    def is_read(self) -> bool:
-        """Whether the whole body has arrived."""
-        return self._is_read
+    def whole(self) -> bytes | None:
+        """The body, when all of it came in one piece."""
+        return self._body[0] if self.is_read and len(self._body) == 1 else None
 
     async def _arrival(self) -> None:
         if self._expects:
@@ -106,7 +113,7 @@ class Request:
 
     def complete(self) -> None:
         """The body is complete."""
-        self._is_read = True
+        self.is_read = True
         self._wake()
 
     def expect(self) -> None:
@@ -122,6 +129,17 @@ class Request:
         """Whether somebody wants a piece of the body that has not come."""
         return self._waiter is not None
 
+    # How it is served.
+
+    def serve(self, work: Awaitable[None]) -> asyncio.Task[None]:
+        """Have a task serve it to its end, where none did before."""
+        self.task = task = self._connection.serve(self, work)
+        return task
+
+    def finish(self) -> None:
+        """It is served, by no task."""
+        self._connection.finish(self)
+
     # The reply.
 
     def begin(self, status: int, headers: Headers) -> None:
@@ -129,7 +147,7 @@ class Request:
         self.has_begun = True
         has_length = any(name == b"content-length" for name, _ in headers)
         self._is_chunked = not has_length and self.version == "1.1"
-        self.keeps = self.keeps and self._is_read and (has_length or self._is_chunked)
+        self.keeps = self.keeps and self.is_read and (has_length or self._is_chunked)
         self._connection.send(head_of(status, headers, is_chunked=self._is_chunked, keeps=self.keeps))
 
     def put(self, data: bytes) -> None:
@@ -152,7 +170,7 @@ class Request:
     def answer(self, status: int, headers: Headers, data: bytes) -> None:
         """Send a whole reply."""
         self.has_begun = self.has_ended = True
-        self.keeps = self.keeps and self._is_read
+        self.keeps = self.keeps and self.is_read
         head = head_of(status, [*headers, (b"content-length", b"%d" % len(data))], keeps=self.keeps)
         self._connection.send(head if self.method == "HEAD" else head + data)
 

@@ -52,16 +52,10 @@ class Route:
     provider: str
     path: str
     model: str = ""
-
-    @property
-    def is_free(self) -> bool:
-        """Whether no provider bills for it."""
-        return self.action in ("count", "models")
-
-    @property
-    def is_stream(self) -> bool:
-        """Whether the path alone says that the reply is a stream."""
-        return self.path.endswith(":streamGenerateContent")
+    is_free: bool = False
+    """Whether no provider bills for it."""
+    is_stream: bool = False
+    """Whether the path alone says that the reply is a stream."""
 
 
 @lru_cache(maxsize=1024)
@@ -71,16 +65,19 @@ def route(path: str, providers: frozenset[str]) -> Route:
     while match := VERSION.match(rest):
         rest = rest[match.end() :]
     if match := GEMINI.match(rest):
-        action = "count" if match.group(2) == "countTokens" else "gemini"
-        return Route(action, "gemini", provider, rest, unquote(match.group(1)))
+        name, verb = unquote(match.group(1)), match.group(2)
+        if verb == "countTokens":
+            return Route("count", "gemini", provider, rest, name, is_free=True)
+        return Route("gemini", "gemini", provider, rest, name, is_stream=verb == "streamGenerateContent")
     if rest.startswith("models/"):
-        return Route("models", "chat", provider, "models", unquote(rest.removeprefix("models/")))
+        name = unquote(rest.removeprefix("models/"))
+        return Route("models", "chat", provider, "models", name, is_free=True)
     if rest not in ENDPOINTS:
         raise Refused(
             404, "unknown_path", f"There is nothing at {path}. Paths that are not metered are not relayed."
         )
     action, dialect = ENDPOINTS[rest]
-    return Route(action, dialect, provider, rest)
+    return Route(action, dialect, provider, rest, is_free=action in ("count", "models"))
 
 
 def _split(path: str, providers: frozenset[str]) -> tuple[str, str]:

@@ -2,8 +2,8 @@
 The door for agents: an HTTP/1.1 server on httptools, made for relaying.
 
 General servers spend more on a call than the rest of the proxy does, mostly on hand-overs between threads
-and tasks (ADR 0010). Here a request is a task on the loop that also owns the provider's connection; a client
-that leaves cancels it at once, and one that reads slowly makes `write` wait.
+and tasks (ADR 0010). Here a request is served on the loop that also owns the provider's connection, by a task or, where
+`quick` takes it, without one; a client that leaves cancels it at once, and one that reads slowly makes `write` wait.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 import httptools
 import structlog
 
+from .head import Head, Heads
 from .request import HIGH_WATER, Request, head_of
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     Handler = Callable[[Request], Awaitable[None]]
+    Quick = Callable[[Request], bool]
 
 __all__ = ["Request", "Server"]
 
@@ -42,14 +44,16 @@ BACKLOG = 2048
 class Connection(asyncio.Protocol):
     """One client. Its requests are served one after the other."""
 
-    def __init__(self, handler: Handler, connections: set[Connection]) -> None:
-        self._handler, self._connections = handler, connections
+    def __init__(self, server: Server) -> None:
+        self._server = server
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport | None = None
         self._parser = httptools.HttpRequestParser(self)
         self._target = b""
         self._head: list[tuple[bytes, bytes]] = []
         self._head_size, self._in_head = 0, False
+        self._is_between = True
+        """Whether no part of a request has come since the last one ended."""
         self._reading: Request | None = None
         self._serving: Request | None = None
         self._waiting: deque[Request] = deque()
@@ -65,11 +69,11 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = transport  # type: ignore[assignment]
         self._transport.set_write_buffer_limits(high=HIGH_WATER)  # type: ignore[union-attr]
-        self._connections.add(self)
+        self._server.connections.add(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._transport = None
-        self._connections.discard(self)
+        self._server.connections.discard(self)
         self.resume_writing()
         for request in (self._serving, *self._waiting):
             if request is not None:
@@ -96,15 +100,25 @@ class Connection(asyncio.Protocol):
         if self._early is not None:
             self._pass_on(data)
             return
+        if self._is_between and (known := self._server.heads.find(data)) is not None:
+            self._waiting.append(Request(self, *known))
+            self._next()
+            return
         self._head_size += len(data) if self._in_head else 0
+        was_between = self._is_between
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade as exc:
             self._upgrade(data[exc.args[0] :])
         except httptools.HttpParserError:
             self._refuse(HTTPStatus.BAD_REQUEST)
+            return
         if self._in_head and self._head_size > HEAD_LIMIT:
             self._refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
+            return
+        if was_between and self._is_between and len(self._waiting) == 1:
+            self._server.heads.learn(data, self._waiting[-1].head)
+        self._next()
 
     def _pass_on(self, data: bytes) -> None:
         if self._tunnel is not None:
@@ -127,6 +141,7 @@ class Connection(asyncio.Protocol):
 
     def on_message_begin(self) -> None:
         self._target, self._head, self._head_size, self._in_head = b"", [], 0, True
+        self._is_between = False
 
     def on_url(self, url: bytes) -> None:
         self._target += url
@@ -138,14 +153,16 @@ class Connection(asyncio.Protocol):
         parser, target = self._parser, self._target
         if not target.startswith(b"/"):
             target = httptools.parse_url(target).path or b"/"
-        request = Request(self, parser.get_method().decode(), target, parser.get_http_version())
-        request.headers = _joined(self._head)
-        request.keeps = parser.should_keep_alive()
+        method, version, keeps = (
+            parser.get_method().decode(),
+            parser.get_http_version(),
+            parser.should_keep_alive(),
+        )
+        request = Request(self, Head(method, target, version, _joined(self._head), keeps=keeps))
         if request.headers.get(b"expect", b"").lower() == b"100-continue":
             request.expect()
         self._reading, self._in_head = request, False
         self._waiting.append(request)
-        self._next()
 
     def on_body(self, data: bytes) -> None:
         if self._reading is not None:
@@ -154,7 +171,7 @@ class Connection(asyncio.Protocol):
     def on_message_complete(self) -> None:
         if self._reading is not None:
             self._reading.complete()
-        self._reading = None
+        self._reading, self._is_between = None, True
 
     # Serving.
 
@@ -163,17 +180,22 @@ class Connection(asyncio.Protocol):
             if len(self._waiting) > 1:
                 self.pause()  # a client that asks ahead waits for its answers
             return
-        self._serving = self._waiting.popleft()
-        self._serving.task = self._loop.create_task(self._serve(self._serving))
+        request = self._serving = self._waiting.popleft()
+        if not request.is_read or self._server.quick is None or not self._server.quick(request):
+            request.serve(self._server.handler(request))
 
-    async def _serve(self, request: Request) -> None:
+    def serve(self, request: Request, work: Awaitable[None]) -> asyncio.Task[None]:
+        """Have a task serve the request to its end."""
+        return self._loop.create_task(self._serve(request, work))
+
+    async def _serve(self, request: Request, work: Awaitable[None]) -> None:
         try:
-            await self._handler(request)
+            await work
         except Exception:  # whatever it is, the client gets an answer and the log the cause
             log.exception("a call failed", path=request.path)
             self._fail(request)
         finally:
-            self._finish(request)
+            self.finish(request)
 
     def _fail(self, request: Request) -> None:
         if request.has_begun:
@@ -181,17 +203,18 @@ class Connection(asyncio.Protocol):
         else:
             request.answer(500, [(b"content-type", b"text/plain")], b"The proxy failed; see its log.\n")
 
-    def _finish(self, request: Request) -> None:
+    def finish(self, request: Request) -> None:
+        """The request is served: on with the next one, or with none."""
         self._serving = None
         self._since = self._loop.time()
         if not request.has_ended:
             self.abort()
         elif not request.keeps:
             self._end()
-        else:
-            if not self._waiting:
-                self.resume()
+        elif self._waiting:
             self._next()
+        elif self._is_paused:
+            self.resume()
 
     def _end(self) -> None:
         """Close once the reply is sent; what still comes is discarded, for a reset would destroy the reply."""
@@ -283,9 +306,11 @@ def _joined(pairs: list[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
 class Server:
     """The listeners of the proxy and their connections."""
 
-    def __init__(self, handler: Handler) -> None:
-        self._handler = handler
-        self._connections: set[Connection] = set()
+    def __init__(self, handler: Handler, quick: Quick | None = None) -> None:
+        """`quick` is asked before `handler`: whether it serves a request, without a task."""
+        self.handler, self.quick = handler, quick
+        self.heads = Heads()
+        self.connections: set[Connection] = set()
         self._listeners: list[asyncio.AbstractServer] = []
         self._sweeper: asyncio.TimerHandle | None = None
 
@@ -309,11 +334,11 @@ class Server:
             self._sweep()
 
     def _connection(self) -> Connection:
-        return Connection(self._handler, self._connections)
+        return Connection(self)
 
     def _sweep(self) -> None:
         loop = asyncio.get_running_loop()
-        for connection in list(self._connections):
+        for connection in list(self.connections):
             connection.sweep(loop.time())
         self._sweeper = loop.call_later(SWEEP_S, self._sweep)
 
@@ -323,5 +348,5 @@ class Server:
             self._sweeper.cancel()
         for listener in self._listeners:
             listener.close()
-        for connection in list(self._connections):
+        for connection in list(self.connections):
             connection.abort()

@@ -15,17 +15,17 @@ import queue
 import sqlite3
 import threading
 from collections import deque
+from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from oqto_platform.errors import OqtoError
-
 from .journal import Batch, Journal, sync
+from .tables import BUSY_MS, StoreFailed, bring_in, connect, fill
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
 
-BUSY_MS = 3_000
 RETRY_S = 0.5
 GATHER_S = 0.008
 CROWD = 4
@@ -33,98 +33,12 @@ CROWD = 4
 BEHIND_S = 0.25
 BEHIND_LIMIT = 50_000
 """Rows that may wait for a SQLite that is locked or full; then no call may leave."""
-BLOCK = 64
 CLOSE_S = 2.0
 Statement = tuple[str, tuple[Any, ...]]
-Waiting = tuple[tuple[Any, ...], asyncio.Future[None]]
+Told = Callable[["StoreFailed | None"], None]
+"""Called in the loop when a write is done, with what went wrong."""
+Waiting = tuple[tuple[Any, ...], Told]
 Job = tuple[list[int], list[Waiting]]
-
-COLUMNS = [
-    "id",
-    "wallet",
-    "account",
-    "workspace",
-    "key_id",
-    "provider",
-    "model",
-    "dialect",
-    "priced_as",
-    "hold_nusd",
-    "started_at",
-]
-OUTCOME = [
-    "outcome",
-    "status",
-    "cost_nusd",
-    "is_estimated",
-    "input",
-    "cache_read",
-    "cache_write",
-    "cache_write_1h",
-    "output",
-    "reasoning",
-    "web_searches",
-    "ended_at",
-]
-ALL = [*COLUMNS, "state", *OUTCOME]
-ONE = f"({', '.join('?' * len(ALL))})"
-PENDING = f"INSERT OR IGNORE INTO calls ({', '.join(COLUMNS)}, state) VALUES ({', '.join('?' * len(COLUMNS))}, 'pending')"  # noqa: S608 fixed words
-SETTLED = (
-    f"INSERT INTO calls ({', '.join(ALL)}) VALUES %s ON CONFLICT(id) DO UPDATE SET "  # noqa: S608 fixed words
-    + ", ".join(f"{name} = excluded.{name}" for name in ("state", *OUTCOME))
-    + " WHERE calls.state = 'pending'"
-)
-CLOSE = (
-    f"UPDATE calls SET state = 'settled', {', '.join(f'{name} = ?' for name in OUTCOME)}"  # noqa: S608 fixed words
-    " WHERE id = ? AND state = 'pending'"
-)
-
-SCHEMA = (
-    """
-    CREATE TABLE wallets (
-        id TEXT PRIMARY KEY, kind TEXT NOT NULL, parent TEXT, name TEXT NOT NULL, reservation TEXT NOT NULL,
-        limit_nusd INTEGER, window TEXT NOT NULL, created_at REAL NOT NULL
-    );
-    CREATE TABLE keys (
-        hash BLOB PRIMARY KEY, id TEXT NOT NULL UNIQUE, wallet TEXT NOT NULL REFERENCES wallets(id),
-        name TEXT NOT NULL, created_at REAL NOT NULL, expires_at REAL, revoked_at REAL,
-        rpm INTEGER, models TEXT NOT NULL, providers TEXT NOT NULL
-    );
-    CREATE INDEX keys_by_wallet ON keys(wallet);
-    CREATE TABLE calls (
-        id TEXT PRIMARY KEY, wallet TEXT NOT NULL, account TEXT NOT NULL, workspace TEXT NOT NULL, key_id TEXT NOT NULL,
-        provider TEXT NOT NULL, model TEXT NOT NULL, dialect TEXT NOT NULL, priced_as TEXT NOT NULL,
-        state TEXT NOT NULL, outcome TEXT NOT NULL DEFAULT '', status INTEGER NOT NULL DEFAULT 0,
-        hold_nusd INTEGER NOT NULL, cost_nusd INTEGER NOT NULL DEFAULT 0, is_estimated INTEGER NOT NULL DEFAULT 0,
-        input INTEGER NOT NULL DEFAULT 0, cache_read INTEGER NOT NULL DEFAULT 0, cache_write INTEGER NOT NULL DEFAULT 0,
-        cache_write_1h INTEGER NOT NULL DEFAULT 0, output INTEGER NOT NULL DEFAULT 0, reasoning INTEGER NOT NULL DEFAULT 0,
-        web_searches INTEGER NOT NULL DEFAULT 0, started_at REAL NOT NULL, ended_at REAL
-    ) WITHOUT ROWID;
-    CREATE INDEX calls_by_wallet ON calls(wallet, started_at);
-    CREATE TABLE providers (
-        name TEXT PRIMARY KEY, source TEXT NOT NULL, body BLOB NOT NULL, secret BLOB NOT NULL, updated_at REAL NOT NULL
-    );
-    """,
-    """
-    ALTER TABLE wallets ADD COLUMN is_custom INTEGER NOT NULL DEFAULT 0;
-    ALTER TABLE wallets ADD COLUMN told TEXT NOT NULL DEFAULT '';
-    ALTER TABLE wallets ADD COLUMN rates TEXT NOT NULL DEFAULT '{}';
-    ALTER TABLE keys ADD COLUMN grants TEXT NOT NULL DEFAULT '{}';
-    CREATE INDEX calls_by_time ON calls(started_at);
-    CREATE TABLE alerts (
-        number INTEGER PRIMARY KEY AUTOINCREMENT, at REAL NOT NULL, wallet TEXT NOT NULL, kind TEXT NOT NULL,
-        name TEXT NOT NULL, account TEXT NOT NULL, session TEXT NOT NULL, percent INTEGER NOT NULL,
-        spent_nusd INTEGER NOT NULL, limit_nusd INTEGER NOT NULL, window TEXT NOT NULL
-    );
-    """,
-)
-"""One script per version of the file; `PRAGMA user_version` counts how many ran."""
-
-
-class StoreFailed(OqtoError):
-    """The ledger cannot be written, so no call may leave."""
-
-    code, status, title = "ledger-unavailable", 503, "Ledger unavailable"
 
 
 class Store:
@@ -140,14 +54,14 @@ class Store:
         self._others: deque[Waiting] = deque()
         self._behind: deque[tuple[int, Batch]] = deque()
         self._noted_rows = self._applied_rows = 0
-        self._connection = _connect(path, is_durable=is_durable)
+        self._connection = connect(path, is_durable=is_durable)
         self._journal = Journal(path, is_durable=is_durable)
-        _apply(self._connection, self._journal.recover())
+        bring_in(self._connection, self._journal.recover())
         self._jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
         self._is_syncing = self._is_due = False
         self._applying = threading.Event()
         self._is_urgent, self._is_closing = threading.Event(), False
-        self._newest: asyncio.Future[None] | None = None
+        self._noted: asyncio.Future[None] | None = None
         self._threads = [
             threading.Thread(target=work, name=f"ledger-{name}", daemon=True)
             for name, work in (("journal", self._keep_in_sync), ("writer", self._keep_ledger))
@@ -162,30 +76,39 @@ class Store:
 
     def open_row(self, row: tuple[Any, ...]) -> asyncio.Future[None]:
         """Write a pending call, `COLUMNS`; done when it is on the disk, and fails when the disk does."""
-        self._newest = done = self._loop.create_future()
-        if self._noted_rows - self._applied_rows > BEHIND_LIMIT:
-            _tell([(row, done)], self.failure or "SQLite is behind")
-        else:
-            self._opens.append((row, done))
-            self._gather()
+        done = self._loop.create_future()
+        self.note_open(row, partial(settle, done))
         return done
 
     def close_row(self, row: tuple[Any, ...]) -> asyncio.Future[None]:
         """Settle a call, its id and `OUTCOME`; done when a `kill -9` cannot undo it, tried again until it is."""
-        self._newest = done = self._loop.create_future()
-        self._closes.append((row, done))
-        self._gather()
+        done = self._loop.create_future()
+        self.note_close(row, partial(settle, done))
         return done
 
-    def _gather(self) -> None:
+    def note_open(self, row: tuple[Any, ...], told: Told) -> None:
+        """`open_row` for those who wait without a coroutine."""
+        if self._noted_rows - self._applied_rows > BEHIND_LIMIT:
+            _tell([(row, told)], self.failure or "SQLite is behind")
+            return
+        self._opens.append((row, told))
         if not self._is_due:
-            self._is_due = True
-            self._loop.call_soon(self._note)  # with all that this turn of the loop brings
+            self._gather()
+
+    def note_close(self, row: tuple[Any, ...], told: Told) -> None:
+        """`close_row` for those who wait without a coroutine."""
+        self._closes.append((row, told))
+        if not self._is_due:
+            self._gather()
+
+    def _gather(self) -> None:
+        self._is_due = True
+        self._loop.call_soon(self._note)  # with all that this turn of the loop brings
 
     def write(self, *statements: Statement) -> asyncio.Future[None]:
         """Run statements as one transaction of their own, after the rows that are durable by now."""
         done = self._loop.create_future()
-        self._others.append((statements, done))
+        self._others.append((statements, partial(settle, done)))
         self._is_urgent.set()
         self._applying.set()
         return done
@@ -194,12 +117,17 @@ class Store:
         """Wait until what was queued before is in the ledger; whether it is."""
         try:
             async with asyncio.timeout(timeout_s):
-                if self._newest is not None and not self._newest.done():
-                    await asyncio.wait({self._newest})
+                await self._all_noted()
                 await self.write()
         except (TimeoutError, StoreFailed):
             return False
         return not self._closes and not self.failure
+
+    async def _all_noted(self) -> None:
+        if self._is_due:
+            if self._noted is None:
+                self._noted = self._loop.create_future()
+            await asyncio.wait({self._noted})
 
     async def read(self, sql: str, values: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
         """Rows of a query, with everything that was durable before it."""
@@ -236,7 +164,7 @@ class Store:
             self.failure = exc.strerror or str(exc)
             self._put_off(opens, closes)
             return
-        self._is_due = False
+        self._level()
         self._noted_rows += len(opens) + len(closes)
         self._behind.append((number, batch))
         if not self._applying.is_set():
@@ -248,9 +176,16 @@ class Store:
     def _put_off(self, opens: list[Waiting], closes: list[Waiting]) -> None:
         _tell(opens, self.failure)
         self._closes.extendleft(reversed(closes))
-        self._is_due = bool(closes)
-        if closes:
+        if self._closes:
             self._loop.call_later(RETRY_S, self._note)
+        else:
+            self._level()
+
+    def _level(self) -> None:
+        self._is_due = False
+        if self._noted is not None:
+            self._noted.set_result(None)
+            self._noted = None
 
     def _sync(self) -> None:
         if self._unsynced and not self._is_syncing:
@@ -304,7 +239,7 @@ class Store:
         whole = Batch(
             [row for _, b in batches for row in b.opens], [row for _, b in batches for row in b.closes]
         )
-        if self._run(lambda: _fill(self._connection, whole)) is not None:
+        if self._run(lambda: fill(self._connection, whole)) is not None:
             return False
         for number, batch in batches:
             self._behind.popleft()
@@ -313,10 +248,10 @@ class Store:
         return True
 
     def _write_others(self) -> None:
-        for statements, done in _take(self._others):
+        for statements, told in _take(self._others):
             failure = self._run(lambda: _execute(self._connection, statements))  # noqa: B023 run at once
             if not self._loop.is_closed():
-                self._loop.call_soon_threadsafe(_tell, [(statements, done)], failure)
+                self._loop.call_soon_threadsafe(_tell, [(statements, told)], failure)
 
     def _run(self, work: Callable[[], None]) -> str | None:
         try:
@@ -336,53 +271,24 @@ def _take(queue: deque[Waiting]) -> list[Waiting]:
     return [queue.popleft() for _ in range(len(queue))]
 
 
-def _apply(connection: sqlite3.Connection, found: Batch) -> None:
-    connection.execute("BEGIN IMMEDIATE")
-    _fill(connection, found)
-    connection.execute("COMMIT")
-
-
 def _execute(connection: sqlite3.Connection, statements: Sequence[Statement]) -> None:
     for sql, values in statements:
         connection.execute(sql, values)
 
 
-def _fill(connection: sqlite3.Connection, batch: Batch) -> None:
-    """Bring rows into the ledger; doing it twice changes nothing."""
-    opens = {row[0]: row for row in batch.opens}
-    settled, closes = [], []
-    for close in batch.closes:
-        if (opened := opens.pop(close[0], None)) is not None:
-            settled.append((*opened, "settled", *close[1:]))
-        else:
-            closes.append((*close[1:], close[0]))
-    for at in range(0, len(settled), BLOCK):
-        block = settled[at : at + BLOCK]
-        connection.execute(SETTLED % ", ".join([ONE] * len(block)), [v for row in block for v in row])
-    connection.executemany(PENDING, opens.values())
-    connection.executemany(CLOSE, closes)
-
-
 def _tell(waiters: list[Waiting], failure: str | None) -> None:
-    for _, done in waiters:
-        if done.done():
-            continue
-        if failure is None:
-            done.set_result(None)
-        else:
-            done.set_exception(
-                StoreFailed(f"the ledger cannot be written ({failure}); free the disk or its lock")
-            )
+    error = None
+    if failure is not None:
+        error = StoreFailed(f"the ledger cannot be written ({failure}); free the disk or its lock")
+    for _, told in waiters:
+        told(error)
 
 
-def _connect(path: Path, *, is_durable: bool) -> sqlite3.Connection:
-    path.touch(mode=0o600, exist_ok=True)
-    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=BUSY_MS / 1000)
-    connection.execute("PRAGMA journal_mode=WAL")
-    connection.execute(f"PRAGMA synchronous={'FULL' if is_durable else 'NORMAL'}")
-    version = connection.execute("PRAGMA user_version").fetchone()[0]
-    if version > len(SCHEMA):
-        raise StoreFailed(f"{path} was written by a newer version of oqto-eavs; install that version again")
-    for number, script in enumerate(SCHEMA[version:], start=version + 1):
-        connection.executescript(f"BEGIN; {script} PRAGMA user_version={number}; COMMIT;")
-    return connection
+def settle(done: asyncio.Future[None], error: StoreFailed | None) -> None:
+    """End a future; with `partial` what a coroutine gives as `Told`."""
+    if done.done():
+        return
+    if error is None:
+        done.set_result(None)
+    else:
+        done.set_exception(error)

@@ -12,8 +12,9 @@ import asyncio
 import ssl
 from collections import defaultdict
 
-from .connection import Connection, Headers, Reader, Reply, Sending, Timeouts, UpstreamFailed
+from .connection import Connection
 from .dial import dial
+from .reply import Headers, Reader, Reply, Sending, Timeouts, UpstreamFailed
 from .url import Url
 
 __all__ = ["Headers", "Pool", "Reader", "Reply", "Timeouts", "UpstreamFailed", "Url"]
@@ -50,8 +51,8 @@ class Pool:
         timeouts = timeouts or self.timeouts
         if not isinstance(body, bytes):
             return await self._upload(method, url, headers, body, timeouts)
-        head = _head(method, url, headers, len(body))
-        while (kept := self._kept(url)) is not None:
+        head = head_of(method, url, headers, len(body))
+        while (kept := self.kept(url)) is not None:
             try:
                 await kept.exchange(head, body, timeouts)
             except UpstreamFailed:
@@ -68,10 +69,11 @@ class Pool:
     ) -> Connection:
         # What goes by in pieces cannot be sent again, so no kept connection may turn out to be stale.
         fresh = await self._connect(url, timeouts.connect_s)
-        await fresh.upload(_head(method, url, headers, body.length), body, timeouts)
+        await fresh.upload(head_of(method, url, headers, body.length), body, timeouts)
         return fresh
 
-    def _kept(self, url: Url) -> Connection | None:
+    def kept(self, url: Url) -> Connection | None:
+        """A connection from before, if there is one; it may turn out to be stale."""
         idle = self._idle[url.origin]
         while idle:
             connection = idle.pop()
@@ -132,7 +134,8 @@ class Pool:
             idle.clear()
 
 
-def _head(method: str, url: Url, headers: Headers, length: int | None) -> bytes:
+def head_of(method: str, url: Url, headers: Headers, length: int | None) -> bytes:
+    """How a request begins."""
     lines = [method.encode(), url.first_lines]
     if length is None:
         lines.append(b"transfer-encoding: chunked\r\n")

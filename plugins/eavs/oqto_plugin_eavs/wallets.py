@@ -53,7 +53,7 @@ class Facts(msgspec.Struct, frozen=True):
 
 
 class Call(msgspec.Struct, eq=False):
-    """A call in flight: its wallet and what is set aside for it. `task` ends it from outside."""
+    """A call in flight: its wallet and what is set aside for it. `task` ends it from outside; `billed` is for who waits."""
 
     id: str
     wallet: Wallet

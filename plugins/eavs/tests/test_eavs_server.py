@@ -170,3 +170,34 @@ async def test_repeated_headers_are_joined():
         asked = POST.replace(b"host: a", b"host: a\r\nAnthropic-Beta: one\r\nanthropic-beta: two")
         await door.say(asked, until=b"|hi")
         assert door.seen[0].headers[b"anthropic-beta"] == b"one, two"
+
+
+async def test_the_same_head_comes_with_bodies_of_any_length():
+    async with Door() as door:
+        reader, writer = await asyncio.open_connection("127.0.0.1", door.port)
+        for body in (b"hi", b"hello", b"a\r\n\r\ncontent-length: 2\r\n\r\nb", b"", b"x" * 70_000, b"hi"):
+            head = b"POST /x?%d HTTP/1.1\r\nhost: a\r\nContent-Length: %d\r\n\r\n"
+            for asked in (1, 1, 2):
+                writer.write(head % (asked, len(body)) + body)
+                await reader.readuntil(b"\r\n\r\n")
+                wanted = b"%d|" % asked + body
+                assert await asyncio.wait_for(reader.readexactly(len(wanted)), 5) == wanted
+        writer.close()
+
+
+@pytest.mark.parametrize(
+    "second", [b"content-length: +2", b"content-length: 2 ", b"content-length: 2\r\ncontent-length: 3"]
+)
+async def test_a_known_head_says_nothing_about_another_one(second):
+    async with Door() as door:
+        heard = await door.say(POST, POST.replace(b"content-length: 2", second) + POST, until=b"|hi")
+        assert heard.startswith(b"HTTP/1.1 200 OK")
+        assert all(request.is_read for request in door.seen)
+
+
+async def test_a_known_head_is_found_wherever_its_bytes_were_cut():
+    async with Door() as door:
+        for at in range(1, len(POST)):
+            heard = await door.say(POST, POST[:at], POST[at:] + POST, until=b"|hi|hi"[:3])
+            assert heard.startswith(b"HTTP/1.1 200 OK")
+        assert {request.path for request in door.seen} == {"/x"}

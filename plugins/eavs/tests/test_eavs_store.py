@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from oqto_plugin_eavs import journal, store
-from oqto_plugin_eavs.store import Store, StoreFailed
+from oqto_plugin_eavs.store import Store
+from oqto_plugin_eavs.tables import StoreFailed
 
 OPEN = ("w", "acc", "", "key", "p", "m", "chat", "p:m", 100, 1.0)
 CLOSE = ("done", 200, 7, 0, 1, 0, 0, 0, 2, 0, 0, 2.0)
