@@ -158,7 +158,7 @@ class Daemon:
             self._reaper.sweep()
 
     async def _observe(self) -> None:
-        self._sessions.observe()
+        await self._sessions.observe()
 
     def _context(self, plugin: str) -> PluginContext:
         return PluginContext(

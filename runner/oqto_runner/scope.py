@@ -127,8 +127,20 @@ class Reaper:
         return bool(self._before)
 
     def sweep(self) -> None:
-        zombies = {p.key for p in procfs.table().values() if p.is_zombie and p.parent == os.getpid()}
+        zombies = _zombies() if _has_zombie() else set()
         for pid, _ in zombies & self._before:
             with contextlib.suppress(ChildProcessError):
                 os.waitpid(pid, os.WNOHANG)
         self._before = zombies
+
+
+def _has_zombie() -> bool:
+    """One question to the kernel; the process table of a busy machine takes milliseconds."""
+    try:
+        return os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+    except ChildProcessError:
+        return False
+
+
+def _zombies() -> set[tuple[int, int]]:
+    return {proc.key for proc in procfs.table().values() if proc.is_zombie and proc.parent == os.getpid()}

@@ -308,13 +308,16 @@ class Sessions:
             for life in self._lives.values():
                 life.agent.process.scope.kill_now()
 
-    def observe(self) -> None:
+    async def observe(self) -> None:
         """Look who is there, for agents that no control group holds together."""
-        scopes = [life.agent.process.scope for life in self._lives.values()]
-        loose = [scope for scope in scopes if scope.group is None]
-        procs = procfs.table() if loose else {}
-        for scope in loose:
-            scope.members(procs)
+        loose = [life.agent for life in self._lives.values() if life.agent.process.scope.group is None]
+        if not loose:
+            return
+        procs = await asyncio.to_thread(procfs.table)
+        for agent in loose:
+            # One that ends is looked at by who ends it, with a newer table.
+            if agent.state not in ("stopping", "dead"):
+                agent.process.scope.members(procs)
 
     async def _shut_down(self, session_id: SessionId) -> None:
         if (start := self._starts.get(session_id)) is not None:
