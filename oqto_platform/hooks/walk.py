@@ -2,7 +2,8 @@
 One call of a hook: through the implementations, in their order, in the way of the hook's mode.
 
 The plugins run in a task of their own, one for the whole walk, so that the caller can go on without a plugin that swallows
-its cancellation. One timer serves the whole walk, too: arming one for each plugin costs more than most hooks do.
+its cancellation. One timer serves the whole walk, too, from the moment that a plugin waits for something: arming one costs more
+than most hooks do.
 """
 
 from __future__ import annotations
@@ -37,8 +38,8 @@ class Walk:
     """`run` it once. Raises `HookError` and `Refusal` by the mode."""
 
     __slots__ = (
-        "_arguments", "_begun", "_changeable", "_collected", "_expected", "_first", "_impls", "_is_over", "_leg", "_may_rest",
-        "_policy", "_position",
+        "_arguments", "_begun", "_changeable", "_collected", "_expected", "_first", "_impls", "_is_over", "_leg", "_may_rest", "_now",
+        "_policy", "_position", "_timer", "_wake",
     )  # fmt: skip
 
     def __init__(
@@ -57,9 +58,11 @@ class Walk:
         self._collected: dict[str, Any] = {}
         self._first: Any = None
         self._position = 0
-        self._begun = 0.0
+        self._begun = self._now = 0.0
         self._leg = 0
         self._is_over = False
+        self._timer: asyncio.TimerHandle | None = None
+        self._wake: asyncio.Future[bool]
         # Only who is told something: a hook of money or safety that is skipped would be a hole.
         self._may_rest = policy.mode is Mode.NOTIFY
 
@@ -75,6 +78,7 @@ class Walk:
 
     async def _advance_alone(self) -> None:
         """Nobody here is known to wait for anything; who does all the same is watched from there on."""
+        self._now = perf_counter()
         while self._position < len(self._impls) and not self._is_over:
             impl = self._impls[self._position]
             if not self._is_left_out(impl):
@@ -86,44 +90,34 @@ class Walk:
             self._position += 1
 
     async def _advance_watched(self, begun: Any = None) -> None:
-        loop = asyncio.get_running_loop()
         while self._position < len(self._impls) and not self._is_over:
-            task = loop.create_task(self._advance(self._leg, begun))
+            self._wake = asyncio.get_running_loop().create_future()
+            task = asyncio.create_task(self._advance(self._leg, self._wake, begun))
             begun = None
-            if await self._watch(task):
+            if await self._is_through(task):
                 task.result()
                 return
             self._give_up(task)
 
-    async def _watch(self, task: asyncio.Task[None]) -> bool:
+    async def _is_through(self, task: asyncio.Task[None]) -> bool:
         """Wait for the end of `task`; false when the plugin that it is with is late."""
-        loop = asyncio.get_running_loop()
-        wake: asyncio.Future[bool] = loop.create_future()
-
-        timer: asyncio.TimerHandle
-
-        def ended(_task: asyncio.Task[None]) -> None:
-            if not wake.done():
-                wake.set_result(True)
-
-        def look() -> None:
-            nonlocal timer
-            left_s = self._begun + self._policy.timeout_s - perf_counter()
-            if left_s > 0:
-                timer = loop.call_later(left_s, look)
-            elif not wake.done():
-                wake.set_result(False)
-
-        self._begun = perf_counter()
-        timer = loop.call_later(self._policy.timeout_s, look)
-        task.add_done_callback(ended)
         try:
-            return await wake
+            return await self._wake
         except asyncio.CancelledError:
             await self._cancel(task)
             raise
         finally:
-            timer.cancel()
+            if self._timer is not None:
+                self._timer.cancel()
+                self._timer = None
+
+    def _look(self) -> None:
+        """Wake the caller when the plugin that the task is with is late; else look again when it would be."""
+        left_s = self._begun + self._policy.timeout_s - perf_counter()
+        if left_s > 0:
+            self._timer = asyncio.get_running_loop().call_later(left_s, self._look)
+        elif not self._wake.done():
+            self._wake.set_result(False)
 
     async def _cancel(self, task: asyncio.Task[None]) -> None:
         """Pass our own cancellation on, and wait for its end, but not for ever."""
@@ -141,10 +135,20 @@ class Walk:
         task.cancel()
         _abandon(task)
         self._position += 1
+        self._now = perf_counter()
         self._fail(impl, TimeoutError())
 
-    async def _advance(self, leg: int, begun: Any) -> None:
-        """Go through the rest. Ends at once when the caller has gone on without this task."""
+    async def _advance(self, leg: int, wake: asyncio.Future[bool], begun: Any) -> None:
+        try:
+            await self._go_through(leg, begun)
+        finally:
+            # Here and not in a callback of the task, which would take one more round of the loop.
+            if not wake.done():
+                wake.set_result(True)
+
+    async def _go_through(self, leg: int, begun: Any) -> None:
+        """Take the rest. Ends at once when the caller has gone on without this task."""
+        self._now = perf_counter()
         while self._position < len(self._impls):
             impl = self._impls[self._position]
             if begun is None and self._is_left_out(impl):
@@ -152,8 +156,9 @@ class Walk:
                 continue
             answer, begun = self._begin(impl) if begun is None else begun, None
             if answer is not None and hasattr(type(answer), "__await__"):
+                begin_steps = self._timed if type(answer) is types.CoroutineType else self._waited
                 try:
-                    answer = await (_timed(answer, impl) if type(answer) is types.CoroutineType else answer)
+                    answer = await begin_steps(answer, impl, leg)
                 except BaseException as exc:  # a plugin may raise anything; the mode decides what that means
                     if leg != self._leg or not is_the_plugins(exc):
                         raise
@@ -165,19 +170,63 @@ class Walk:
             if self._is_over:
                 return
 
+    @types.coroutine
+    def _timed(self, coroutine: Coroutine[Any, Any, Any], impl: Impl, leg: int) -> Generator[Any, Any, Any]:
+        """Time every step of it, because between two of them it holds the event loop."""
+        step: Any = coroutine.send
+        value: Any = None
+        while True:
+            try:
+                awaited = step(value)
+            except StopIteration as end:
+                return end.value
+            finally:
+                self._read_clock(impl)
+            self._arm(leg)
+            try:
+                value = yield awaited
+                step = coroutine.send
+            except BaseException as exc:  # noqa: BLE001 (handed on to whom it is for)
+                value, step = exc, coroutine.throw
+            self._now = perf_counter()
+
+    async def _waited(self, awaitable: Any, impl: Impl, leg: int) -> Any:
+        """What is no coroutine runs no code of the plugin here."""
+        self._arm(leg)
+        try:
+            return await awaitable
+        finally:
+            self._now = perf_counter()
+
+    def _read_clock(self, impl: Impl) -> None:
+        """
+        Note how long `impl` held the event loop, from the reading before to this one.
+
+        Each stretch without an await begins with a reading. One more serves as the end of a plugin's and as the beginning
+        of the next one's: a reading costs as much as the call of a hook.
+        """
+        before, self._now = self._now, perf_counter()
+        if (held_s := self._now - before) > impl.tally.longest_block_s:
+            impl.note_block(held_s)
+
+    def _arm(self, leg: int) -> None:
+        """Set the timer once somebody waits for something: who answers at once cannot be late."""
+        if self._timer is None and leg == self._leg:
+            self._look()
+
     def _is_left_out(self, impl: Impl) -> bool:
         return impl.tally.off_since is not None and self._may_rest and impl.is_resting()
 
     def _begin(self, impl: Impl) -> Any:
         """Call it: an answer, something to await, or the exception that it raised."""
-        self._begun = begun = perf_counter()
+        self._begun = self._now
         given = self._given() if self._changeable else self._arguments
         try:
             answer = impl.function(*impl.values(given))
         except (Exception, SystemExit) as exc:  # noqa: BLE001 (plugins raise anything; the mode decides)
             answer = exc
-        if (blocked := perf_counter() - begun) > impl.tally.longest_block_s:
-            impl.note_block(blocked)
+        if type(answer) is not types.CoroutineType:  # nothing of that one has run yet
+            self._read_clock(impl)
         if given is not self._arguments:
             self._refuse_changes(impl, given)
         return answer
@@ -199,7 +248,7 @@ class Walk:
         """What an answer, or the exception in its place, means in this mode."""
         if answer is not None and (answer := self._checked(impl, answer)) is _FAILED:
             return
-        impl.note(perf_counter() - self._begun)
+        impl.note(self._now - self._begun)
         if impl.tally.off_since is not None:
             impl.switch_on()
         if answer is not None:
@@ -228,13 +277,13 @@ class Walk:
 
     def _fail(self, impl: Impl, exc: BaseException) -> None:
         if isinstance(exc, Refusal):
-            impl.note(perf_counter() - self._begun)
+            impl.note(self._now - self._begun)
             if self._policy.mode is not Mode.NOTIFY:
                 raise exc
             log.warning("a plugin may not refuse here", plugin=impl.plugin, hook=impl.hook, reason=exc.detail)
             return
         why = reason(exc, self._arguments)
-        impl.note(perf_counter() - self._begun, why)
+        impl.note(self._now - self._begun, why)
         if self._policy.mode is Mode.NOTIFY:
             log.error("plugin failed", plugin=impl.plugin, version=impl.origin.version, hook=impl.hook, reason=why,
                       repair=f"oqtoctl plugins disable {impl.plugin}", exc_info=exc)  # fmt: skip
@@ -258,27 +307,6 @@ class Walk:
 
 def _own_copy(value: Any, fields: tuple[str, ...]) -> Any:
     return msgspec.structs.replace(value, **{field: dict(getattr(value, field)) for field in fields})
-
-
-@types.coroutine
-def _timed(coroutine: Coroutine[Any, Any, Any], impl: Impl) -> Generator[Any, Any, Any]:
-    """Time every step of it, because between two of them it holds the event loop."""
-    step: Any = coroutine.send
-    value: Any = None
-    while True:
-        begun = perf_counter()
-        try:
-            awaited = step(value)
-        except StopIteration as end:
-            return end.value
-        finally:
-            if (blocked := perf_counter() - begun) > impl.tally.longest_block_s:
-                impl.note_block(blocked)
-        try:
-            value = yield awaited
-            step = coroutine.send
-        except BaseException as exc:  # noqa: BLE001 (handed on to whom it is for)
-            value, step = exc, coroutine.throw
 
 
 def _abandon(task: asyncio.Task[Any]) -> None:
