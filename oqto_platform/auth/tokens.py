@@ -17,11 +17,11 @@ import struct
 from collections.abc import Callable
 from pathlib import Path
 
-import msgspec
 from sqlmodel import Session as Transaction
 from sqlmodel import delete, select
 
-from oqto_platform import slim
+from oqto_platform.auth import claims as signed
+from oqto_platform.auth.claims import Claims
 from oqto_platform.clock import now
 from oqto_platform.db import Database
 from oqto_platform.db.models import AccountRow, RevokedTokenRow
@@ -29,23 +29,8 @@ from oqto_platform.errors import ConfigError, NotSignedIn
 from oqto_platform.settings import Secret
 from oqto_platform.types import AccountId, Identity, Role
 
-# cryptography (10 MB, 80 ms) is for signatures that we do not make. A plugin may, and gets a jwt of its own.
-with slim.own_copy("jwt"), slim.without("cryptography"):
-    import jwt
-
-ALGORITHM = "HS256"
 MIN_SECRET = 32
 REMEMBERED = 4096
-
-
-class Claims(msgspec.Struct, frozen=True):
-    """What is inside the token: account, token id, generation of the account's tokens, times."""
-
-    sub: str
-    jti: str
-    gen: int
-    iat: float
-    exp: float
 
 
 class Epoch:
@@ -86,7 +71,7 @@ class Tokens:
     def mint(self, account_id: str, generation: int) -> str:
         """A token for the cookie."""
         claims = Claims(account_id, secrets.token_urlsafe(16), generation, now(), now() + self.lifetime_s)
-        return jwt.encode(msgspec.to_builtins(claims), self._secret.reveal(), ALGORITHM)
+        return signed.sign(claims, self._secret)
 
     def remembered(self, token: str) -> Identity | None:
         """The identity of a token that was verified before and still holds; the fast path."""
@@ -102,7 +87,7 @@ class Tokens:
         if identity := self.remembered(token):
             return identity
         epoch = self._epoch.value()
-        claims = self._decode(token)
+        claims = signed.read(token, self._secret)
         row = await self._db.read(lambda transaction: _holder(transaction, claims))
         if row is None:
             raise NotSignedIn("this sign-in has ended; sign in again")
@@ -114,7 +99,7 @@ class Tokens:
     async def revoke(self, token: str) -> None:
         """Take one token back; one that does not hold anyway is no error."""
         try:
-            claims = self._decode(token)
+            claims = signed.read(token, self._secret)
         except NotSignedIn:
             return
         await self._db.write(lambda transaction: _revoke(transaction, claims))
@@ -128,15 +113,6 @@ class Tokens:
     def seal(self, purpose: str, text: str) -> str:
         """A keyed hash of `text` that no other purpose gives; compare with `hmac.compare_digest`."""
         return hmac.new(self._secret.reveal().encode(), f"{purpose}\0{text}".encode(), "sha256").hexdigest()
-
-    def _decode(self, token: str) -> Claims:
-        try:
-            raw = jwt.decode(
-                token, self._secret.reveal(), algorithms=[ALGORITHM], options={"require": ["exp", "jti"]}
-            )
-            return msgspec.convert(raw, Claims, strict=False)
-        except (jwt.InvalidTokenError, msgspec.ValidationError) as exc:
-            raise NotSignedIn("sign in first") from exc
 
     def _remember(self, token: str, identity: Identity, expires_at: float) -> None:
         if len(self._known) >= REMEMBERED:

@@ -6,6 +6,7 @@ It checks the configuration and the port first, then hands over to Granian.
 
 from __future__ import annotations
 
+import gc
 import os
 import socket
 import sys
@@ -13,7 +14,7 @@ from pathlib import Path
 
 import click
 
-from oqto_platform import config
+from oqto_platform import config, slim
 from oqto_platform.config import environment
 from oqto_platform.config.sections import Server
 from oqto_platform.errors import ConfigError, OqtoError
@@ -96,6 +97,7 @@ def version() -> None:
 
 def main() -> None:
     """Exit code 1 with one sentence when the server cannot start."""
+    slim.hurry()
     try:
         root(prog_name="oqto")
     except OqtoError as exc:
@@ -145,6 +147,7 @@ def _serve(host: str, port: int, workers: int, *, opens: bool) -> None:
     )
     if opens and sys.stdout.isatty() and (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
         _open_browser_later()
+    gc.enable()
     server.serve()
 
 

@@ -22,7 +22,8 @@ import pytest
 if TYPE_CHECKING:
     import httpx
 
-    from oqto_platform.testing.kit import Misbehaving, Oqto, SessionUnderTest
+    from oqto_platform.testing.kit import Oqto
+    from oqto_platform.testing.under_test import Misbehaving, SessionUnderTest
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +68,7 @@ def session(oqto: Oqto) -> Iterator[SessionUnderTest]:
 @pytest.fixture
 def misbehaving(oqto: Oqto) -> Iterator[Misbehaving]:
     """Starts sessions whose agents misbehave: `misbehaving.session("crashing")`."""
-    from oqto_platform.testing.kit import Misbehaving
+    from oqto_platform.testing.under_test import Misbehaving
 
     with Misbehaving(oqto) as starter:
         yield starter

@@ -19,9 +19,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from oqto_platform import slim
-from oqto_platform.peers import listener_pid
-
 if TYPE_CHECKING:
     import httpx
 
@@ -90,6 +87,8 @@ class Stack:
         if "client" in vars(self):
             self.client.close()
         self.stop()
+        from oqto_platform.peers import listener_pid
+
         for path in self.sockets():
             if pid := listener_pid(str(path)):
                 os.kill(pid, signal.SIGKILL)
@@ -97,6 +96,10 @@ class Stack:
     def start(self) -> None:
         """Start the server and wait until it is open; a failing start raises with its log."""
         self.spawn()
+        self.until_open()
+
+    def until_open(self) -> None:
+        """Wait until the server is open; one that ends raises with its log."""
         # Any answer of the API will do: it waits until the worker is open.
         self._until_answer("/api/me")
 
@@ -119,15 +122,16 @@ class Stack:
 
     def _until_answer(self, path: str) -> None:
         deadline = time.monotonic() + START_TIMEOUT_S
-        while not self._answers(path):
+        client = self.client  # its library loads while the server starts
+        while not (self._listens() and _answers(client, path)):
             if self.process is None or self.process.poll() is not None or time.monotonic() > deadline:
                 raise RuntimeError(f"the server did not start:\n{self.log.read_text()}")
             time.sleep(0.01)
 
-    def _answers(self, path: str) -> bool:
+    def _listens(self) -> bool:
         try:
-            self.client.get(path, timeout=START_TIMEOUT_S)
-        except _httpx().HTTPError:
+            socket.create_connection(("127.0.0.1", self.port), START_TIMEOUT_S).close()
+        except OSError:
             return False
         return True
 
@@ -186,8 +190,18 @@ class Stack:
         return f"oqto={self.client.cookies['oqto']}"
 
 
+def _answers(client: httpx.Client, path: str) -> bool:
+    try:
+        client.get(path, timeout=START_TIMEOUT_S)
+    except _httpx().HTTPError:
+        return False
+    return True
+
+
 def _httpx() -> Any:
-    """The client library, loaded while the server starts; its command line is not wanted here."""
+    """The client library, without its command line."""
+    from oqto_platform import slim
+
     with slim.without("click", "pygments", "rich"):
         return import_module("httpx")
 

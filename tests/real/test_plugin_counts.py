@@ -14,8 +14,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from oqto_platform.peers import listener_pid
-from oqto_platform.testing.kit import Oqto
-from oqto_platform.testing.llm import ScriptedProvider
+from oqto_platform.testing.kit import ACCOUNT, Oqto
 from oqto_platform.testing.site import Site
 
 pytestmark = pytest.mark.real
@@ -44,18 +43,17 @@ def stack(tmp_path_factory):
         "moody", core=MOODY.format(hook="config_changed"), runner=MOODY.format(hook="session_started")
     )
     settings = {"server.metrics_token": TOKEN}
-    with ScriptedProvider() as model:
-        stack = TwoWorkers(root, ("moody",), model, settings)
-        stack.command = (*stack.command, "--workers", "2")
-        stack.env |= {"PYTHONPATH": str(site.folder), "OQTO_CONFIG": str(root / "config.toml")}
-        configure(stack, 30)
-        with stack:
-            stack.set_up()
-            yield stack
+    stack = TwoWorkers(root, ("moody",), settings)
+    stack.command = (*stack.command, "--workers", "2")
+    stack.env |= {"PYTHONPATH": str(site.folder)}
+    configure(stack, 30)
+    with stack:
+        stack.set_up()
+        yield stack
 
 
 def configure(stack, minutes: int) -> None:
-    Path(stack.env["OQTO_CONFIG"]).write_text(f"[sessions]\nidle_timeout_minutes = {minutes}\n")
+    Path(stack.env["OQTO_CONFIG"]).write_text(f"{ACCOUNT}\n[sessions]\nidle_timeout_minutes = {minutes}\n")
 
 
 def tallies(stack) -> dict:

@@ -112,7 +112,7 @@ def test_metrics_and_traces_load_nothing_before_somebody_asks(tmp_path):
 def test_a_plugin_of_the_core_still_gets_the_whole_of_jwt():
     pytest.importorskip("cryptography")
     run = (
-        "import oqto_platform.auth.tokens as tokens, jwt\n"
-        "assert jwt is not tokens.jwt and jwt.algorithms.has_crypto and not tokens.jwt.algorithms.has_crypto"
+        "import oqto_platform.auth.claims as claims, jwt\n"
+        "assert jwt is not claims.jwt and jwt.algorithms.has_crypto and not claims.jwt.algorithms.has_crypto"
     )
     assert "jwt" in loaded(run)

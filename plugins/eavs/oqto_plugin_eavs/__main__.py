@@ -22,6 +22,7 @@ GC_THRESHOLD = 50_000
 
 def main(arguments: list[str] | None = None) -> int:
     """Serve; answers the exit code (2: it could not start)."""
+    slim.hurry()
     asked = _parser().parse_args(arguments)
     logs.set_up("info")
     try:
@@ -67,6 +68,7 @@ def _work(asked: argparse.Namespace) -> int:
 
 def _tune() -> None:
     gc.freeze()
+    gc.enable()
     gc.set_threshold(GC_THRESHOLD)
 
 
