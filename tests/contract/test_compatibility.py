@@ -31,6 +31,7 @@ def veteran(pytestconfig, tmp_path_factory):
             "PATH": os.environ["PATH"],
             "PYTHONPATH": str(root / "site"),
             "OQTO_PLUGINS": "veteran",
+            "OQTO__SERVER__ADMIN_SOCKET_PATH": str(root / "no-server.sock"),
         }
         env["PYTHONWARNINGS"] = "error::oqto_platform.hooks.loading.PluginDeprecationWarning"
         done = subprocess.run(
