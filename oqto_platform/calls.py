@@ -36,6 +36,9 @@ class Calls:
         self._hooks = hooks
         self._run = hooks.run
 
+    async def prepare(self, context: PerPlugin) -> None:
+        await self._run("prepare", context=context)
+
     async def startup(self, context: PerPlugin) -> None:
         await self._run("startup", context=context)
 

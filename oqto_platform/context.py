@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class CoreContext:
-    """See `oqto_platform.types.Context`. Database, audit log and daemons exist from `startup` on."""
+    """See `oqto_platform.types.Context`. Audit log and daemons exist from `prepare` on, the database from `startup` on."""
 
     def __init__(self, name: str, house: House) -> None:
         self._name = name
@@ -42,6 +42,8 @@ class CoreContext:
 
     @property
     def db(self) -> Database:
+        if not hasattr(self._house, "db"):
+            raise RuntimeError("the database is still being opened; use context.db in startup or later")
         return self._house.db
 
     def settings(self) -> Any:

@@ -96,6 +96,15 @@ def register_harnesses() -> Sequence[Any]:
     """Agents this runner can start: objects of the `oqto_runner.harness.Harness` protocol."""
 
 
+@hookspec(Mode.CHECK, timeout_s=30)
+def prepare(context: Context) -> None:
+    """
+    The server starts, and its database opens meanwhile: start here what takes long and does not need it, such as a daemon.
+
+    `context.db` is there from `startup` on. A failure is treated as one of `startup`.
+    """
+
+
 @hookspec(Mode.CHECK, sides=BOTH, timeout_s=30)
 def startup(context: Context) -> None:
     """

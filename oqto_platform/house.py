@@ -1,8 +1,8 @@
 """
 One worker of the server: what it is made of, in which order it starts, and how it ends.
 
-Start: files and database, leadership, plugins (with their daemons), the runner, the admin socket, the jobs.
-The end goes backwards; daemons and personal sessions end only with the last worker.
+Start: files, leadership; the database, and beside it the daemons (the runner, and what plugins prepare); plugins, the admin
+socket, the jobs. The end goes backwards; daemons and personal sessions end only with the last worker.
 """
 
 from __future__ import annotations
@@ -138,9 +138,11 @@ class House:
             self._expect_farewell()
             self.start.look(starting.of_machine(self.data_dir, self.state_dir, self.registry))
             self._open_files(stack)
-            await self._open_database(stack)
-            await self._lead(stack)
-            await asyncio.gather(self._start_plugins(stack), self._start_runner())
+            async with self._lead() as leading, self._daemons():
+                await self._open_database(stack)
+                # From here on they end while there still is a database.
+                stack.push_async_exit(leading.pop_all())
+            await starting.plugins(self.hooks, PerPlugin(self.context), self.start)
             await stack.enter_async_context(self._jobs())
             await self.services.dev_accounts.sync()
             await welcome.show_setup_link(self)
@@ -194,24 +196,40 @@ class House:
 
         return records.RunnerRecords(self.audit, Store(self.db).live_accounts, self.runner_of)
 
-    async def _lead(self, stack: AsyncExitStack) -> None:
+    def _lead(self) -> AsyncExitStack:
+        """What this worker ends when it ends, whether it came as far as a database or not."""
         self.leadership = Leadership(self.state_dir)
         self.children = Children(self.leadership.leads)
+        stack = AsyncExitStack()
         stack.push_async_callback(self._leave)
+        stack.push_async_callback(self.hooks.call.shutdown)
+        return stack
 
     async def _leave(self) -> None:
         """The last worker takes the daemons with it, and the sessions where that is asked for."""
         if not self.leadership.release():
             return
-        if self.is_personal or self.settings.section("local", Local).stop_sessions_on_shutdown:
+        stops = self.is_personal or self.settings.section("local", Local).stop_sessions_on_shutdown
+        if stops and hasattr(self, "services"):
             with suppress(TimeoutError):
                 async with asyncio.timeout(STOP_SESSIONS_S):
                     await self.services.sessions.stop_all("shutdown")
         await self.children.stop_all()
 
-    async def _start_plugins(self, stack: AsyncExitStack) -> None:
-        stack.push_async_callback(self.hooks.call.shutdown)
-        await starting.plugins(self.hooks, PerPlugin(self.context), self.start)
+    @asynccontextmanager
+    async def _daemons(self) -> AsyncIterator[None]:
+        """Have them start while the block runs; it ends when they are there."""
+        tasks = [
+            asyncio.create_task(starting.prepare(self.hooks, PerPlugin(self.context), self.start)),
+            asyncio.create_task(self._start_runner()),
+        ]
+        try:
+            yield
+            await asyncio.gather(*tasks)
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _start_runner(self) -> None:
         if not self.registry.child:

@@ -74,14 +74,28 @@ def of_machine(data_dir: Path, state_dir: Path, registry: Registry) -> list[Look
     return looks
 
 
+async def prepare(hooks: Hooks, context: PerPlugin, start: StartChecks) -> None:
+    """Have every plugin start what needs no database. A failure is treated as one of `plugins`."""
+    if start.fail_fast:
+        await hooks.call.prepare(context)
+    else:
+        await _one_by_one("prepare", hooks, context, start)
+
+
 async def plugins(hooks: Hooks, context: PerPlugin, start: StartChecks) -> None:
     """Have every plugin start; one that does not is left out where that was chosen, else it ends the start."""
     if start.fail_fast:
         await hooks.call.startup(context)
-        return
-    for plugin in hooks.answering("startup"):
+    else:
+        await _one_by_one("startup", hooks, context, start)
+
+
+async def _one_by_one(hook: str, hooks: Hooks, context: PerPlugin, start: StartChecks) -> None:
+    for plugin in hooks.answering(hook):
+        if plugin in hooks.aside:
+            continue
         try:
-            await hooks.run_one("startup", plugin, context=context)
+            await hooks.run_one(hook, plugin, context=context)
         except OqtoError as exc:
             hooks.set_aside(plugin, exc.detail)
             repair = f"mend it and restart, or: oqtoctl plugins disable {plugin}"

@@ -337,7 +337,7 @@ class Context(Protocol):
 
     @property
     def db(self) -> Any:
-        """`read(fn)` and `write(fn)`; `None` on the runner side."""
+        """`read(fn)` and `write(fn)`, from `startup` on; `None` on the runner side."""
 
     def settings(self) -> Any:
         """The plugin's section of the current snapshot. Take it once per operation."""

@@ -49,7 +49,7 @@ class OfflineContext:
         if name not in Context.__dict__:
             raise AttributeError(name)
         raise RuntimeError(
-            f"{name} of the context exists in a server only; use it in startup, not while registering"
+            f"{name} of the context exists in a server only; use it in prepare or startup, not while registering"
         )
 
     @property

@@ -130,6 +130,15 @@ def test_hook_register_harnesses(example, repository, monkeypatch):
     monkeypatch.delitem(sys.modules, "oqto_plugin_parrot", raising=False)
 
 
+def test_hook_prepare(example, context):
+    context.leads = lambda: False
+    example.ask(context=PerPlugin(lambda _: context))
+    assert not (context.data_dir / "stations.json").exists()
+    context.leads = lambda: True
+    example.ask(context=PerPlugin(lambda _: context))
+    assert (context.data_dir / "stations.json").read_text() == '["Bergen", "Oslo"]'
+
+
 def test_hook_startup(example, context):
     example.start(context)
     assert (context.data_dir / "readings").is_dir()

@@ -30,6 +30,15 @@ def startup(context): raise OSError("no licence")
 @hookimpl
 def session_starting(session, account): pass
 """
+HASTY = """
+from oqto_platform import hookimpl
+
+@hookimpl
+async def prepare(context): await context.db.read(len)
+
+@hookimpl
+def startup(context): raise OSError("never asked")
+"""
 HALE = """
 from litestar import get
 from oqto_platform import hookimpl
@@ -56,6 +65,7 @@ def machine(tmp_path_factory):
     site.folder = root / "packages"
     site.install("lame", core=LAME)
     site.install("hale", core=HALE)
+    site.install("hasty", core=HASTY)
     stack = Stack(root, plugins=("hale", "sandbox"), env={"PYTHONPATH": str(site.folder)})
     yield stack
     stack.__exit__(None, None, None)
@@ -122,6 +132,18 @@ def test_without_fail_fast_all_is_told_and_what_works_works(machine):
     assert machine.client.get("/health/ready").status_code == 200, "it was chosen to start like that"
     machine.state_dir.chmod(0o700)
     assert failing(machine) == {}
+
+
+def test_the_database_is_not_there_yet_while_a_plugin_prepares(machine):
+    machine.env["OQTO_PLUGINS"] = "hasty"
+    sentence = refused(machine)
+    assert "plugin 'hasty' (oqto-plugin-hasty 2.7.1) failed in prepare" in sentence
+    assert "use context.db in startup or later" in sentence
+    machine.env["OQTO__RUNTIME__FAIL_FAST"] = "false"
+    machine.env["OQTO_PLUGINS"] = "hasty,hale"
+    machine.start()
+    assert machine.client.get("/api/plugins/hale/started").json() == ["hale"], "the others start"
+    assert "never asked" not in machine.log.read_text(), "it does not go on"
 
 
 def test_nobody_slips_through_because_a_guard_did_not_start(machine):

@@ -56,7 +56,7 @@ R = TypeVar("R")
 
 
 class _Core:
-    """What `startup` leaves for the other hooks of this process."""
+    """What `prepare` leaves for the other hooks of this process."""
 
     context: Context | None = None
 
@@ -110,7 +110,7 @@ async def metrics() -> Sequence[Metric]:
 
 
 @hookimpl
-async def startup(context: Context) -> None:
+async def prepare(context: Context) -> None:
     """Have the proxy running, adopted or new, and give it the configured providers."""
     _core.context = context
     settings = context.settings()

@@ -137,7 +137,7 @@ def house(eavs, tmp_path):
 
 
 async def test_a_session_gets_a_key_there_and_nothing_is_started_here(house, eavs):
-    await core.startup(house)
+    await core.prepare(house)
     reservation = await core.budget_reserve(SESSION, ACCOUNT)
     assert house.supervised == []
     assert reservation.env == {"EAVS_API_KEY": "eavs-calm-otter-0", "EAVS_URL": eavs.url}
@@ -155,7 +155,7 @@ async def test_a_session_gets_a_key_there_and_nothing_is_started_here(house, eav
 @pytest.mark.parametrize("forgets", [False, True])
 async def test_stop_and_resume_spend_from_one_purse(house, eavs, forgets):
     eavs.forgets = forgets
-    await core.startup(house)
+    await core.prepare(house)
     first = await core.budget_reserve(SESSION, ACCOUNT)
     eavs.spend(4.0)
     assert (await core.budget_settle(SESSION, first.id)).spent_nusd == 4 * 10**9
@@ -173,7 +173,7 @@ async def test_stop_and_resume_spend_from_one_purse(house, eavs, forgets):
 
 
 async def test_a_key_whose_note_was_lost_in_a_crash_is_found_by_its_name(house, eavs):
-    await core.startup(house)
+    await core.prepare(house)
     await core.budget_reserve(SESSION, ACCOUNT)
     eavs.spend(1.0)
     (house.data_dir / "elsewhere" / "ses_1.json").unlink()
@@ -186,7 +186,7 @@ async def test_a_key_whose_note_was_lost_in_a_crash_is_found_by_its_name(house, 
     ("status", "words"), [(401, "does not know the master key"), (403, "no master key"), (500, "status 500")]
 )
 async def test_a_refusal_there_refuses_the_session_in_words(house, eavs, status, words):
-    await core.startup(house)
+    await core.prepare(house)
     eavs.status = status
     with pytest.raises(elsewhere.EavsRefused, match=words) as caught:
         await core.budget_reserve(SESSION, ACCOUNT)
@@ -195,7 +195,7 @@ async def test_a_refusal_there_refuses_the_session_in_words(house, eavs, status,
 
 async def test_nobody_there_refuses_the_session_in_words(house):
     house.section = Eavs(base_url="http://127.0.0.1:9", master_key=Secret(MASTER))
-    await core.startup(house)
+    await core.prepare(house)
     with pytest.raises(elsewhere.EavsRefused, match=r"does not answer.*base_url"):
         await core.budget_reserve(SESSION, ACCOUNT)
 

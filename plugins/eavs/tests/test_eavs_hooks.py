@@ -70,7 +70,7 @@ async def house():
 
 
 async def test_a_session_gets_a_wallet_a_key_and_the_demo(house):
-    await core.startup(house)
+    await core.prepare(house)
     reservation = await core.budget_reserve(SESSION, ACCOUNT)
     assert reservation.limit_usd == 10.0
     assert [(source.name, source.is_demo) for source in reservation.sources] == [("demo", True)]
@@ -90,7 +90,7 @@ async def test_a_session_gets_a_wallet_a_key_and_the_demo(house):
 
 async def test_a_session_has_the_calls_a_minute_of_the_configuration(house):
     house.section = msgspec.structs.replace(house.section, default_session_rpm=1)
-    await core.startup(house)
+    await core.prepare(house)
     reservation = await core.budget_reserve(SESSION, ACCOUNT)
     transport = httpx.AsyncHTTPTransport(uds=reservation.relays[0].socket)
     headers = {"authorization": f"Bearer {reservation.env['EAVS_API_KEY']}"}
@@ -103,20 +103,20 @@ async def test_a_session_has_the_calls_a_minute_of_the_configuration(house):
 
 
 async def test_the_process_outlives_its_starter_and_is_adopted(house):
-    await core.startup(house)
+    await core.prepare(house)
     first = listener_pid(str(house.state_dir / "control.sock"))
     house.children = Children(lambda: True)
-    await core.startup(house)
+    await core.prepare(house)
     assert listener_pid(str(house.state_dir / "control.sock")) == first
     await house.children.stop_all()
     assert listener_pid(str(house.state_dir / "control.sock")) is None
 
 
 async def test_a_new_address_replaces_the_running_process(house):
-    await core.startup(house)
+    await core.prepare(house)
     first = listener_pid(str(house.state_dir / "control.sock"))
     house.section = Eavs(base_url=f"http://127.0.0.1:{free_port()}")
-    await core.startup(house)
+    await core.prepare(house)
     assert listener_pid(str(house.state_dir / "control.sock")) != first
     checks = await core.health()
     assert house.section.base_url in checks[0].detail
@@ -125,7 +125,7 @@ async def test_a_new_address_replaces_the_running_process(house):
 async def test_no_secret_in_arguments_or_environment_of_the_process(house):
     entry = ProviderConfig(kind="openai", api_key=Secret("sk-canary"), models=("gpt-4o",))
     house.section = Eavs(base_url=house.section.base_url, providers={"work": entry})
-    await core.startup(house)
+    await core.prepare(house)
     pid = listener_pid(str(house.state_dir / "control.sock"))
     for name in ("cmdline", "environ"):
         assert b"canary" not in Path(f"/proc/{pid}/{name}").read_bytes()
@@ -137,11 +137,11 @@ async def test_no_secret_in_arguments_or_environment_of_the_process(house):
 
 
 async def test_switched_off_gives_no_reservation_and_still_settles(house):
-    await core.startup(house)
+    await core.prepare(house)
     await core.budget_reserve(SESSION, ACCOUNT)
     await house.children.stop_all()
     house.section = Eavs(enabled=False)
-    await core.startup(house)
+    await core.prepare(house)
     assert await core.budget_reserve(SESSION, ACCOUNT) is None
     assert (await core.budget_settle(SESSION, "res_x")).spent_nusd == 0
     assert await core.health() == []
@@ -186,7 +186,7 @@ async def test_the_sections_keys_are_read_from_toml(tmp_path):
 
 
 async def test_requests_that_nobody_understands_are_answered(house):
-    await core.startup(house)
+    await core.prepare(house)
     reader, writer = await asyncio.open_unix_connection(str(house.state_dir / "control.sock"))
     writer.write(b'{"cmd": "make.coffee"}\n')
     reply = control.decode_reply(await reader.readline())
@@ -206,7 +206,7 @@ async def test_requests_that_nobody_understands_are_answered(house):
 async def test_time_outs_of_a_provider_follow_the_configuration(
     house, provider, patience, directive, status, said
 ):
-    await core.startup(house)
+    await core.prepare(house)
     reservation = await core.budget_reserve(SESSION, ACCOUNT)
     price = ModelPrice(input=3, output=15)
     entry = ProviderConfig(
