@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from typing import TYPE_CHECKING
 
 import httptools
@@ -45,15 +44,13 @@ class Connection(asyncio.Protocol):
         self._head: asyncio.Future[None] | None = None
         self._listener: Listener | None = None
         self._timeouts = NO_TIMEOUTS
-        self._chunks: deque[bytes] = deque()
+        self._chunks: list[bytes] = []
         self._size = self._head_size = 0
         self._waiter: asyncio.Future[None] | None = None
         self._error: Exception | None = None
         self._has_room: asyncio.Future[None] | None = None
         self.is_done = False
-        self._has_excess = self._is_kept = self._is_paused = self._is_answered = self._has_length = (
-            self._is_cut_short
-        ) = False
+        self._has_excess = self._is_kept = self._is_paused = self._is_answered = self._is_cut_short = False
 
     # What the loop tells.
 
@@ -64,7 +61,7 @@ class Connection(asyncio.Protocol):
         self.transport = None
         self._lost(self)
         if not self.is_idle and not self.is_done:
-            if exc is None and self.status >= FINAL and not self._has_length:
+            if exc is None and self.status >= FINAL and not self._has_length():
                 self.is_done = True  # a reply without a length ends with its connection
                 self._wake()
                 if self._listener is not None:
@@ -94,7 +91,8 @@ class Connection(asyncio.Protocol):
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as exc:
             self._failed_to_parse(exc)
         if self._sink is not None:
-            self._deliver(self._sink)
+            if self._chunks:
+                self._deliver(self._sink)
         elif self.status < FINAL:
             self._head_size += len(data)
             if self._head_size > HEAD_LIMIT:
@@ -110,15 +108,17 @@ class Connection(asyncio.Protocol):
         self.fail(UpstreamFailed(f"the provider does not speak HTTP: {exc}", was_sent=True))
         self.abort()
 
+    def _has_length(self) -> bool:
+        return any(
+            name == b"content-length" or (name == b"transfer-encoding" and value.lower() == b"chunked")
+            for name, value in self.headers
+        )
+
     # What the parser tells.
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        if self.is_done or self.status >= FINAL:  # trailers of a final reply are nobody's headers
-            return
-        name, value = name.lower(), value.rstrip(b" \t")
-        self.headers.append((name, value))
-        if name == b"content-length" or (name == b"transfer-encoding" and value.lower() == b"chunked"):
-            self._has_length = True
+        if not self.status:  # trailers of a final reply are nobody's headers
+            self.headers.append((name.lower(), value.rstrip(b" \t")))
 
     def on_message_begin(self) -> None:
         if self.is_done:
@@ -129,7 +129,7 @@ class Connection(asyncio.Protocol):
             return
         self.status = self._parser.get_status_code()
         if self.status < FINAL:
-            self.headers, self._has_length, self.status = [], False, 0
+            self.headers, self.status = [], 0
             return
         self._silence_s, self._deadline = self._timeouts.silence_s, self._loop.time() + self._timeouts.total_s
         if self._head is not None and not self._head.done():
@@ -268,7 +268,7 @@ class Connection(asyncio.Protocol):
 
     def take(self) -> bytes:
         """What has come since it was asked for last."""
-        data = self._chunks.popleft() if len(self._chunks) == 1 else b"".join(self._chunks)
+        data = self._chunks.pop() if len(self._chunks) == 1 else b"".join(self._chunks)
         self._chunks.clear()
         self._size = 0
         if self._is_paused:

@@ -124,16 +124,17 @@ class Express:
 class Ride(Forwarding):
     """A call on the straight way. Its row is written; `start` is told when that is on the disk."""
 
+    _reply: Connection | None = None
+    _stream_on: relay.Stream | None = None
+    _headers: Headers = []  # noqa: RUF012 replaced, never changed
+    _is_over = False
+
     def __init__(
         self, exchange: Exchange, ledger: Ledger, call: Call, plan: Plan, ask: Ask, body: Whole, tokens: int
     ) -> None:
         super().__init__(exchange, call, plan.choice, plan.route, ask, body, tokens)
         self._ledger, self._plan = ledger, plan
-        self._reply: Connection | None = None
         self._parts: list[bytes] = []
-        self._headers: Headers = []
-        self._stream_on: relay.Stream | None = None
-        self._is_over = False
 
     def start(self, error: StoreFailed | None) -> None:
         """Send it."""

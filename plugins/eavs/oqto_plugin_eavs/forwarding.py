@@ -73,6 +73,11 @@ def url_for(query: bytes, choice: Choice, route: Route) -> Url:
 class Forwarding:
     """A call whose money is set aside: sent, relayed, and billed whatever happens."""
 
+    _upload: Upload | None = None
+    _status = _cost = 0
+    _was_sent = _keeps_place = False
+    _outcome = "lost"
+
     def __init__(
         self,
         exchange: Exchange,
@@ -90,15 +95,7 @@ class Forwarding:
             ask.stream and choice.adds_usage and not (ask.stream_options or {}).get("include_usage")
         )
         self._meter = choice.meter(strip_usage=self._strips)
-        self._upload: Upload | None = None
-        self._status = 0
-        self._was_sent = False
-        self._outcome = "lost"
-        self._keeps_place = False
-        self._cost = 0
         self._is_free = self._price.is_free
-        self._covered = sys.maxsize if self._is_free else 0
-        """Bytes of text that the money set aside pays for, as far as that was worked out."""
 
     async def run(self, *, has_next: bool = False) -> bool:
         """
@@ -224,17 +221,21 @@ class Forwarding:
         await self._bill()
         request.end()
 
-    def _stretch(self) -> None:
-        """Set more aside when the reply outgrows the estimate; end it when there is no more."""
-        if self._meter.text_bytes <= self._covered:
-            return
+    def _stretch(self) -> int:
+        """
+        Set more aside when the reply outgrows the estimate; end it when there is no more.
+
+        Answers for how many bytes of text the money is enough, as far as that was worked out.
+        """
+        if self._is_free:
+            return sys.maxsize
         written = round(self._meter.text_bytes / CHARACTERS_PER_TOKEN)
         needed = self._price.hold_nusd(0, written)
         if needed <= self._call.hold:
-            self._covered = self._meter.text_bytes * self._call.hold // max(needed, 1)
-            return
+            return self._meter.text_bytes * self._call.hold // max(needed, 1)
         if not self._exchange.proxy.till.stretch(self._call, 2 * needed):
             raise relay.OutOfMoney("The money set aside for this session is used up, so the reply ends here.")
+        return 0
 
     def _bill(self) -> asyncio.Future[None]:
         if (done := self._call.billed) is not None:

@@ -99,6 +99,8 @@ class _ChatUsage(_Struct):
         """Normal form, or `None` when the object is empty."""
         if self.prompt_tokens is None and self.completion_tokens is None:
             return None
+        if not (self.prompt_tokens_details or self.completion_tokens_details or self.prompt_cache_hit_tokens):
+            return Tokens(input=max(0, self.prompt_tokens or 0), output=self.completion_tokens or 0)
         details, said = self.prompt_tokens_details or _PLAIN_PROMPT, self.completion_tokens_details or _PLAIN
         cached = details.cached_tokens or self.prompt_cache_hit_tokens or 0
         written = details.cache_write_tokens or 0
@@ -159,6 +161,9 @@ class ChatMeter(Meter):
             if choice.delta is not None:
                 self.text_bytes += choice.delta.size()
             inner = inner or choice.usage
+        if not (inner or chunk.usage or chunk.x_groq or chunk.error or chunk.service_tier):
+            self.model = chunk.model or self.model  # as most chunks are
+            return True
         self._note(chunk, inner)
         return not (self._strip and chunk.usage is not None and not chunk.choices and chunk.error is None)
 

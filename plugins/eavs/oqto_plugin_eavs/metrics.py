@@ -30,10 +30,10 @@ BUCKETS_S = (0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0)
 class _Sum:
     """What calls of one kind came to."""
 
-    __slots__ = ("calls", "cost", "estimated", "tokens")
+    __slots__ = ("calls", "cost", "estimated", "input", "output", "tokens")
 
     def __init__(self) -> None:
-        self.calls = self.cost = self.estimated = 0
+        self.calls = self.cost = self.estimated = self.input = self.output = 0
         self.tokens: Counter[str] = Counter()
 
     def add(self, bill: Bill) -> None:
@@ -41,9 +41,9 @@ class _Sum:
         self.calls += 1
         self.cost += bill.cost
         self.estimated += bill.is_estimated
-        sums, tokens = self.tokens, bill.tokens
-        sums["input"] += tokens.input
-        sums["output"] += tokens.output
+        tokens, sums = bill.tokens, self.tokens
+        self.input += tokens.input
+        self.output += tokens.output
         if tokens.cache_read or tokens.cache_write or tokens.cache_write_1h:
             sums["cache_read"] += tokens.cache_read
             sums["cache_write"] += tokens.cache_write
@@ -107,7 +107,8 @@ class Metrics:
     def _tokens(self) -> Counter[tuple[str, str]]:
         tokens: Counter[tuple[str, str]] = Counter()
         for (provider, *_), found in self._sums.items():
-            for name, count in found.tokens.items():
+            counts = {"input": found.input, "output": found.output, **found.tokens}
+            for name, count in counts.items():
                 tokens[provider, name] += count
         return +tokens
 

@@ -68,17 +68,20 @@ class Price(msgspec.Struct, frozen=True, kw_only=True):
         if tiers or other_tiers:
             read, said = _at(self.input, prompt), _at(self.output, prompt)
         total = tokens.input * read + tokens.output * said
-        for count, rate in (
-            (tokens.cache_read, self.cache_read),
-            (tokens.cache_write, self.cache_write),
-            (tokens.cache_write_1h, self.cache_write_1h),
-            (tokens.web_searches, self.web_search),
-        ):
-            if count:
-                total += count * _at(rate, prompt)
+        if tokens.cache_read or tokens.cache_write or tokens.cache_write_1h or tokens.web_searches:
+            total += self._beside(tokens, prompt)
         if tokens.audio_input or tokens.audio_cache_read or tokens.audio_output:
             total += self._sound_nusd(tokens, prompt)
         return (total + PER // 2) // PER
+
+    def _beside(self, tokens: Tokens, prompt: int) -> int:
+        """What the cache and searches cost, in units of a millionth."""
+        return (
+            tokens.cache_read * _at(self.cache_read, prompt)
+            + tokens.cache_write * _at(self.cache_write, prompt)
+            + tokens.cache_write_1h * _at(self.cache_write_1h, prompt)
+            + tokens.web_searches * _at(self.web_search, prompt)
+        )
 
     def _sound_nusd(self, tokens: Tokens, prompt: int) -> int:
         """What sound costs beyond text, in units of a millionth."""

@@ -76,15 +76,20 @@ async def whole(reply: Reply) -> bytes:
 
 
 class Stream:
-    """Server-sent events on their way. `written` is told after each event and may raise `OutOfMoney`."""
+    """
+    Server-sent events on their way.
+
+    `written` is asked when more bytes of text came than it answered before, and may raise `OutOfMoney`.
+    """
 
     keep_alive = KEEP_ALIVE
 
     def __init__(
-        self, reply: Reply, meter: Meter, request: Request, *, strips: bool, written: Callable[[], None]
+        self, reply: Reply, meter: Meter, request: Request, *, strips: bool, written: Callable[[], int]
     ) -> None:
         self._reply, self._meter, self._request = reply, meter, request
         self._strips, self._written = strips, written
+        self._covered = 0
         self._events: Events | jsonarray.Items = Events()
 
     def payload(self, event: bytes) -> bytes:
@@ -128,13 +133,14 @@ class Stream:
     def _pass_one(self, data: bytes, found: bytes) -> None:
         is_shown = self._meter.event(found)
         try:
-            self._written()
+            if self._meter.text_bytes > self._covered:
+                self._covered = self._written()
         finally:
             if is_shown or not self._strips:
                 self._request.put(data)
 
     def _pass_many(self, data: bytes) -> None:
-        read, written, payload = self._meter.event, self._written, self.payload
+        read, payload = self._meter.event, self.payload
         shown: list[bytes] = []
         passed = -self._events.held
         try:
@@ -142,7 +148,8 @@ class Stream:
                 if read(payload(event)):
                     shown.append(event)
                 passed += len(event)
-                written()
+                if self._meter.text_bytes > self._covered:
+                    self._covered = self._written()
         except OutOfMoney:
             data = data[: max(passed, 0)]
             raise
@@ -161,7 +168,7 @@ class ArrayStream(Stream):
     keep_alive = b"\n"
 
     def __init__(
-        self, reply: Reply, meter: Meter, request: Request, *, strips: bool, written: Callable[[], None]
+        self, reply: Reply, meter: Meter, request: Request, *, strips: bool, written: Callable[[], int]
     ) -> None:
         super().__init__(reply, meter, request, strips=False, written=written)
         self._events = jsonarray.Items()

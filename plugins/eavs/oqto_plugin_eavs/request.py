@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Protocol
 
@@ -55,25 +54,44 @@ class Request:
     """
 
     __slots__ = (
-        "_body", "_connection", "_expects", "_is_chunked", "_size", "_waiter", "has_begun",
-        "has_ended", "has_left", "head", "headers", "is_read", "keeps", "method", "on_full", "path", "query", "task", "version",
+        "_body", "_connection", "_expects", "_is_chunked", "_size", "_waiter", "has_begun", "has_ended",
+        "has_left", "head", "is_read", "keeps", "on_full", "task",
     )  # fmt: skip
 
     def __init__(self, connection: Way, head: Head, body: bytes | None = None) -> None:
         """`body`: all of it, where it has come already."""
         self.head = head
-        self.method, self.path, self.query, self.version = head.method, head.path, head.query, head.version
-        self.headers, self.keeps = head.headers, head.keeps
+        self.keeps = head.keeps
         self.task: Ends | None = None
         self.on_full: Callable[[bool], None] | None = None
         self.has_begun = self.has_ended = self.has_left = False
         self._connection = connection
-        self._body: deque[bytes] = deque(() if body is None else (body,))
+        self._body: list[bytes] = [] if body is None else [body]
         self._size = 0
         self.is_read = body is not None
         """Whether the whole body has arrived."""
         self._expects = self._is_chunked = False
         self._waiter: asyncio.Future[None] | None = None
+
+    @property
+    def method(self) -> str:
+        """`GET`, `POST`…"""
+        return self.head.method
+
+    @property
+    def path(self) -> str:
+        """The path, unquoted."""
+        return self.head.path
+
+    @property
+    def query(self) -> bytes:
+        """What stands behind the question mark."""
+        return self.head.query
+
+    @property
+    def headers(self) -> dict[bytes, bytes]:
+        """See above."""
+        return self.head.headers
 
     # The body.
 
@@ -146,13 +164,13 @@ class Request:
         """Send the head. Without a content-length the body goes in chunks."""
         self.has_begun = True
         has_length = any(name == b"content-length" for name, _ in headers)
-        self._is_chunked = not has_length and self.version == "1.1"
+        self._is_chunked = not has_length and self.head.version == "1.1"
         self.keeps = self.keeps and self.is_read and (has_length or self._is_chunked)
         self._connection.send(head_of(status, headers, is_chunked=self._is_chunked, keeps=self.keeps))
 
     def put(self, data: bytes) -> None:
         """Send a piece of the body; `on_full` tells when the client falls behind."""
-        if not data or self.method == "HEAD":
+        if not data or self.head.method == "HEAD":
             return
         self._connection.send(b"%x\r\n%b\r\n" % (len(data), data) if self._is_chunked else data)
 
@@ -172,7 +190,7 @@ class Request:
         self.has_begun = self.has_ended = True
         self.keeps = self.keeps and self.is_read
         head = head_of(status, [*headers, (b"content-length", b"%d" % len(data))], keeps=self.keeps)
-        self._connection.send(head if self.method == "HEAD" else head + data)
+        self._connection.send(head if self.head.method == "HEAD" else head + data)
 
     # A connection that becomes a WebSocket.
 
