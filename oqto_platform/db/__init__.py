@@ -2,7 +2,8 @@
 The core's database: SQLite in WAL mode, one writer thread, a few readers.
 
 `await db.write(fn)` and `await db.read(fn)` run a plain function with a SQLModel session in a thread; a
-write is one transaction that commits when the function returns. Functions return Structs, never models.
+write is one transaction that commits when the function returns, and that has reached the disk then: money hangs on
+session rows. Functions return Structs, never models.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ READERS = 4
 BUSY_TIMEOUT_MS = 5_000
 PRAGMAS = (
     "pragma journal_mode = wal",
-    "pragma synchronous = full",  # a session row must survive a power cut: money hangs on it
+    "pragma synchronous = full",
     f"pragma busy_timeout = {BUSY_TIMEOUT_MS}",
     "pragma foreign_keys = on",
 )
@@ -42,19 +43,27 @@ class Database:
 
     async def read(self, work: Callable[[Transaction], T]) -> T:
         """Run `work` on a reader thread; it must not change anything."""
-        return await self._run(self._readers, work, commit=False)
+        return await self._run(self._readers, work)
 
-    async def write(self, work: Callable[[Transaction], T]) -> T:
-        """Run `work` as one transaction on the writer thread; an exception rolls it back."""
-        return await self._run(self._writer, work, commit=True)
+    async def write(self, work: Callable[[Transaction], T], *, outlives_power: bool = True) -> T:
+        """
+        Run `work` as one transaction on the writer thread; an exception rolls it back.
 
-    async def _run(self, pool: ThreadPoolExecutor, work: Callable[[Transaction], T], *, commit: bool) -> T:
+        Every write survives `kill -9`. Without `outlives_power` nobody waits for the disk, and a power cut may undo
+        it: only for what a power cut makes untrue anyway.
+        """
+        return await self._run(self._writer, work, sync="full" if outlives_power else "normal")
+
+    async def _run(self, pool: ThreadPoolExecutor, work: Callable[[Transaction], T], *, sync: str = "") -> T:
+        """`sync`: of a write, how long its commit waits; empty for reading."""
+
         def transact() -> T:
             with Transaction(self.engine, expire_on_commit=False) as transaction:
-                if commit:
+                if sync:
+                    transaction.connection().exec_driver_sql(f"pragma synchronous = {sync}")
                     transaction.connection().exec_driver_sql("begin immediate")
                 result = work(transaction)
-                if commit:
+                if sync:
                     transaction.commit()
                 return result
 

@@ -68,8 +68,10 @@ class Sessions:
     async def start(self, identity: Identity, new: NewSession) -> SessionView:
         """A new session with a ready agent."""
         await self._access.check(identity, "session.start", new.workspace)
-        account = await self._accounts.get(identity.account_id)
-        workspace = await self._runner_of(account.id).open_workspace(WorkspaceRequest(path=new.workspace))
+        wanted = WorkspaceRequest(path=new.workspace)
+        account, workspace = await asyncio.gather(
+            self._accounts.get(identity.account_id), self.runner_of(identity).open_workspace(wanted)
+        )
         session = Session(
             id=SessionId(new_id("ses")),
             account_id=AccountId(account.id),

@@ -100,14 +100,18 @@ class Store:
         return dict(await self._db.read(lambda t: t.exec(query).all()))
 
     async def move(self, session_id: str, wanted: SessionState, **changes: Any) -> Stored:
-        """Change the state, checked against the table of moves, with other columns in one transaction."""
+        """
+        Change the state, checked against the table of moves, with other columns in one transaction.
+
+        A power cut ends the agent of a row that says `running`: if it says `starting` then, the same follows.
+        """
 
         def change(transaction: Transaction) -> Stored:
             row = _row(transaction, session_id)
             check_move(row.state, wanted)
             return _stored(_changed(row, changes | {"state": wanted}))
 
-        return await self._db.write(change)
+        return await self._db.write(change, outlives_power=wanted != "running")
 
     async def restart(self, session_id: str, *, limit: int) -> Stored:
         """A session that is over begins again, within the account's limit."""

@@ -152,7 +152,7 @@ class Db:
         with Transaction(self._core.world.engine, expire_on_commit=False) as transaction:
             return work(transaction)
 
-    async def write(self, work):
+    async def write(self, work, *, outlives_power=True):
         await self._core.step()
         with Transaction(self._core.world.engine, expire_on_commit=False) as transaction:
             transaction.connection().exec_driver_sql("begin immediate")

@@ -183,12 +183,19 @@ async def budget_reserve(session: Session, account: Account) -> Reservation | No
             concurrent=settings.default_session_concurrent_calls,
         ),
     )
-    minted = _expect(control.Minted, await control.ask(_socket(context), mint, timeout_s=5))
+    sources = asyncio.ensure_future(_sources(context, url))
+    sources.add_done_callback(lambda done: done.cancelled() or done.exception())  # told by the key's failure
+    try:
+        # Never left alone: a key that is made after its session was settled would stay.
+        minted = _expect(control.Minted, await control.ask(_socket(context), mint, timeout_s=5))
+        usable = await sources
+    finally:
+        sources.cancel()
     return Reservation(
         id=ReservationId(minted.reservation_id),
         limit_usd=None if minted.limit_nusd is None else minted.limit_nusd / 1e9,
         env={KEY_ENV: minted.key, "EAVS_URL": url},
-        sources=await _sources(context, url),
+        sources=usable,
         relays=(Relay(port=port, socket=str(context.state_dir / "llm.sock")),),
     )
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from .ledger import Ledger
-    from .store import Store
+    from .store import Statement, Store
     from .wallets import Wallet
 
 PREFIX = "eavs-"
@@ -160,15 +160,20 @@ class Keys:
         identity: str = "",
         grants: Grants = NO_LIMITS,
         expires_at: float | None = None,
+        with_it: tuple[Statement, ...] = (),
     ) -> tuple[Key, str]:
-        """A new key and its secret, shown this once. The oldest of a session go when it has many."""
+        """
+        A new key and its secret, shown this once. The oldest of a session go when it has many.
+
+        `with_it` is written before the key, in the same transaction.
+        """
         if expires_at is not None and expires_at <= clock.now():
             raise Invalid("expires_at: this time is over", field="expires_at")
         secret = PREFIX + "".join(secrets.choice(ALPHABET) for _ in range(LENGTH))
         key = Key(identity or self.new_id(), digest(secret), wallet, name, clock.now(), expires_at, grants)
         granted = msgspec.json.encode(grants).decode()
         row = (key.hash, key.id, wallet.id, name, key.created_at, expires_at, granted)
-        await self._store.write((INSERT, row))
+        await self._store.write(*with_it, (INSERT, row))
         self._put(key)
         for old in self.of(wallet)[:-KEPT_PER_SESSION] if wallet.kind == "session" else ():
             await self.revoke(old)

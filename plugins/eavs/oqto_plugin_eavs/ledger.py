@@ -124,8 +124,16 @@ class Ledger:
 
     async def put_wallet(self, wallet: Wallet) -> Wallet:
         """Add a wallet, durable."""
+        await self._store.write(self.draft(wallet))
+        return self.admit(wallet)
+
+    def draft(self, wallet: Wallet) -> Statement:
+        """What writes a new wallet. It counts once it is written and admitted."""
         wallet.window_key = window_key(wallet.window, clock.now())
-        await self._store.write(_row(wallet))
+        return _row(wallet)
+
+    def admit(self, wallet: Wallet) -> Wallet:
+        """From now on a written wallet counts."""
         return self.wallets.setdefault(wallet.id, wallet)
 
     async def set_limit(

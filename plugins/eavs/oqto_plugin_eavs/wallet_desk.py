@@ -12,7 +12,7 @@ from oqto_platform.errors import Invalid, NotFound
 from oqto_platform.types import new_id
 
 from . import control
-from .rates import Rates
+from .rates import Flow, Rates
 from .wallets import PLATFORM, Wallet, session_of
 
 if TYPE_CHECKING:
@@ -38,24 +38,28 @@ class WalletDesk:
     async def mint(self, ask: control.Mint) -> control.Minted:
         """A key on the session's one wallet, whose limits are those of the configuration unless an admin set them."""
         async with self._making:
-            wallet = await self._session_wallet(ask)
+            account = await self._account_wallet(ask)
+            parent = await self._workspace_wallet(account, ask.workspace)
+            wallet = self._ledger.wallets.get(f"session:{ask.session_id}")
+            if wallet is None:
+                return await self._first_key(ask, parent)
+            await self._follow(wallet, ask, parent)
         _, secret = await self._keys.mint(wallet, name=ask.name)
-        return control.Minted(
-            key=secret,
-            reservation_id=wallet.reservation,
-            limit_nusd=wallet.limit_nusd,
-            spent_nusd=wallet.total,
-        )
+        return _minted(wallet, secret)
 
-    async def _session_wallet(self, ask: control.Mint) -> Wallet:
-        account = await self._account_wallet(ask)
-        parent = await self._workspace_wallet(account, ask.workspace)
-        identity = f"session:{ask.session_id}"
-        wallet = await self._known_or_new(identity, "session", parent, ask.workspace, ask.limit_nusd)
-        rates = msgspec.structs.replace(ask.rates, rpm=ask.rates.rpm or ask.rpm)
-        if not wallet.is_custom and rates != (wallet.flow.rates if wallet.flow else Rates()):
-            await self._ledger.set_rates(identity, rates)
-        return wallet
+    async def _first_key(self, ask: control.Mint, parent: Wallet) -> control.Minted:
+        """Wallet and key in one transaction: a start waits for the disk once."""
+        identity, rates = f"session:{ask.session_id}", _rates(ask)
+        wallet = Wallet(identity, "session", parent, ask.workspace, new_id("res"), ask.limit_nusd)
+        wallet.flow = None if rates.is_open else Flow(rates)
+        _, secret = await self._keys.mint(wallet, name=ask.name, with_it=(self._ledger.draft(wallet),))
+        return _minted(self._ledger.admit(wallet), secret)
+
+    async def _follow(self, wallet: Wallet, ask: control.Mint, parent: Wallet) -> None:
+        """The configuration may have changed since the session began."""
+        await self._known_or_new(wallet.id, "session", parent, ask.workspace, ask.limit_nusd)
+        if not wallet.is_custom and _rates(ask) != (wallet.flow.rates if wallet.flow else Rates()):
+            await self._ledger.set_rates(wallet.id, _rates(ask))
 
     async def _account_wallet(self, ask: control.Mint) -> Wallet:
         identity, platform = f"account:{ask.account_id}", self._ledger.wallets[PLATFORM]
@@ -80,10 +84,7 @@ class WalletDesk:
     ) -> Wallet:
         known = self._ledger.wallets.get(identity)
         if known is None:
-            reservation = new_id("res") if kind == "session" else ""
-            return await self._ledger.put_wallet(
-                Wallet(identity, kind, parent, name, reservation, limit, window)
-            )
+            return await self._ledger.put_wallet(Wallet(identity, kind, parent, name, "", limit, window))
         await self._ledger.move(known, parent)
         if not known.is_custom and (known.limit_nusd, known.window) != (limit, window):
             await self._ledger.set_limit(identity, limit, window)
@@ -232,6 +233,16 @@ class WalletDesk:
         )
         found = [control.Alert(**dict(zip(fields, row, strict=True))) for row in reversed(rows)]
         return control.AlertsReply(alerts=found)
+
+
+def _rates(ask: control.Mint) -> Rates:
+    return msgspec.structs.replace(ask.rates, rpm=ask.rates.rpm or ask.rpm)
+
+
+def _minted(wallet: Wallet, secret: str) -> control.Minted:
+    return control.Minted(
+        key=secret, reservation_id=wallet.reservation, limit_nusd=wallet.limit_nusd, spent_nusd=wallet.total
+    )
 
 
 def key_view(key: Key) -> control.KeyView:
