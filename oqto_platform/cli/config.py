@@ -100,7 +100,8 @@ def set_key(ctx: click.Context, key: str, value: str) -> None:
 @click.pass_context
 def unset(ctx: click.Context, key: str) -> None:
     """Remove KEY (section.key) from the file: its default holds."""
-    _change(ctx, key, None)
+    if not _change(ctx, key, None):
+        _must_be_known(_kinds(ctx), key)
 
 
 @config.command("edit")
@@ -120,8 +121,8 @@ def edit_file(ctx: click.Context) -> None:
             break
         except ConfigError as exc:
             click.echo(exc.detail, err=True)
-            if not click.confirm("Edit it again? (no: your text is lost)", default=True, err=True):
-                raise
+            if not click.confirm("Edit it again? (no: your text is kept beside it)", default=True, err=True):
+                raise ConfigError(f"{target} is as it was; {_kept(target, text)}") from exc
     _replace(target, old, text)
     click.echo(f"{target}: written")
 
@@ -132,9 +133,7 @@ def status(ctx: click.Context) -> None:
     """What the running server took, refused, and what waits for a restart. Exit code 1 after a refusal."""
     from oqto_platform.cli.client import call
 
-    found = call(ctx, "GET", "/api/settings/status")
-    click.echo(json.dumps(found) if ctx.obj["json"] else "\n".join(_status_lines(found)))
-    sys.exit(1 if found["error"] or not found["is_agreed"] else 0)
+    _tell(ctx, call(ctx, "GET", "/api/settings/status"))
 
 
 @click.group("config")
@@ -151,11 +150,15 @@ def for_oqto(ctx: click.Context, config_path: str, as_json: bool) -> None:  # no
 @config.command("reload")
 @click.pass_context
 def reload_now(ctx: click.Context) -> None:
-    """Let the running server read the files now. It does so by itself when they change."""
+    """Let the running server read the files now. It does so by itself when they change. Exit code as of status."""
     from oqto_platform.cli.client import call
 
-    found = call(ctx, "POST", "/api/settings/reload")
-    click.echo("\n".join(_status_lines(found)))
+    _tell(ctx, call(ctx, "POST", "/api/settings/reload"))
+
+
+def _tell(ctx: click.Context, found: dict[str, Any]) -> None:
+    click.echo(json.dumps(found) if ctx.obj["json"] else "\n".join(_status_lines(found)))
+    sys.exit(1 if found["error"] or not found["is_agreed"] else 0)
 
 
 def _status_lines(found: dict[str, Any]) -> list[str]:
@@ -253,11 +256,22 @@ def _secret(key: str, value: str) -> str:
 def _typed(kinds: Kinds, key: str, text: str) -> Any:
     section, _, rest = key.partition(".")
     if section not in kinds or not rest:
-        raise Invalid(f"{key!r}: no such key{nearest(key, [known.name for known in keys.of_all(kinds)])}")
+        raise _no_such_key(kinds, key)
     return as_value(text, kinds[section], rest.split("."))
 
 
-def _change(ctx: click.Context, key: str, value: Any) -> None:
+def _must_be_known(kinds: Kinds, key: str) -> None:
+    section, _, rest = key.partition(".")
+    if section not in kinds or rest.split(".")[0] not in keys.hints(kinds[section]):
+        raise _no_such_key(kinds, key)
+
+
+def _no_such_key(kinds: Kinds, key: str) -> Invalid:
+    return Invalid(f"{key!r}: no such key{nearest(key, [known.name for known in keys.of_all(kinds)])}")
+
+
+def _change(ctx: click.Context, key: str, value: Any) -> bool:
+    """Whether the file is another now."""
     target, kinds = _target(ctx), _kinds(ctx)
     is_new = edit.change(target, {key: value}, kinds=kinds, check=lambda text: _checked(ctx, target, text))
     settings = configuration.load(target, os.environ, kinds=_read_kinds(ctx))
@@ -269,15 +283,21 @@ def _change(ctx: click.Context, key: str, value: Any) -> None:
     click.echo(f"{target}: {words}")
     if origin not in ("", str(target)):
         click.echo(f"but {origin} sets {key} too, and wins", err=True)
+    return is_new
 
 
 def _replace(target: Path, old: str, text: str) -> None:
     try:
         edit.replace(target, text, seen=edit.revision(old))
     except Conflict as exc:
-        kept = target.with_name(f"{target.name}.mine")
-        edit.replace(kept, text, seen=edit.revision(edit.text_of(kept)))
-        raise Conflict(f"{exc.detail}; your text is in {kept}: diff {target} {kept}") from exc
+        raise Conflict(f"{exc.detail}; {_kept(target, text)}") from exc
+
+
+def _kept(target: Path, text: str) -> str:
+    """Put a text that cannot take the place of the file beside it; where it is, as the end of a sentence."""
+    kept = target.with_name(f"{target.name}.mine")
+    edit.replace(kept, text, seen=edit.revision(edit.text_of(kept)))
+    return f"your text is in {kept}: diff {target} {kept}"
 
 
 def _as_json(settings: Settings, found: list[view.KeyView]) -> dict[str, Any]:

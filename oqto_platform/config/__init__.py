@@ -15,13 +15,14 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from oqto_platform.config import environment, files
+from oqto_platform.config import environment, files, keys
 from oqto_platform.config.environment import PROFILE
 from oqto_platform.config.files import Tree, locate, relocate, usual_places
 from oqto_platform.config.keys import Kinds
 from oqto_platform.config.nearest import nearest
 from oqto_platform.config.sections import CORE
 from oqto_platform.config.validate import Reader
+from oqto_platform.config.words import kind_of
 from oqto_platform.errors import ConfigError
 from oqto_platform.settings import Section, Settings
 
@@ -141,9 +142,16 @@ def _refuse_unknown_sections(tree: Tree, kinds: Kinds, source: str) -> None:
     for name, value in tree.items():
         if name in TOP_LEVEL:
             continue
+        if name not in kinds and not isinstance(value, dict):
+            raise ConfigError(f"{source}: {name!r} stands before the first section{_homes(name, kinds)}")
         if name not in kinds:
             raise ConfigError(
                 f"{source}: unknown section [{name}]{nearest(name, kinds)} (is its plugin installed?)"
             )
         if not isinstance(value, dict):
-            raise ConfigError(f"{source}: [{name}] must be a table, not {type(value).__name__}")
+            raise ConfigError(f"{source}: [{name}] is a section, so it cannot be {kind_of(value)}")
+
+
+def _homes(name: str, kinds: Kinds) -> str:
+    homes = [f"[{section}]" for section, kind in kinds.items() if name in keys.hints(kind)]
+    return f"; it belongs into {' or '.join(homes)}" if homes else "; put it into one, or remove it"

@@ -27,6 +27,11 @@ from oqto_platform.config import files, keys
 from oqto_platform.config.keys import Kinds
 from oqto_platform.errors import ConfigError, Conflict, Internal
 
+KEYS_OF_OTHERS = ("api_key",)
+"""Secrets in tables of any name: the keys of providers."""
+OTHERS = 0o007
+"""A group may have to read the file: the runners of other accounts do."""
+
 Changes = Mapping[str, Any]
 """Dotted key to its new value; `None` removes the key, so that its default holds."""
 
@@ -61,7 +66,8 @@ def change(
             )
         check(new)
         if new != old:
-            _write(path.resolve(), new, backup=old if path.exists() else None)
+            is_secret = _sets_a_secret(changes, kinds)
+            _write(path.resolve(), new, backup=old if path.exists() else None, is_secret=is_secret)
         return new != old
 
 
@@ -83,6 +89,17 @@ def replace(path: Path, text: str, *, seen: str) -> None:
         if seen != revision(old):
             raise Conflict(f"{path} was changed by somebody else meanwhile")
         _write(path.resolve(), text, backup=old if path.exists() else None)
+
+
+def _sets_a_secret(changes: Changes, kinds: Kinds) -> bool:
+    """Whether a secret itself comes to stand in the file, and not only where it is."""
+    secret = {key.name for key in keys.of_all(kinds) if key.is_secret}
+    texts = (
+        value
+        for name, value in changes.items()
+        if name in secret or name.rpartition(".")[2] in KEYS_OF_OTHERS
+    )
+    return any(isinstance(text, str) and text and not text.startswith(("env:", "file:")) for text in texts)
 
 
 def changed(path: Path, text: str, changes: Changes) -> str:
@@ -161,11 +178,12 @@ def _locked(path: Path) -> Iterator[None]:
         os.close(handle)
 
 
-def _write(path: Path, text: str, *, backup: str | None) -> None:
+def _write(path: Path, text: str, *, backup: str | None, is_secret: bool = False) -> None:
+    closed = OTHERS if is_secret else 0
     try:
         if backup is not None:
-            _replace(path.with_name(f"{path.name}.bak"), backup, like=path)
-        _replace(path, text, like=path)
+            _replace(path.with_name(f"{path.name}.bak"), backup, like=path, closed=closed)
+        _replace(path, text, like=path, closed=closed)
     except OSError as exc:
         raise _unwritable(path, exc) from exc
 
@@ -176,7 +194,7 @@ def _unwritable(path: Path, exc: OSError) -> ConfigError:
     )
 
 
-def _replace(path: Path, text: str, *, like: Path) -> None:
+def _replace(path: Path, text: str, *, like: Path, closed: int) -> None:
     status = like.stat() if like.exists() else None
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
@@ -185,7 +203,7 @@ def _replace(path: Path, text: str, *, like: Path) -> None:
             file.flush()
             if status is not None and (status.st_uid, status.st_gid) != (os.geteuid(), os.getegid()):
                 os.fchown(file.fileno(), status.st_uid, status.st_gid)
-            os.fchmod(file.fileno(), status.st_mode & 0o777 if status else 0o600)
+            os.fchmod(file.fileno(), status.st_mode & 0o777 & ~closed if status else 0o600)
             os.fsync(file.fileno())
         Path(temporary).replace(path)
     except BaseException:

@@ -11,10 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from oqto_platform.config.expand import ExpansionError, expand, xdg
+from oqto_platform.config.words import kind_of
 from oqto_platform.errors import ConfigError
 
 Tree = dict[str, Any]
 PLACE = re.compile(r" \(at (?:line (\d+), column (\d+)|end of document)\)$")
+BYTE_ORDER_MARK = "\ufeff"
 TWICE = (
     "Cannot overwrite a value",
     "Cannot declare",
@@ -88,7 +90,7 @@ def read(path: Path, *, profile: str = "", text: str | None = None) -> list[tupl
 def _profile(path: Path, tree: Tree) -> str:
     profile = tree.get("profile", "default")
     if not isinstance(profile, str):
-        raise ConfigError(f"{path}: profile: expected a text, got {type(profile).__name__}")
+        raise ConfigError(f"{path}: profile: expected text, got {kind_of(profile)}")
     if "/" in profile:
         raise ConfigError(f"{path}: profile: {profile!r} is part of a file name, so it holds no '/'")
     return profile
@@ -116,11 +118,14 @@ def parse(path: Path, text: str) -> Tree:
 def _explain(message: str, text: str) -> str:
     place = PLACE.search(message)
     words = PLACE.sub("", message)
+    if text.startswith(BYTE_ORDER_MARK):
+        return "begins with a byte-order mark; save it as UTF-8 without one"
+    lines = text.splitlines()
+    number = int(place[1]) if place is not None and place[1] else len(lines)
+    if words.startswith(TWICE):
+        return f"line {number}: {_named(lines[number - 1])} comes twice; remove one of them"
     if place is None or place[1] is None:
         return f"not valid TOML: {words} at the end of the file"
-    line = text.splitlines()[int(place[1]) - 1] if text else ""
-    if words.startswith(TWICE):
-        return f"line {place[1]}: {_named(line)} comes twice; remove one of them"
     return f"line {place[1]}, column {place[2]}: not valid TOML: {words}"
 
 

@@ -13,6 +13,8 @@ MIN_SECRET = 32
 MIN_TOKEN = 16
 DEV_ID = re.compile(r"[A-Za-z0-9_-]{1,40}")
 HASH = re.compile(r"\$argon2id\$|\$2[aby]\$\d\d\$[./A-Za-z0-9]{53}$")
+HOST = re.compile(r"[^\s/]+")
+ORIGIN = re.compile(r"https?://[^\s/]+")
 SAMPLE_SECRETS = ("your-secret-32-chars+", "your-secret-key-change-me-in-production-32-chars")
 
 
@@ -64,7 +66,7 @@ class Server(Section, frozen=True):
 def address(listen: str) -> tuple[str, int]:
     """Host and port of `server.listen`; `ValueError` for what is none."""
     host, colon, port = listen.rpartition(":")
-    if not (colon and host and port.isdecimal()) or not 0 < int(port) < 65536:  # noqa: PLR2004
+    if not (colon and HOST.fullmatch(host) and port.isdecimal()) or not 0 < int(port) < 65536:  # noqa: PLR2004
         raise ValueError(f"listen: {listen!r} is not host:port, such as 127.0.0.1:8080")
     return host.strip("[]"), int(port)
 
@@ -248,6 +250,8 @@ class Auth(Section, frozen=True):
     session_hours: Annotated[int, key("Hours until a sign-in ends by itself.", ge=1, le=8760)] = 24 * 30
 
     def check(self) -> None:
+        if strange := next((name for name in self.allowed_origins if not ORIGIN.fullmatch(name)), ""):
+            raise ValueError(f"allowed_origins: {strange!r} is no origin, such as https://oqto.example.com")
         names = [user.name.casefold() for user in self.dev_users]
         if double := next((name for name in names if names.count(name) > 1), ""):
             raise ValueError(f"dev_users: two of them are named {double!r}")

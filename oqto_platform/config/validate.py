@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from oqto_platform.config import keys
+from oqto_platform.config import keys, view, words
 from oqto_platform.config.expand import ExpansionError, expand
 from oqto_platform.config.files import Tree
 from oqto_platform.config.nearest import nearest
@@ -33,17 +33,18 @@ class Reader:
     def section(self, name: str, kind: type[Section], values: Tree) -> Section:
         """Raises `ConfigError` that names file or variable, section and key, and what would be right."""
         self._refuse_unknown(name, kind, values)
+        expanded = self._expanded(name, kind, values)
         try:
-            section = msgspec.convert(self._expanded(name, kind, values), kind, dec_hook=_decode)
+            section: Section = _convert(expanded, kind)
         except msgspec.ValidationError as exc:
-            raise self._wrong(name, kind, exc) from exc
+            raise self._wrong(name, kind, expanded, exc) from exc
         self._check(name, section)
         return section
 
-    def _fail(self, name: str, words: str, cause: str = "") -> ConfigError:
+    def _fail(self, name: str, sentence: str, cause: str = "") -> ConfigError:
         """`name` is the dotted key; `cause` another one whose origin is to blame."""
         section, _, last = name.rpartition(".")
-        return ConfigError(f"{self._origin(cause or name)}: [{section}] {last}: {words}")
+        return ConfigError(f"{self._origin(cause or name)}: [{section}] {last}: {sentence}")
 
     def _origin(self, name: str) -> str:
         while name:
@@ -120,15 +121,15 @@ class Reader:
         try:
             section.check()
         except ValueError as exc:
-            key_name, _, words = str(exc).partition(": ")
-            raise self._fail(f"{name}.{key_name}", words) from exc
+            key_name, _, sentence = str(exc).partition(": ")
+            raise self._fail(f"{name}.{key_name}", sentence) from exc
 
     def _refuse_unbuilt(self, key: keys.Key, value: Any) -> None:
         if key.needs and value not in (key.default, _expanded_default(key.default, self._env)):
             raise self._fail(
                 key.name,
                 f"this version has no support for {key.needs} yet; "
-                f"remove the key or leave its default ({_shown(key.default)})",
+                f"remove the key or leave its default ({view.shown(view.plain(key.default))})",
             )
 
     def _check_text(self, key: keys.Key, value: str) -> None:
@@ -143,13 +144,12 @@ class Reader:
         if place == "folder" and os.path.isfile(value):  # noqa: PTH113
             raise self._fail(key.name, f"{value} is a file; a folder is meant")
 
-    def _wrong(self, name: str, kind: type[Section], exc: msgspec.ValidationError) -> ConfigError:
-        message, _, place = str(exc).partition(" - at `$")
-        steps = place.rstrip("`").lstrip(".")
-        hint = keys.hints(kind).get(re.split(r"[.\[]", steps)[0])
-        allowed = ", ".join(map(repr, keys.choices(hint)))
-        words = f"{message[:1].lower()}{message[1:]}" + (f" (allowed: {allowed})" if allowed else "")
-        return ConfigError(f"{self._origin(f'{name}.{steps}')}: [{name}] {steps}: {words}")
+    def _wrong(
+        self, name: str, kind: type[Section], values: Tree, exc: msgspec.ValidationError
+    ) -> ConfigError:
+        steps, wanted = words.place(kind, values, exc, _convert)
+        message = str(exc).partition(" - at `$")[0]
+        return self._fail(f"{name}.{steps}", words.sentence(message, keys.choices(wanted)))
 
 
 def _inner(name: str, hint: Any, value: Any) -> typing.Iterator[tuple[str, type[Section], Tree]]:
@@ -174,6 +174,10 @@ def _sections(name: str, value: Any) -> typing.Iterator[tuple[str, Section]]:
     yield from ((f"{name}.{key}", item) for key, item in items if isinstance(item, Section))
 
 
+def _convert(value: Any, kind: Any) -> Any:
+    return msgspec.convert(value, kind, dec_hook=_decode)
+
+
 def _decode(kind: type, value: Any) -> Any:
     if kind is Secret and isinstance(value, str):
         return Secret(value)
@@ -185,7 +189,3 @@ def _expanded_default(default: Any, env: Mapping[str, str]) -> Any:
         return expand(default, env) if isinstance(default, str) else default
     except ExpansionError:
         return default
-
-
-def _shown(default: Any) -> str:
-    return "''" if isinstance(default, Secret) else repr(default)

@@ -31,20 +31,17 @@ def examine(
     """
     Every check that can be made now. `problems` names what would stop a start, plugins first.
 
-    Without a right configuration nothing else can be looked for, so its check comes alone.
+    Without a right configuration only the folders can be looked at besides.
     """
     checks, settings, path = _configuration(env, config_path)
-    checks += [_plugins(problems)]
+    # What is wrong with the configuration keeps plugins from being looked at, and is told once.
+    checks += [check for check in (_plugins(problems),) if check.detail != checks[0].detail]
+    paths = settings.section("paths", Paths) if settings else config.glimpse(path, env, "paths", Paths)
+    data_dir, state_dir = Path(paths.data_dir), Path(paths.state_dir)
+    checks += _folders(data_dir, state_dir)
     if settings is None:
         return checks
-    paths = settings.section("paths", Paths)
-    data_dir, state_dir = Path(paths.data_dir), Path(paths.state_dir)
     checks += [
-        places.folder("data directory", data_dir),
-        places.folder("state directory", state_dir),
-        places.private_files([data_dir, state_dir]),
-        places.disk("disk of the data", data_dir),
-        places.disk("disk of the state", state_dir),
         data.audit(place(settings.section("logging", Logging), state_dir)),
         places.web_ui(UI),
         browser(settings.section("agent_browser", AgentBrowser)),
@@ -61,16 +58,27 @@ def examine(
     return [*checks, *(check for check in _of_all_plugins(path, env, settings) if check.name not in told)]
 
 
+def _folders(data_dir: Path, state_dir: Path) -> list[Check]:
+    return [
+        places.folder("data directory", data_dir),
+        places.folder("state directory", state_dir),
+        places.private_files([data_dir, state_dir]),
+        places.disk("disk of the data", data_dir),
+        places.disk("disk of the state", state_dir),
+    ]
+
+
 def _configuration(
     env: Mapping[str, str], config_path: str
 ) -> tuple[list[Check], Settings | None, Path | None]:
+    path = None
     try:
         path = config.locate(env, config_path)
         kinds = contributions.sections(_loaded("core", path, env), absent.names(path, env))
         settings = config.load(path, env, kinds=kinds, owner=_owner(path))
     except OqtoError as exc:
         repair = "mend what is named; oqtoctl config check tells whether it is right"
-        return [Check(name="config", ok=False, detail=exc.detail, repair=repair)], None, None
+        return [Check(name="config", ok=False, detail=exc.detail, repair=repair)], None, path
     return [Check(name="config", ok=True, detail=settings.source)], settings, path
 
 

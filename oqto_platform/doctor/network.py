@@ -59,7 +59,8 @@ def runner_socket(address: RunnerAddress) -> Check:
     name, path = "runner socket", address.socket
     user = address.principal.name
     repair = (
-        f"start it: systemctl enable --now oqto-runner@{user}.socket; or mend [local] runner_socket_pattern"
+        f"start it: systemctl enable --now oqto-runner@{user}.socket; or mend [local] runner_socket_pattern; "
+        "or let the server start one for you alone: oqto serve --single-user"
     )
     if not Path(path).exists():
         return _failing(name, f"{path} does not exist", repair)

@@ -163,7 +163,7 @@ def _check_limit(transaction: Transaction, account_id: str, limit: int) -> None:
     query = query.where(SessionRow.account_id == account_id, col(SessionRow.state).in_(list(LIVE)))
     if transaction.exec(query).one() >= limit:
         raise LimitReached(
-            f"{limit} sessions run already; stop one first, or raise sessions.max_concurrent_sessions",
+            f"{limit} of at most {limit} sessions run already; stop one first, or raise sessions.max_concurrent_sessions",
             limit=limit,
         )
 

@@ -77,11 +77,16 @@ def test_a_machine_on_which_nothing_was_started_yet(machine):
     assert not (machine / ".local").exists(), "the doctor changes nothing"
 
 
-def test_a_wrong_configuration_comes_alone_with_its_place(machine, monkeypatch):
+def test_a_wrong_configuration_is_told_once_beside_what_is_wrong_with_the_folders(machine, monkeypatch):
     monkeypatch.setenv("OQTO__SESSIONS__IDLE_TIMEOUT_MINUTES", "0")
-    checks = examined(machine)
-    assert set(checks) == {"config", "plugins"}
-    assert "OQTO__SESSIONS__IDLE_TIMEOUT_MINUTES" in checks["config"].detail
+    state_dir = machine / ".local" / "state" / "oqto"
+    state_dir.mkdir(parents=True, mode=0o755)
+    sentence = (
+        "OQTO__SESSIONS__IDLE_TIMEOUT_MINUTES: [sessions] idle_timeout_minutes: expected a whole number >= 1"
+    )
+    checks = examined(machine, problems=[sentence])
+    assert failing(checks) == {"config", "state directory"}
+    assert checks["config"].detail == sentence
     assert "oqtoctl config check" in checks["config"].repair
 
 

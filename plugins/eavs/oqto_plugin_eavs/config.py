@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
 from oqto_platform.settings import Secret, Section, key
 
@@ -141,3 +142,8 @@ class Eavs(Section, frozen=True):
         Literal["600", "660", "666"], key("Who may connect to the proxy's Unix socket.", restart=True)
     ] = "600"
     providers: Annotated[dict[str, ProviderConfig], key("The upstreams, by name.")] = {}  # noqa: RUF012 a struct copies its defaults
+
+    def check(self) -> None:
+        parts = urlsplit(self.base_url)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ValueError(f"base_url: {self.base_url!r} is no address, such as http://localhost:41800")

@@ -147,13 +147,26 @@ def test_set_writes_a_checked_value_and_says_when_it_holds(path, oqtoctl):
     assert "   # only me" in path.read_text()
     assert oqtoctl("config", "unset", "server.max_upload_size_mb").exit_code == 0
     assert tomllib.loads(path.read_text())["server"] == {"listen": "127.0.0.1:2"}
+    assert oqtoctl("config", "unset", "server.max_upload_size_mb").output == f"{path}: nothing to change\n"
+
+
+def test_to_unset_what_is_no_key_is_a_mistake_unless_the_file_has_it(path, oqtoctl):
+    result = oqtoctl("config", "unset", "server.lissten")
+    assert result.exception.detail == "'server.lissten': no such key, did you mean 'server.listen'?"
+    path.write_text(TEXT.replace("listen", "lissten"))
+    assert oqtoctl("config", "unset", "server.lissten").exit_code == 0
+    assert "lissten" not in path.read_text()
 
 
 @pytest.mark.parametrize(
     ("key", "value", "words"),
     [
-        ("server.max_upload_size_mb", "many", "[server] max_upload_size_mb: expected `int`, got `str`"),
-        ("server.max_upload_size_mb", "0", "[server] max_upload_size_mb: expected `int` >= 1"),
+        (
+            "server.max_upload_size_mb",
+            "many",
+            "[server] max_upload_size_mb: expected a whole number, got text",
+        ),
+        ("server.max_upload_size_mb", "0", "[server] max_upload_size_mb: expected a whole number >= 1"),
         ("server.listen", "nowhere", "[server] listen: 'nowhere' is not host:port, such as 127.0.0.1:8080"),
         ("server.lissten", "x", "[server] unknown key 'lissten', did you mean 'listen'?"),
         ("sever.listen", "x", "'sever.listen': no such key, did you mean 'server.listen'?"),
@@ -203,6 +216,9 @@ def test_an_edit_is_checked_before_it_is_taken(path, oqtoctl, editor):
     result = oqtoctl("config", "edit", typed="n\n")
     assert "did you mean 'listen'?" in result.output
     assert path.read_text() == TEXT
+    kept = path.with_name("config.toml.mine")
+    assert f"{path} is as it was; your text is in {kept}: diff {path} {kept}" in result.exception.detail
+    assert kept.read_text() == TEXT.replace("listen", "lissten")
     editor("127.0.0.1:1", "127.0.0.1:2")
     assert oqtoctl("config", "edit").output == f"{path}: written\n"
     assert path.read_text() == TEXT.replace("127.0.0.1:1", "127.0.0.1:2")

@@ -161,3 +161,19 @@ def test_what_is_no_key_is_refused(path, name):
 def test_a_value_is_not_turned_into_a_table(path):
     with pytest.raises(ConfigError, match=r"server\.listen\.host: listen is a value, not a table"):
         change(path, {"server.listen.host": "x"})
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "mode"),
+    [
+        ("auth.jwt_secret", "CANARY", 0o640),
+        ("eavs.providers.a.api_key", "CANARY", 0o640),
+        ("auth.jwt_secret", "env:SECRET", 0o644),
+        ("server.listen", "127.0.0.1:2", 0o644),
+    ],
+)
+def test_a_file_that_gets_a_secret_is_closed_to_others_with_its_backup(path, name, value, mode):
+    path.chmod(0o644)
+    edit.change(path, {name: value}, kinds=CORE, check=lambda text: None)
+    found = [stat.S_IMODE(file.stat().st_mode) for file in (path, path.with_name("config.toml.bak"))]
+    assert found == [mode, mode]

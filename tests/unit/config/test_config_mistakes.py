@@ -16,7 +16,7 @@ HOME = {"HOME": "/home/ada"}
     ("text", "words"),
     [
         ("[sever]\n", "unknown section [sever], did you mean 'server'? (is its plugin installed?)"),
-        ("server = 5\n", "[server] must be a table, not int"),
+        ("server = 5\n", "[server] is a section, so it cannot be a whole number"),
         (
             "[server]\nmax_upload = 5\n",
             "[server] unknown key 'max_upload', did you mean 'max_upload_size_mb'?",
@@ -25,24 +25,62 @@ HOME = {"HOME": "/home/ada"}
             "[local.linux_users]\nprefiks = 'x'\n",
             "[local.linux_users] unknown key 'prefiks', did you mean 'prefix'?",
         ),
-        ("[local]\nlinux_users = 5\n", "[local] linux_users: expected `object`, got `int`"),
-        ("[server]\nmax_upload_size_mb = 'many'\n", "[server] max_upload_size_mb: expected `int`, got `str`"),
-        ("[server]\nmax_upload_size_mb = 1.5\n", "[server] max_upload_size_mb: expected `int`, got `float`"),
-        ("[server]\nmax_upload_size_mb = true\n", "[server] max_upload_size_mb: expected `int`, got `bool`"),
-        ("[server]\nmax_upload_size_mb = 0\n", "[server] max_upload_size_mb: expected `int` >= 1"),
-        ("[server]\nmax_upload_size_mb = -1\n", "[server] max_upload_size_mb: expected `int` >= 1"),
+        ("[local]\nlinux_users = 5\n", "[local] linux_users: expected a table, got a whole number"),
+        (
+            "[server]\nmax_upload_size_mb = 'many'\n",
+            "[server] max_upload_size_mb: expected a whole number, got text",
+        ),
+        (
+            "[server]\nmax_upload_size_mb = 1.5\n",
+            "[server] max_upload_size_mb: expected a whole number, got a fraction",
+        ),
+        (
+            "[server]\nmax_upload_size_mb = true\n",
+            "[server] max_upload_size_mb: expected a whole number, got true or false",
+        ),
+        ("[server]\nmax_upload_size_mb = 0\n", "[server] max_upload_size_mb: expected a whole number >= 1"),
+        ("[server]\nmax_upload_size_mb = -1\n", "[server] max_upload_size_mb: expected a whole number >= 1"),
         (
             "[logging]\nlevel = 'loud'\n",
-            "[logging] level: invalid enum value 'loud' (allowed: 'error', 'warn', 'info', 'debug', 'trace')",
+            "[logging] level: 'loud' is none of 'error', 'warn', 'info', 'debug', 'trace'",
         ),
         (
             "[sessions]\nauto_attach = true\n",
-            "[sessions] auto_attach: expected `str`, got `bool` (allowed: 'off', 'attach', 'resume', 'on')",
+            "[sessions] auto_attach: expected text, got true or false (allowed: 'off', 'attach', 'resume', 'on')",
         ),
-        ("[auth]\njwt_secret = 5\n", "[auth] jwt_secret: expected `str`, got `int`"),
-        ("[auth]\nallowed_origins = 'x'\n", "[auth] allowed_origins: expected `array`, got `str`"),
-        ("[container]\nbase_port = 80\n", "[container] base_port: expected `int` >= 1024"),
-        ("profile = 5\n", "profile: expected a text, got int"),
+        ("[auth]\njwt_secret = 5\n", "[auth] jwt_secret: expected text, got a whole number"),
+        ("[auth]\nallowed_origins = 'x'\n", "[auth] allowed_origins: expected a list, got text"),
+        ("[container]\nbase_port = 80\n", "[container] base_port: expected a whole number >= 1024"),
+        (
+            "[server]\nmax_upload_size_mb = 2020-01-01\n",
+            "[server] max_upload_size_mb: expected a whole number, got a date",
+        ),
+        (
+            "max_upload_size_mb = 5\n",
+            "'max_upload_size_mb' stands before the first section; it belongs into [server]",
+        ),
+        (
+            "enabled = true\n",
+            "'enabled' stands before the first section; it belongs into [local] or [agent_browser]",
+        ),
+        ("nonsense = true\n", "'nonsense' stands before the first section; put it into one, or remove it"),
+        (
+            "[auth]\nallowed_origins = ['https://a', 3]\n",
+            "[auth] allowed_origins[1]: expected text, got a whole number",
+        ),
+        (
+            "[auth]\nallowed_origins = ['oqto.example.com']\n",
+            "[auth] allowed_origins: 'oqto.example.com' is no origin, such as https://oqto.example.com",
+        ),
+        (
+            "[[auth.dev_users]]\nid = 'a'\nname = 'A'\npassword_hash = 'x'\n",
+            "[auth] dev_users[0]: email is missing",
+        ),
+        (
+            "[[auth.dev_users]]\nid='a'\nname='A'\nemail=''\npassword_hash='x'\nrole = 'root'\n",
+            "[auth.dev_users.0] role: 'root' is none of 'user', 'admin'",
+        ),
+        ("profile = 5\n", "profile: expected text, got a whole number"),
         (
             "profile = '../other'\n",
             "profile: '../other' is part of a file name, so it holds no '/'",
@@ -68,6 +106,11 @@ def test_a_mistake_is_told_with_file_section_key_and_what_would_be_right(write, 
             "line 4: 'listen' comes twice; remove one of them",
         ),
         ("[server]\n[auth]\n[server]\n", "line 3: [server] comes twice; remove one of them"),
+        (
+            "[server]\nlisten = 'a:1'\nlisten = 'b:2'",  # no line ends it
+            "line 3: 'listen' comes twice; remove one of them",
+        ),
+        ("\ufeff[server]\n", "begins with a byte-order mark; save it as UTF-8 without one"),
     ],
 )
 def test_a_file_that_is_no_toml_is_told_with_line_and_column(write, refusal, text, words):
@@ -96,12 +139,19 @@ PROD = "[auth]\ndev_mode = false\n"
             "[server]\nlisten = '127.0.0.1:65536'\n",
             "[server] listen: '127.0.0.1:65536' is not host:port, such as 127.0.0.1:8080",
         ),
-        ("[container]\nbase_port = 70000\n", "[container] base_port: expected `int` <= 65535"),
+        (
+            "[server]\nlisten = 'http://a:80'\n",
+            "[server] listen: 'http://a:80' is not host:port, such as 127.0.0.1:8080",
+        ),
+        ("[container]\nbase_port = 70000\n", "[container] base_port: expected a whole number <= 65535"),
         (
             "[sessions]\nidle_check_interval_seconds = 0\n",
-            "[sessions] idle_check_interval_seconds: expected `int` >= 1",
+            "[sessions] idle_check_interval_seconds: expected a whole number >= 1",
         ),
-        ("[sessions]\nidle_timeout_minutes = -5\n", "[sessions] idle_timeout_minutes: expected `int` >= 1"),
+        (
+            "[sessions]\nidle_timeout_minutes = -5\n",
+            "[sessions] idle_timeout_minutes: expected a whole number >= 1",
+        ),
         (
             "[local]\nworkspace_dir = '/srv/{user}'\n",
             "[local] workspace_dir: unknown placeholder {user}; known: {user_id}",
@@ -138,7 +188,7 @@ def test_what_no_type_can_say_is_told_with_its_repair(write, refusal, text, word
 def test_a_mistake_in_a_profile_is_told_with_that_file(write, refusal):
     path = write("profile = 'work'\n")
     overlay = write("[server]\nmax_upload_size_mb = 0\n", "config.work.toml")
-    assert refusal(path) == f"{overlay}: [server] max_upload_size_mb: expected `int` >= 1"
+    assert refusal(path) == f"{overlay}: [server] max_upload_size_mb: expected a whole number >= 1"
 
 
 def test_a_file_that_another_can_write_is_refused(write):
