@@ -13,6 +13,7 @@ import msgspec
 
 from oqto_platform.config.sections import CORE
 from oqto_platform.errors import PluginFailed
+from oqto_platform.hooks.failures import BUILTIN
 from oqto_platform.settings import Section
 
 if TYPE_CHECKING:
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
     from oqto_platform.hooks import Hooks, PerPlugin
     from oqto_platform.types import Job, Tables
 
-BUILTIN = "builtin"
 ROUTES = "/api/plugins"
 DEPENDENCIES = ("identity",)
 """What a handler of a plugin may ask for by name, as `NamedDependency`."""

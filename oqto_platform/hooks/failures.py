@@ -12,6 +12,9 @@ from oqto_platform.errors import PluginFailed, PluginLoadError
 from oqto_platform.logs import clean
 
 PLATFORM = "oqto-platform"
+BUILTIN = "builtin"
+"""The name under which the core and the runner answer hooks themselves."""
+
 LONGEST_REASON = 2_000
 
 
@@ -32,6 +35,8 @@ class Origin:
         return cls(entry.name, metadata["Name"], metadata["Version"])
 
     def __str__(self) -> str:
+        if self.name == BUILTIN:
+            return "Oqto itself"
         where = f" ({self.distribution} {self.version})" if self.distribution else ""
         return f"plugin {self.name!r}{where}"
 
@@ -41,10 +46,16 @@ class HookError(PluginFailed):
 
     def __init__(self, hook: str, origin: Origin, reason: str) -> None:
         super().__init__(
-            f"{origin} failed in {hook}: {reason}. See the log, or: oqtoctl plugins disable {origin.name}",
+            f"{origin} failed in {hook}: {reason}. {_way_out(origin)}",
             hook=hook,
             plugin=origin.name,
         )
+
+
+def _way_out(origin: Origin) -> str:
+    if origin.name == BUILTIN:
+        return "Try again; if it stays so, the log says more"
+    return f"See the log, or: oqtoctl plugins disable {origin.name}"
 
 
 def reason(exc: BaseException, arguments: Mapping[str, Any]) -> str:

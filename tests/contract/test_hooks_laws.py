@@ -26,7 +26,7 @@ from oqto_platform.types import (
 ACCOUNT = Account(id=AccountId("acc_1"), name="Ada")
 SESSION = Session(id=SessionId("ses_1"), account_id=ACCOUNT.id, workspace="/w")
 PLAN = SpawnPlan(argv=("agent",), cwd="/w")
-TIMEOUT_S = 0.005
+TIMEOUT_S = 0.02
 
 BEHAVIOURS = st.lists(
     st.sampled_from(["answer", "none", "raise", "hang", "refuse", "wrong", "cancelled"]), max_size=5

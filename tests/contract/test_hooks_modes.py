@@ -201,6 +201,15 @@ async def test_a_hanging_plugin_is_given_up_and_named(make_hooks, make_plugin, i
         await hooks.call.budget_settle(SESSION, "r1")
 
 
+async def test_what_is_oqto_itself_is_not_to_be_disabled(make_hooks, make_plugin):
+    hooks = make_hooks(builtin=make_plugin(budget_reserve=raiser(OSError("ledger gone"))))
+    with pytest.raises(HookError) as failed:
+        await hooks.call.budget_reserve(SESSION, ACCOUNT)
+    assert failed.value.detail == (
+        "Oqto itself failed in budget_reserve: OSError: ledger gone. Try again; if it stays so, the log says more"
+    )
+
+
 async def test_fold_hands_each_the_value_of_the_one_before(make_hooks, make_plugin):
     import msgspec
 
