@@ -16,17 +16,21 @@ FILE = "setup-link"
 
 async def show_setup_link(house: House) -> None:
     """While there is no account: make a new link, print it, and keep it (0600) for `oqtoctl setup-link`."""
-    path = house.state_dir / FILE
     if not house.leadership.leads():
         return
     token = await house.services.accounts.new_setup_link()
     if token is None:
-        path.unlink(missing_ok=True)
+        forget_setup_link(house.state_dir)
         say(f"Oqto is at {address(house.env)}")
         return
     link = f"{address(house.env)}/#/setup/{token}"
-    _keep(path, link)
+    _keep(house.state_dir / FILE, link)
     say(f"Oqto is running. Make your account (this link works once):\n\n    {link}\n")
+
+
+def forget_setup_link(state_dir: Path) -> None:
+    """Its link was used: `oqtoctl setup-link` must not show one that opens nothing any more."""
+    (state_dir / FILE).unlink(missing_ok=True)
 
 
 def address(env: Mapping[str, str], argv: list[str] = sys.argv) -> str:

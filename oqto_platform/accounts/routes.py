@@ -9,6 +9,7 @@ from litestar.datastructures import Cookie
 from litestar.di import NamedDependency
 from litestar.params import JSONBody
 
+from oqto_platform import welcome
 from oqto_platform.accounts.schemas import AuthState, PasswordChange, SetupRequest, SignIn, UsageView
 from oqto_platform.audit.events import (
     AccountCreated,
@@ -45,6 +46,7 @@ async def set_up(
     services.throttle.take("setup", address)
     account = await services.accounts.create_first(data.token, data.name, data.password)
     services.throttle.succeeded("setup", address)
+    welcome.forget_setup_link(services.state_dir)
     services.audit(AccountCreated(actor=account.name, target=account.id, how="setup link", address=address))
     return await _welcome(request, services, account, status=201)
 

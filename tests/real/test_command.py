@@ -32,6 +32,7 @@ async def test_the_literal_command_serves_everything(tmp_path, interface):
     with granian(tmp_path, **env) as stack:
         assert "<!doctype html>" in stack.client.get("/").text.lower()
         stack.set_up()
+        assert not (stack.state_dir / "setup-link").exists(), "a link that is used up is shown to nobody"
         session = stack.start_session(harness="echo")
         async with mux_client(stack.url, stack.cookie()) as mux:
             await mux.command(session["id"], "subscribe", after=0)
