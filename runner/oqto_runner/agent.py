@@ -300,7 +300,9 @@ class Agent:
         except DiskFull as exc:
             self._unsettled = step, exc
             return
-        if any(type(event) is MessageEnd and event.message.role == "user" for event in events):
+        if not step.lines and not step.answers:
+            self._note_idle()
+        elif any(type(event) is MessageEnd and event.message.role == "user" for event in events):
             self._unsettled = step, None
         else:
             self._act(step)
@@ -316,6 +318,9 @@ class Agent:
 
     def _act(self, step: Step) -> None:
         self._replies.give(step.answers, self._written(step.lines))
+        self._note_idle()
+
+    def _note_idle(self) -> None:
         if not self._conversation.is_working:
             self._idle.set()
 

@@ -33,13 +33,13 @@ class AppendFile:
     def append(self, data: bytes) -> None:
         """Write `data` completely or leave the file as it was. Raises `DiskFull`."""
         try:
-            with as_disk_full(self.path):
-                written = os.write(self.fd, data)
-                while written < len(data):
-                    written += os.write(self.fd, data[written:])
+            written = os.write(self.fd, data)
+            while written < len(data):
+                written += os.write(self.fd, data[written:])
         except BaseException:
             os.ftruncate(self.fd, self.size)
-            raise
+            with as_disk_full(self.path):
+                raise
         self.size += written
 
     def cut(self, size: int) -> None:

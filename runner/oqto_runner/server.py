@@ -88,7 +88,7 @@ class Server:
         return uid
 
     async def _relay(self, request: wire.Follow, writer: asyncio.StreamWriter) -> None:
-        live = partial(_push, writer)
+        live = partial(_push, writer.transport)
         await _pass_on(self._answers.sessions.follow(request.session_id, request.after, live), writer)
 
 
@@ -104,11 +104,11 @@ async def _stream(run: Callable[[], Awaitable[None]], reader: asyncio.StreamRead
     await _until_one_ends(run, lambda: _until_eof(reader))
 
 
-def _push(writer: asyncio.StreamWriter, lines: bytes) -> bool:
+def _push(transport: asyncio.WriteTransport, lines: bytes) -> bool:
     """Write at once, unless the reader is behind: then it is served from the log, as fast as it takes it."""
-    if writer.is_closing() or writer.transport.get_write_buffer_size() > PUSH_LIMIT:
+    if transport.is_closing() or transport.get_write_buffer_size() > PUSH_LIMIT:
         return False
-    writer.write(lines)
+    transport.write(lines)
     return True
 
 
