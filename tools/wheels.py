@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import shutil
 import signal
 import socket
@@ -145,6 +146,7 @@ def constraints_file(folder: Path) -> Path:
 
 
 def main() -> int:
+    argparse.ArgumentParser(prog="make wheels", description=__doc__).parse_args()
     try:
         wheels = build()
         check_contents(wheels)
