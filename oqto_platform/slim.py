@@ -10,7 +10,7 @@ import ctypes
 import gc
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from types import ModuleType
 from typing import Any, NoReturn
 
@@ -50,21 +50,20 @@ def without_tls() -> Iterator[None]:
 
 
 @contextmanager
-def hollow(name: str) -> Iterator[None]:
+def hollow(*names: str, **values: Any) -> Iterator[None]:
     """
-    Import libraries while the module `name` has every name that is asked for, and nothing behind it.
+    Import libraries while the modules `names` have every name that is asked for, and nothing behind it.
 
-    For those that import `name` without asking whether it is there, for a feature that we never use: `without` would
-    break them. Whoever imports `name` later gets the real one.
+    For those that import them without asking whether they are there, for a feature that we never use: `without` would
+    break them. `values` are names that must have something behind them. Whoever imports `names` later gets the real ones.
     """
-    if name in sys.modules:
-        yield
-        return
-    sys.modules[name] = _Hollow(name)
+    absent = [name for name in names if name not in sys.modules]
+    sys.modules.update({name: _Hollow(name, values) for name in absent})
     try:
         yield
     finally:
-        del sys.modules[name]
+        for name in absent:
+            del sys.modules[name]
 
 
 REPAIRS = {"ssl": " for its event loop; use httpx, which brings its own TLS, or a thread"}
@@ -72,6 +71,10 @@ REPAIRS = {"ssl": " for its event loop; use httpx, which brings its own TLS, or 
 
 class _Hollow(ModuleType):
     """Any name: an integer, an error that nobody raises, or a class that is of no use."""
+
+    def __init__(self, name: str, values: dict[str, Any]) -> None:
+        super().__init__(name)
+        vars(self).update(values)
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
@@ -100,6 +103,26 @@ def own_copy(name: str) -> Iterator[None]:
 def _taken(name: str) -> dict[str, ModuleType]:
     found = [loaded for loaded in sys.modules if loaded == name or loaded.startswith(f"{name}.")]
     return {loaded: sys.modules.pop(loaded) for loaded in found}
+
+
+OPENAPI = (
+    "litestar._openapi.plugin",
+    "litestar._openapi.schema_generation",
+    "litestar.openapi",
+    "litestar.openapi.config",
+    "litestar.openapi.spec",
+)
+
+
+def litestar_without_openapi() -> AbstractContextManager[None]:
+    """Import Litestar without what describes an API (1 MB): for applications with `openapi_config=None`."""
+    return hollow(*OPENAPI, OpenAPIConfig=dict, OpenAPIPlugin=_NoPlugin, openapi_schema_plugins=())
+
+
+class _NoPlugin:
+    """Litestar makes a plugin for its description in any case; this one takes part in nothing."""
+
+    def __init__(self, _app: object) -> None: ...
 
 
 def hurry() -> None:

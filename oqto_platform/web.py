@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import mimetypes
 from pathlib import Path
@@ -17,10 +18,17 @@ ROUTED = ("/api/", "/health/", "/plugins/", "/metrics")
 
 
 class Asset(msgspec.Struct, frozen=True):
-    body: bytes
+    """One answer. `body` is a file where its name says what is in it: such a file never changes, it only goes."""
+
+    body: bytes | Path
     headers: tuple[tuple[bytes, bytes], ...]
     etag: bytes
     status: int = 200
+
+    async def read(self) -> bytes:
+        if isinstance(self.body, bytes):
+            return self.body
+        return await asyncio.to_thread(self.body.read_bytes)
 
 
 MISSING = Asset(
@@ -39,7 +47,7 @@ GONE = Asset(
 
 
 def read_assets(folder: Path) -> dict[str, Asset]:
-    """Every file of the built UI by its URL path; small enough to keep in memory."""
+    """Every file of the built UI by its URL path."""
     files = (path for path in sorted(folder.rglob("*")) if path.is_file())
     return {f"/{path.relative_to(folder).as_posix()}": _asset(path) for path in files}
 
@@ -58,7 +66,10 @@ class WebUI:
 
 async def _send(scope: Scope, send: Send, asset: Asset) -> None:
     known = next((value for name, value in scope["headers"] if name == b"if-none-match"), b"")
-    status, body = (304, b"") if known == asset.etag else (asset.status, asset.body)
+    try:
+        status, body = (304, b"") if known == asset.etag else (asset.status, await asset.read())
+    except FileNotFoundError:
+        asset, status, body = GONE, GONE.status, await GONE.read()
     headers = [*asset.headers, (b"etag", asset.etag), (b"content-length", str(len(body)).encode())]
     await send({"type": "http.response.start", "status": status, "headers": headers})
     is_head = scope.get("method") == "HEAD"
@@ -69,6 +80,8 @@ def _asset(path: Path) -> Asset:
     body = path.read_bytes()
     kind = mimetypes.guess_type(path.name)[0] or "application/octet-stream"
     charset = "; charset=utf-8" if kind.startswith("text/") or kind.endswith("javascript") else ""
-    lasting = b"public, max-age=31536000, immutable" if path.parent.name == "assets" else b"no-cache"
+    is_hashed = path.parent.name == "assets"
+    lasting = b"public, max-age=31536000, immutable" if is_hashed else b"no-cache"
     etag = f'"{hashlib.sha256(body).hexdigest()[:20]}"'.encode()
-    return Asset(body, ((b"content-type", f"{kind}{charset}".encode()), (b"cache-control", lasting)), etag)
+    kept = path if is_hashed else body
+    return Asset(kept, ((b"content-type", f"{kind}{charset}".encode()), (b"cache-control", lasting)), etag)

@@ -8,8 +8,9 @@ from oqto_platform import slim
 from oqto_platform.errors import NotSignedIn
 from oqto_platform.settings import Secret
 
-# cryptography (10 MB, 80 ms) is for signatures that we do not make. A plugin may, and gets a jwt of its own.
-with slim.own_copy("jwt"), slim.without("cryptography"):
+# cryptography (10 MB, 80 ms) is for signatures that we do not make, and the other (0.6 MB) fetches keys of others.
+# A plugin may want both, and gets a jwt of its own.
+with slim.own_copy("jwt"), slim.without("cryptography"), slim.hollow("jwt.jwks_client"):
     import jwt
 
 ALGORITHM = "HS256"

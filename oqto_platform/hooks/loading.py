@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import difflib
 import functools
 import inspect
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
@@ -75,7 +74,7 @@ def _warn(origin: Origin, text: str) -> None:
 
 
 def _unknown_hook(hook: str, known: Mapping[str, Any]) -> str:
-    near = difflib.get_close_matches(hook, known, n=1)
+    near = _near(hook, known)
     hint = f"did you mean {near[0]}?" if near else "docs/reference/hooks.md lists what there is."
     return (
         f"{hook} is no hook of this version; {hint} A plugin for several versions of the platform marks it with "
@@ -102,10 +101,16 @@ def _check_one(side: Side, hook: str, function: Any, marks: Mapping[str, Any], p
 def _check_arguments(hook: str, function: Any, known: tuple[str, ...]) -> None:
     for name in _wanted(function):
         if name not in known:
-            near = difflib.get_close_matches(name, known, n=1)
+            near = _near(name, known)
             hint = f"did you mean {near[0]!r}? " if near else ""
             has = ", ".join(known) or "none"
             raise TypeError(f"{hook} has no argument {name!r}; {hint}It has: {has}")
+
+
+def _near(name: str, known: Iterable[str]) -> list[str]:
+    import difflib
+
+    return difflib.get_close_matches(name, known, n=1)
 
 
 def _wanted(function: Any) -> list[str]:

@@ -92,6 +92,30 @@ def test_the_core_loads_its_libraries_without_companions(tmp_path):
     assert not modules & (OF_NO_USE | {"pydantic.v1", "httpx", "alembic", "yaml", "tomlkit"})
 
 
+def test_the_core_loads_nothing_of_a_terminal_of_html_or_of_openapi(tmp_path):
+    run = (
+        f"import os; os.environ.clear(); os.environ.update(HOME={str(tmp_path)!r}, OQTO_PLUGINS='eavs')\n"
+        "import oqto_platform.app, oqto_platform.assembly"
+    )
+    modules = loaded(run)
+    assert not modules & {"pdb", "colorama", "difflib", "html.entities", "http.client", "urllib.request"}
+    assert not [name for name in modules if name.startswith(("litestar.openapi", "litestar._openapi"))]
+
+
+def test_what_the_core_did_not_load_is_whole_for_a_plugin(tmp_path):
+    run = (
+        f"import os; os.environ.clear(); os.environ.update(HOME={str(tmp_path)!r}, OQTO_PLUGINS='eavs')\n"
+        "import oqto_platform.app, html, pdb, litestar.openapi\n"
+        "from litestar import Litestar, get\n"
+        "from litestar.openapi.spec import Example\n"
+        "assert html.unescape('&eacute;') == 'é' and pdb.Pdb and Example(value=1).value == 1\n"
+        "@get('/', responses={404: litestar.openapi.ResponseSpec(str, description='none')}, sync_to_thread=False)\n"
+        "def handler() -> str: return ''\n"
+        "oqto_platform.app.app.register(handler)"
+    )
+    assert "litestar.openapi.spec" in loaded(run)
+
+
 def test_the_core_can_answer_before_it_loads_the_libraries_of_its_database(tmp_path):
     run = (
         f"import os; os.environ.clear(); os.environ.update(HOME={str(tmp_path)!r}, OQTO_PLUGINS='eavs')\n"
@@ -113,6 +137,7 @@ def test_a_plugin_of_the_core_still_gets_the_whole_of_jwt():
     pytest.importorskip("cryptography")
     run = (
         "import oqto_platform.auth.claims as claims, jwt\n"
-        "assert jwt is not claims.jwt and jwt.algorithms.has_crypto and not claims.jwt.algorithms.has_crypto"
+        "assert jwt is not claims.jwt and jwt.algorithms.has_crypto and not claims.jwt.algorithms.has_crypto\n"
+        "assert jwt.PyJWKClient('https://keys.example').uri"
     )
     assert "jwt" in loaded(run)

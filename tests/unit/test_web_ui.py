@@ -58,6 +58,13 @@ async def test_an_asset_of_another_version_is_missing_and_not_the_page(ask):
     assert headers["cache-control"] == "no-cache"
 
 
+async def test_an_asset_that_went_while_the_server_runs_is_missing(ask, tmp_path):
+    (tmp_path / "assets" / "app-1a2b.js").unlink()
+    status, headers, body = await ask("/assets/app-1a2b.js")
+    assert (status, headers["cache-control"]) == (404, "no-cache")
+    assert b"load the page again" in body
+
+
 async def test_what_the_browser_has_is_not_sent_again(ask):
     _, headers, _ = await ask("/icon.svg")
     status, again, body = await ask("/icon.svg", if_none_match=headers["etag"])

@@ -7,7 +7,6 @@ import base64
 import socket
 from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import unquote, urlsplit
-from urllib.request import getproxies, proxy_bypass
 
 if TYPE_CHECKING:
     import ssl
@@ -36,6 +35,9 @@ async def dial(origin: tuple[str, str, int], make: Callable[[], P], context: ssl
 
 
 def _proxy_for(scheme: str, host: str) -> str | None:
+    # Half a megabyte with `http.client`, for those who dial: the core only knows how.
+    from urllib.request import getproxies, proxy_bypass
+
     proxies = getproxies()
     address = proxies.get(scheme) or proxies.get("all")
     return None if not address or host in LOOPBACK or proxy_bypass(host) else address
