@@ -58,7 +58,9 @@ class Opening:
             raise SystemExit(_told(exc)) from None
         self._done.set()
         slim.settle()
+        resting = asyncio.get_running_loop().call_later(slim.REST_S, slim.rest)
         await self._end.wait()
+        resting.cancel()
         await context.__aexit__(None, None, None)
 
 

@@ -12,7 +12,7 @@ PR_SET_PDEATHSIG = 1
 FAREWELL = signal.SIGUSR1
 """Sent to the workers by `oqto serve` before it ends them: Granian closes WebSockets without a word."""
 
-LIBRARIES = ("litestar", "pydantic", "pydantic_core", "sqlalchemy", "sqlmodel")
+LIBRARIES = ("anyio", "litestar", "pydantic", "pydantic_core", "sqlalchemy", "sqlmodel", "structlog")
 """The long-winded ones."""
 
 

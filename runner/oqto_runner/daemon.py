@@ -21,7 +21,7 @@ from oqto_platform.config.sections import Runner
 from oqto_platform.errors import Conflict, PluginLoadError
 from oqto_platform.hooks import Hooks, PerPlugin
 from oqto_platform.settings import Settings
-from oqto_platform.slim import settle
+from oqto_platform.slim import REST_S, rest, settle
 from oqto_runner import config, listen, scope, workspaces
 from oqto_runner.answers import Answers
 from oqto_runner.context import PluginContext
@@ -95,6 +95,7 @@ class Daemon:
             await self._sessions.recover()
             server = await asyncio.start_unix_server(self._server.serve, sock=listener, limit=wire.LIMIT)
             settle()
+            asyncio.get_running_loop().call_later(REST_S, rest)
             listen.notify("READY=1")
             log.info("runner ready", runner=self._runner_id, pid=os.getpid(), state_dir=str(self._state_dir))
             await self._until_end()
