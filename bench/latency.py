@@ -7,7 +7,8 @@ a real one does and should take little from those who are measured; without a C 
 Python, which takes twice as much.
 
 The prompts are sent one after the other over a second, so that the agents do not write all in the same instant of each
-10 ms. What counts is what was written while every session streamed. What came while they began is told besides.
+10 ms. What counts is what was written while every session streamed. What came while they began is told besides;
+so is how late the agents themselves woke up, which shows how much of the wait is the machine's.
 
 Measured: from that moment in the agent, just before its write(2) to stdout, to the arrival of the bytes in the
 browser's socket (the client's `data_received`). So pipe, runner, event log on disk, Unix socket, core, Granian and
@@ -150,9 +151,19 @@ def report(load: str, found: Delays) -> None:
     name = f"stdout to browser, {load}, {RATE_PER_S} events/s each"
     claim(f"{name}, median", middle(counted), MEDIAN_MS, "ms", f"{len(counted)} events")
     claim(f"{name}, p99", percentile(counted, 99), P99_MS, "ms", f"max {max(counted):.1f} ms")
+    late = [ms for events in found.values() for ms in lateness([at for at, _ in events])]
+    fact(
+        f"  {load}, agents awake late by", f"median {middle(late):.2f} ms, p99 {percentile(late, 99):.1f} ms"
+    )
     if len(found) > 1:
         began = f"median {middle(early):.2f} ms, p99 {percentile(early, 99):.1f} ms, max {max(early):.1f} ms"
         fact(f"  {load}, while they began", began)
+
+
+def lateness(stamps: list[int]) -> list[float]:
+    """Milliseconds by which each write missed its time, which no software of ours can help: how busy the machine is."""
+    due = [at - n * 10**9 // RATE_PER_S for n, at in enumerate(stamps)]
+    return [(at - min(due)) / 1e6 for at in due]
 
 
 def spent(stack: Stack) -> dict[str, float]:
