@@ -5,6 +5,9 @@ below the first no sandbox can come, and the second says why the first process i
 
     .venv/bin/python bench/sandbox.py [--runs 40]
 
+As root it measures twice: as an ordinary account with a home that is the same everywhere, and as root with root's
+own home. An agent of root needs more masks. `by bwrap` is the same plan where the kernel is too old for us to mount.
+
 Runs are interleaved so that a busy machine hurts all cases alike; trust the ratios. `srt` takes part when it is
 on the PATH and works (`npm install -g @anthropic-ai/sandbox-runtime`, with socat and ripgrep).
 """
@@ -12,6 +15,7 @@ on the PATH and works (`npm install -g @anthropic-ai/sandbox-runtime`, with soca
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 import os
 import resource
@@ -25,10 +29,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-from oqto_plugin_sandbox import host, launch
+from oqto_plugin_sandbox import host, launch, mounting
 from oqto_plugin_sandbox.plan.model import Bind
 from oqto_plugin_sandbox.plan.render import Descriptors, options
-from oqto_plugin_sandbox.policy.load import Owner, load
+from oqto_plugin_sandbox.policy.load import load
 from oqto_plugin_sandbox.runner import owner
 
 from oqto_platform.types import SpawnPlan
@@ -58,6 +62,11 @@ print(spent(lambda: os.read(f, 1)), spent(lambda: os.stat('/usr')), spent(os.get
 """
 CALLS = ("read", "stat", "getppid")
 ROUNDS = 15
+HOME_FOLDERS = (
+    ".ssh", ".cache/pip", ".cargo/registry", ".cargo/bin", ".config/git", ".config/htop", ".config/gh", ".local/bin",
+    ".local/share/uv", ".npm", ".rustup", "documents", "projects/one", "projects/two",
+)  # fmt: skip
+HOME_FILES = (".bashrc", ".profile", ".gitconfig", ".npmrc", ".cargo/env", ".bash_history")
 PEER_SETTINGS = {
     "network": {"allowedDomains": [], "deniedDomains": []},
     "filesystem": {"denyRead": ["~/.ssh"], "allowWrite": ["."], "denyWrite": []},
@@ -68,11 +77,49 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--runs", type=int, default=40)
     runs = parser.parse_args().runs
+    if os.getuid() == 0:
+        as_ordinary(lambda: measure("an ordinary account", runs))
+    measure("root" if os.getuid() == 0 else "this account", runs)
+
+
+def as_ordinary(work: Callable[[], None]) -> None:
+    """Run `work` in a fork that has given root up and has a home with what people have in theirs."""
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "helpers"))
+    import ordinary_account
+
+    with tempfile.TemporaryDirectory(prefix="oqto-bench-", dir="/home") as folder:
+        home = Path(folder) / "home"
+        furnish(home, ordinary_account.UID)
+        Path(folder).chmod(0o755)
+        pid = os.fork()
+        if pid:
+            os.waitpid(pid, 0)
+            return
+        try:
+            ordinary_account.become_ordinary(home)
+            work()
+        finally:
+            sys.stdout.flush()
+            os._exit(0)
+
+
+def furnish(home: Path, uid: int) -> None:
+    for name in HOME_FOLDERS:
+        (home / name).mkdir(parents=True)
+    for name in HOME_FILES:
+        (home / name).write_text("text\n")
+    for path in (home, *home.rglob("*")):
+        os.chown(path, uid, uid)
+
+
+def measure(who: str, runs: int) -> None:
+    print(f"-- {who}")
     with tempfile.TemporaryDirectory() as workspace:
         cases = {
             "bare": bare,
             "least": least,
             "by hand": lambda: by_hand(workspace),
+            "by bwrap": lambda: by_bubblewrap(workspace),
             "confined": lambda: confined(workspace),
             "python": lambda: spent([PYTHON, "-I", "-S", "-c", "pass"], ()),
         }
@@ -84,12 +131,12 @@ def main() -> None:
         steady(workspace)
 
 
-WHO = owner()
+who_runs = functools.cache(owner)
 """Asked once, as by a runner: the account database answers slowly."""
 
 
-def cage(workspace: str, *argv: str, who: Owner = WHO) -> launch.Cage:
-    spawn = SpawnPlan(argv=argv or ("/bin/true",), cwd=workspace)
+def cage(workspace: str, *argv: str) -> launch.Cage:
+    spawn, who = SpawnPlan(argv=argv or ("/bin/true",), cwd=workspace), who_runs()
     return launch.design(load(who, workspace), workspace, spawn, who.home, who.uid)
 
 
@@ -133,6 +180,16 @@ def confined(workspace: str) -> Cost:
     finally:
         for fd in ready.fds:
             os.close(fd)
+
+
+def by_bubblewrap(workspace: str) -> Cost:
+    """The whole sandbox, with every mount made by bubblewrap as on a kernel before Linux 5.12."""
+    found = mounting.obstacle
+    mounting.obstacle = lambda: "measured for comparison"
+    try:
+        return confined(workspace)
+    finally:
+        mounting.obstacle = found
 
 
 def peer(workspace: str) -> dict[str, Callable[[], Cost]]:
@@ -179,6 +236,8 @@ def report(times: dict[str, list[Cost]], workspace: str) -> None:
         print(f"{name:9} {shown(middle(found), base):38} {shown(quickest(found), fastest)}")
     hand, ours = middle(times["by hand"]), middle(times["confined"])
     print(f"confined / by hand: {ours.wall_s / hand.wall_s:.2f} wall, {ours.cpu_s / hand.cpu_s:.2f} CPU")
+    if reason := mounting.obstacle():
+        print(f"the first process cannot mount here: {reason}")
 
 
 def shown(cost: Cost, base: Cost) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from oqto_platform.errors import OqtoError
 from oqto_platform.types import Check
-from oqto_plugin_sandbox import host, limits
+from oqto_plugin_sandbox import host, limits, mounting
 from oqto_plugin_sandbox.policy.load import Owner, load
 from oqto_plugin_sandbox.seccomp import tables
 
@@ -14,6 +14,7 @@ from oqto_plugin_sandbox.seccomp import tables
 def all_checks(owner: Owner, workspace: str) -> list[Check]:
     """Every check, whatever the others say."""
     host.forget()
+    mounting.obstacle.cache_clear()
     return [
         _bubblewrap(),
         _namespaces(),
@@ -45,7 +46,9 @@ def _newer() -> str:
 def _namespaces() -> Check:
     def look() -> str:
         host.probe()
-        return "an empty sandbox starts"
+        obstacle = mounting.obstacle()
+        slower = f"; bubblewrap makes the mounts, which takes longer ({obstacle})" if obstacle else ""
+        return f"an empty sandbox starts{slower}"
 
     return _tried("user namespaces", look, host.namespace_repair())
 

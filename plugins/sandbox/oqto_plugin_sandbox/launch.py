@@ -18,11 +18,12 @@ import msgspec
 
 from oqto_platform.errors import Invalid, Unconfined
 from oqto_platform.types import ConfinedPlan, SpawnPlan
-from oqto_plugin_sandbox import first, host, landlock
+from oqto_plugin_sandbox import first, host, landlock, mounting
 from oqto_plugin_sandbox.plan.compose import RELAY_FOLDER, compose
 from oqto_plugin_sandbox.plan.model import Plan, Request
 from oqto_plugin_sandbox.plan.opening import make_beneath
 from oqto_plugin_sandbox.plan.render import Descriptors, expected_mounts, options
+from oqto_plugin_sandbox.plan.steps import steps
 from oqto_plugin_sandbox.plan.system import INSIDE_UID
 from oqto_plugin_sandbox.policy.model import Policy
 from oqto_plugin_sandbox.seccomp import filters
@@ -97,18 +98,14 @@ def launch(cage: Cage) -> ConfinedPlan:
     for path in cage.plan.creates:
         _create(path, cage.request)
     with Descriptors() as owned:
-        words = [
-            *_namespaces(cage),
-            *options(cage.plan, owned, by_fd=bwrap.binds_by_fd),
-            *_inside(cage, owned),
-        ]
+        words, made_inside = _division(cage, owned, by_fd=bwrap.binds_by_fd)
         if len(words) > MAX_OPTIONS:
             raise Unconfined(
                 f"the policy needs {len(words)} options for bubblewrap, the limit is {MAX_OPTIONS}"
             )
         arguments = owned.memory("oqto-arguments", b"".join(os.fsencode(word) + b"\0" for word in words))
         init = f"/proc/self/fd/{owned.memory('oqto-init', first.program(), is_program=True)}"
-        config = owned.memory("oqto-config", first.words(_statements(cage, owned)))
+        config = owned.memory("oqto-config", first.words([*made_inside, *_statements(cage, owned)]))
         launcher = (init, "shield", bwrap.path, "--args", str(arguments))
         argv = (*launcher, "--", init, str(config), *cage.argv)
         return ConfinedPlan(
@@ -193,29 +190,54 @@ def _is_named(name: str, patterns: tuple[str, ...]) -> bool:
     return any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)
 
 
+def _division(cage: Cage, owned: Descriptors, *, by_fd: bool) -> tuple[list[str], list[tuple[object, ...]]]:
+    """What bubblewrap does, in its options, and what the first process inside does, in statements."""
+    shared = [*_namespaces(cage), *_environment(cage)]
+    bases = [owned.memory("oqto-filter", program) for program in _base_filters(cage.policy)]
+    if mounting.obstacle():
+        filtered = [word for fd in bases for word in ("--add-seccomp-fd", str(fd))]
+        return [
+            *shared,
+            *_rights(cage),
+            *options(cage.plan, owned, by_fd=by_fd),
+            "--chdir",
+            cage.cwd,
+            *filtered,
+        ], []
+    uid = cage.request.uid or INSIDE_UID
+    account = ("account", uid, os.getgid() or INSIDE_UID)
+    own = [account, ("cwd", cage.cwd), *(("base", fd) for fd in bases)]
+    return [*shared, *mounting.FOR_US], [*own, *steps(cage.plan, owned)]
+
+
 def _namespaces(cage: Cage) -> list[str]:
     """Always all of them. The network only stays shared where the policy opens it."""
     words = ["--unshare-user", "--unshare-ipc", "--unshare-uts", "--unshare-pid", "--unshare-cgroup-try"]
     words += ["--hostname", "oqto", "--die-with-parent", "--as-pid-1", "--clearenv", "--cap-drop", "ALL"]
-    words += ["--disable-userns"]
+    return [*words, *([] if cage.policy.network.mode == "open" else ["--unshare-net"])]
+
+
+def _rights(cage: Cage) -> list[str]:
+    """What the first process does itself when it makes the mounts."""
+    words = ["--disable-userns"]
     if cage.policy.assert_userns_disabled:
         words += ["--assert-userns-disabled"]
-    if cage.policy.network.mode != "open":
-        words += ["--unshare-net"]
     if cage.request.uid == 0:
         words += ["--uid", str(INSIDE_UID), "--gid", str(INSIDE_UID)]
     return words
 
 
-def _inside(cage: Cage, owned: Descriptors) -> list[str]:
-    words = [word for name, value in sorted(cage.env.items()) for word in ("--setenv", name, value)]
-    words += ["--chdir", cage.cwd]
-    if cage.policy.seccomp_mode == "off":
-        return words
-    audit = cage.policy.seccomp_mode == "audit"
-    program = filters.base_filter(platform.machine(), audit=audit, allow_ptrace=cage.policy.allow_ptrace)
-    programs = [program, *(_extra_filter(path) for path in cage.policy.seccomp_filters)]
-    return [*words, *(w for p in programs for w in ("--add-seccomp-fd", str(owned.memory("oqto-filter", p))))]
+def _environment(cage: Cage) -> list[str]:
+    return [word for name, value in sorted(cage.env.items()) for word in ("--setenv", name, value)]
+
+
+def _base_filters(policy: Policy) -> list[bytes]:
+    """What covers every process inside, the first one too."""
+    if policy.seccomp_mode == "off":
+        return []
+    audit = policy.seccomp_mode == "audit"
+    program = filters.base_filter(platform.machine(), audit=audit, allow_ptrace=policy.allow_ptrace)
+    return [program, *(_extra_filter(path) for path in policy.seccomp_filters)]
 
 
 def _extra_filter(path: str) -> bytes:
@@ -257,7 +279,8 @@ def _statements(cage: Cage, owned: Descriptors) -> list[tuple[object, ...]]:
 
 def _expected_status(policy: Policy) -> list[tuple[str, str]]:
     filtered = [] if policy.seccomp_mode == "off" else [("Seccomp", "2")]
-    return [("NoNewPrivs", "1"), ("CapEff", "0" * 16), ("CapBnd", "0" * 16), *filtered]
+    none = [(f"Cap{kind}", "0" * 16) for kind in ("Inh", "Prm", "Eff", "Bnd", "Amb")]
+    return [("NoNewPrivs", "1"), *none, *filtered]
 
 
 def _agent_filter(policy: Policy) -> bytes:

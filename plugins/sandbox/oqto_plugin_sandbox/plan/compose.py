@@ -58,7 +58,7 @@ def compose(policy: Policy, request: Request) -> Plan:
     for rule in chosen:
         ops += copies.get(rule.path) or _mounts(rule, below[rule.path], seals, disk)
     ops += _socket_ops(request)
-    ops += [Seal(dest=path) for path in sorted(seals, key=depth, reverse=True)]
+    ops += [Seal(dest=path) for path in (*sorted(seals, key=depth, reverse=True), "/")]
     if len(ops) > MAX_MOUNTS:
         raise Unconfined(
             f"the policy needs {len(ops)} mounts, the limit is {MAX_MOUNTS}; deny folders, not files"
@@ -152,7 +152,9 @@ def _choose(wanted: list[Rule], creates: set[str], disk: Disk) -> list[Rule]:
 
 
 def _matters(rule: Rule, covers: dict[str, Rule], creates: set[str], disk: Disk) -> bool:
-    if rule.path not in creates and rule.rank != wishes.PLATFORM_RANK and not disk.is_there(rule.path):
+    kind = disk.kind(rule.path)
+    is_missing = not kind and rule.path not in creates
+    if is_missing and rule.rank != wishes.PLATFORM_RANK:
         return False
     cover = _cover(rule.path, covers)
     access = cover.access if cover else _system_access(rule.path)
@@ -160,9 +162,9 @@ def _matters(rule: Rule, covers: dict[str, Rule], creates: set[str], disk: Disk)
         return False  # a denial holds at any depth
     if (access == rule.access and not _splits(rule)) or _only_reads(rule, access):
         return False
-    if disk.is_link(rule.path):
+    if kind == stat.S_IFLNK:
         return _refuse_link(rule)
-    if rule.path not in creates and not disk.is_there(rule.path):
+    if is_missing:
         return _refuse_missing(rule)
     return rule.access != "hidden" or access is not None
 
@@ -266,13 +268,10 @@ def _hidden(rule: Rule, below: list[str], seals: list[str], disk: Disk) -> list[
     is_folder = disk.is_folder(rule.path) or not disk.is_there(
         rule.path
     )  # a name that is kept free by a folder
-    ops = hide(rule.path, is_folder=is_folder, has_children=bool(below), why=rule.why)
-    if is_folder:
-        if below:
-            seals.append(rule.path)
-        else:
-            ops.append(Seal(dest=rule.path))
-    return ops
+    mask = hide(rule.path, is_folder=is_folder, has_children=bool(below), why=rule.why)
+    if isinstance(mask, Tmpfs):
+        seals.append(rule.path)
+    return [mask]
 
 
 def _socket_ops(request: Request) -> list[Op]:

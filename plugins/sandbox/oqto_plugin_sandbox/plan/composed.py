@@ -50,12 +50,15 @@ def composed(policy: Policy, request: Request, denied: Iterable[str], disk: Disk
     live.update(path for path in (*policy.allow_write, *policy.extra_rw_bind) if path not in PRIVATE_PLACES)
     folders: dict[str, str] = {}
     gaps: list[str] = []
+    chains: dict[str, list[str]] = {}
     for path in denied:
-        above = list(upward(path))
+        above = upward(path)
         root = next((folder for folder in above[1:] if folder in roots), "")
         if not root or not live.isdisjoint(above):
             continue
-        found = _chain(root, above, disk)
+        if above[1] not in chains:
+            chains[above[1]] = _chain(root, above[1], disk)
+        found = chains[above[1]]
         if too_large := _too_large(found, path, disk):
             gaps += _gap(path, too_large[0], disk)
         else:
@@ -101,10 +104,11 @@ def _roots(policy: Policy, request: Request) -> dict[str, str]:
     return found
 
 
-def _chain(root: str, above: list[str], disk: Disk) -> list[str]:
-    """The folders that lead from the root to the path, as far as they exist."""
+def _chain(root: str, last: str, disk: Disk) -> list[str]:
+    """The folders from the root to the last one, as far as they exist."""
     found = []
-    for folder in reversed(above[1 : above.index(root) + 1]):
+    above = upward(last)
+    for folder in reversed(above[: above.index(root) + 1]):
         if not disk.can_list(folder):
             break
         found.append(folder)
@@ -112,8 +116,9 @@ def _chain(root: str, above: list[str], disk: Disk) -> list[str]:
 
 
 def _too_large(folders: list[str], path: str, disk: Disk) -> list[str]:
-    most = _most(path, disk)
-    return [folder for folder in folders if len(disk.entries(folder)) > most]
+    large = [folder for folder in folders if len(disk.entries(folder)) > MOST_FOR_FOLDERS]
+    most = _most(path, disk) if large else 0
+    return [folder for folder in large if len(disk.entries(folder)) > most]
 
 
 def _most(path: str, disk: Disk) -> int:

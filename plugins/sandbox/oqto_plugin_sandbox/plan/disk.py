@@ -33,9 +33,9 @@ class Disk:
 
     def _kind(self, path: str) -> int:
         folder, _, name = path.rpartition("/")
-        if self._home and is_within(folder, self._home) and (listed := self._look(folder)) is not None:
-            found = listed.get(name, 0)
-            if found >= 0:
+        if folder in self._folders or (self._home and is_within(folder, self._home)):
+            listed = self._look(folder)
+            if listed is not None and (found := listed.get(name, 0)) >= 0:
                 return found
         status = self.status(path)
         return stat.S_IFMT(status.st_mode) if status else 0
@@ -74,9 +74,11 @@ class Disk:
         return self.is_folder(folder) and self._look(folder) is not None
 
     def _look(self, folder: str) -> dict[str, int] | None:
-        if folder not in self._folders:
-            self._folders[folder] = _listed(folder)
-        return self._folders[folder]
+        try:
+            return self._folders[folder]
+        except KeyError:
+            listed = self._folders[folder] = _listed(folder)
+            return listed
 
     def real(self, folder: str) -> str:
         """Where a folder is when all symbolic links are followed."""

@@ -46,9 +46,10 @@ class Tmpfs(msgspec.Struct, frozen=True, kw_only=True, tag=True):
 
 
 class Hide(msgspec.Struct, frozen=True, kw_only=True, tag=True):
-    """A file that cannot be opened in place of a file of the host."""
+    """What can be neither opened nor listed, in place of a file or a folder of the host."""
 
     dest: str
+    is_folder: bool = False
     why: str = ""
 
 

@@ -80,14 +80,14 @@ def expected_mounts(plan: Plan) -> list[tuple[str, str]]:
         match op:
             case Bind(dest=dest, writable=writable):
                 found[dest] = "rw" if writable else "ro"
-            case Tmpfs(dest=dest):
+            case Tmpfs(dest=dest) | Kernel(dest=dest):
                 found[dest] = "rw"
             case Hide(dest=dest) | Seal(dest=dest) | Data(dest=dest):
                 found[dest] = "ro"
     return sorted(found.items())
 
 
-def _option(op: Op, owned: Descriptors, *, by_fd: bool) -> Iterable[str]:  # noqa: PLR0911 - one answer per kind
+def _option(op: Op, owned: Descriptors, *, by_fd: bool) -> Iterable[str]:  # noqa: C901, PLR0911 - one answer per kind
     match op:
         case Bind():
             return _bind(op, owned, by_fd=by_fd)
@@ -98,6 +98,8 @@ def _option(op: Op, owned: Descriptors, *, by_fd: bool) -> Iterable[str]:  # noq
             return ["--perms", "0755", "--dir", dest]
         case Copy():
             return _copy(op, owned)
+        case Hide(dest=dest, is_folder=True):
+            return ["--perms", "0000", "--tmpfs", dest, "--remount-ro", dest]
         case Hide(dest=dest):
             return ["--ro-bind", "/dev/null", dest]
         case Link(dest=dest, target=target):
@@ -111,7 +113,11 @@ def _option(op: Op, owned: Descriptors, *, by_fd: bool) -> Iterable[str]:  # noq
 
 
 def _copy(op: Copy, owned: Descriptors) -> list[str]:
-    """Bubblewrap reads the file itself. It opens here without waiting, because a pipe may have replaced it."""
+    return ["--perms", f"{op.mode:04o}", "--file", str(file_of(op, owned)), op.dest]
+
+
+def file_of(op: Copy, owned: Descriptors) -> int:
+    """A descriptor to read from, opened without waiting, because a pipe may have replaced it. Raises `Vanished`."""
     try:
         fd = owned.adopt(open_plain(op.source, os.O_RDONLY | os.O_NONBLOCK))
     except OSError as exc:
@@ -119,20 +125,23 @@ def _copy(op: Copy, owned: Descriptors) -> list[str]:
     status = os.fstat(fd)
     if not is_small(status):
         raise Vanished(f"cannot copy {op.source} ({op.why}): it is no small file any more")
-    return ["--perms", f"{op.mode:04o}", "--file", str(fd), op.dest]
+    return fd
 
 
 def _bind(op: Bind, owned: Descriptors, *, by_fd: bool) -> list[str]:
     option = "--bind" if op.writable else "--ro-bind"
     if not op.is_checked:
         return [option, op.source, op.dest]
+    fd = source_of(op, owned)
+    return [f"{option}-fd", str(fd), op.dest] if by_fd else [option, f"/proc/self/fd/{fd}", op.dest]
+
+
+def source_of(op: Bind, owned: Descriptors) -> int:
+    """A descriptor of what is bound, without a symlink on the way. Raises `Vanished` or `Unconfined`."""
     try:
-        fd = owned.adopt(open_plain(op.source))
+        return owned.adopt(open_plain(op.source))
     except OSError as exc:
         kind = Vanished if exc.errno == errno.ENOENT else Unconfined
         raise kind(
             f"cannot bind {op.source} ({op.why}): {exc.strerror}; no part of this path may be a symbolic link"
         ) from exc
-    if by_fd:
-        return [f"{option}-fd", str(fd), op.dest]
-    return [option, f"/proc/self/fd/{fd}", op.dest]

@@ -5,6 +5,8 @@ A read-only mount does not keep anybody from connecting, and behind such a socke
 an agent with the person's keys. The kernel lists where sockets were bound, so no folder has to be searched.
 """
 
+# ruff: noqa: PTH115 - paths are compared and passed on as text, exactly as the kernel sees them
+
 from __future__ import annotations
 
 import os
@@ -43,10 +45,25 @@ def _is_in(path: str, folders: tuple[str, ...]) -> bool:
 def _bound(disk: Disk) -> list[str]:
     """Where sockets are, as far as their names were absolute: of others nobody knows the folder."""
     found = set()
+    folders: dict[str, str] = {}
     for name in _names():
         folder, _, last = name.rpartition("/")
-        found.add(f"{disk.real(folder or '/').rstrip('/')}/{last}")
+        if folder not in folders:
+            folders[folder] = _real(folder or "/", disk).rstrip("/")
+        found.add(f"{folders[folder]}/{last}")
     return sorted(found)
+
+
+def _real(folder: str, disk: Disk) -> str:
+    """The kernel says it at once for what is there, however long the way: sockets lie in many folders."""
+    try:
+        fd = os.open(folder, os.O_PATH | os.O_CLOEXEC)
+    except OSError:
+        return disk.real(folder)
+    try:
+        return os.readlink(f"/proc/self/fd/{fd}")
+    finally:
+        os.close(fd)
 
 
 def _names() -> Iterator[str]:

@@ -1,6 +1,6 @@
 """The parts of the host that every sandbox shows: programs, libraries, settings, devices. Never /run, /var, /home."""
 
-# ruff: noqa: PTH112, PTH116, PTH113, PTH114, PTH115 - paths are compared and passed on as text, exactly as the kernel sees them
+# ruff: noqa: PTH110, PTH112, PTH116, PTH113, PTH114, PTH115 - paths are compared and passed on as text, exactly as the kernel sees them
 # ruff: noqa: S108 - /tmp is the sandbox's own
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ def _controls(uid: int) -> list[Op]:
     An agent of root has no capability but still root's number, and by that alone owns the kernel's controls: it
     could name the program that the kernel starts for a crash. bubblewrap covers only what it could write itself.
     """
-    return [_shared(path) for path in KERNEL_CONTROLS if Path(path).exists()] if uid == 0 else []
+    return [_shared(path) for path in KERNEL_CONTROLS if os.path.exists(path)] if uid == 0 else []
 
 
 def secret_rules(uid: int, disk: Disk) -> list[Rule]:
@@ -92,11 +92,11 @@ def _is_in_reach(path: str, uid: int, disk: Disk) -> bool:
     return disk.is_there(path) and not (is_others and not os.access(path, os.R_OK))
 
 
-def hide(path: str, *, is_folder: bool, has_children: bool, why: str) -> list[Op]:
-    """A mask: nothing at `path` can be listed or opened. Passable, not listable, if something below is shown."""
-    if not is_folder:
-        return [Hide(dest=path, why=why)]
-    return [Tmpfs(dest=path, mode=0o111 if has_children else 0, why=why)]
+def hide(path: str, *, is_folder: bool, has_children: bool, why: str) -> Hide | Tmpfs:
+    """A mask: nothing at `path` can be listed or opened. Passable, and to be sealed, if something below is shown."""
+    if is_folder and has_children:
+        return Tmpfs(dest=path, mode=0o111, why=why)
+    return Hide(dest=path, is_folder=is_folder, why=why)
 
 
 def passwd(home: str) -> bytes:

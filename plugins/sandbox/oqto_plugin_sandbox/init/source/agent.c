@@ -65,17 +65,15 @@ static void restrict_files(struct statements config) {
     close((int)ruleset);
 }
 
-/* Stack a filter on the one that bubblewrap loaded; the statement names a descriptor with its instructions. */
-static void filter_calls(struct statements config) {
+/* Stack a filter on those that hold already; the descriptor has its instructions. */
+void load_filter(int fd) {
     static struct sock_filter instructions[LONGEST_FILTER];
-    char **filter = first_of(config, "filter");
-    if (!filter)
-        return;
-    ssize_t size = read((int)number(filter[0]), instructions, sizeof instructions);
+    ssize_t size = read(fd, instructions, sizeof instructions);
     if (size <= 0 || size % (ssize_t)sizeof *instructions || size == sizeof instructions)
         fail(CANNOT_CONFINE, "cannot confine the agent: its filter is not understood", NULL);
     struct sock_fprog program = {(unsigned short)(size / (ssize_t)sizeof *instructions), instructions};
     must(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program, 0, 0), "system-call filter");
+    close(fd);
 }
 
 static void close_all(void) {
@@ -93,7 +91,8 @@ static noreturn void become_agent(struct statements config, char **argv) {
         limit((int)number(limited[0]), number(limited[1]));
     must(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), "privileges");
     restrict_files(config);
-    filter_calls(config);
+    for (char **filter; (filter = next_of(&config, "filter"));)
+        load_filter((int)number(filter[0]));
     close_all();
     execute(argv);
 }

@@ -9,6 +9,7 @@ enum { MOST_MOUNTS = 8192, MOST_TEXT = 4 << 20, POINT = 4, OPTIONS = 5 };
 struct mounted {
     char *point;
     bool is_read_only;
+    bool is_planned;
 };
 
 /* Untouched pages of these cost nothing. */
@@ -33,7 +34,7 @@ static struct mounted parsed(char *line) {
         if (!(fields[at] = strsep(&line, " ")))
             fail(CANNOT_CONFINE, "self-check: a line of mountinfo is not understood", NULL);
     const char *access = fields[OPTIONS];
-    return (struct mounted){unescaped(fields[POINT]), !strcmp(access, "ro") || !strncmp(access, "ro,", 3)};
+    return (struct mounted){unescaped(fields[POINT]), !strcmp(access, "ro") || !strncmp(access, "ro,", 3), false};
 }
 
 static size_t read_mounts(void) {
@@ -49,24 +50,60 @@ static size_t read_mounts(void) {
     return count;
 }
 
-/* Of several mounts at one place the last is on top. */
+/* Of several mounts at one place the last is on top, and all of them are of the plan. */
 static const struct mounted *at_point(const char *path, size_t count) {
+    const struct mounted *top = NULL;
     while (count--)
-        if (!strcmp(mounts[count].point, path))
-            return &mounts[count];
-    return NULL;
+        if (!strcmp(mounts[count].point, path)) {
+            top = top ? top : &mounts[count];
+            mounts[count].is_planned = true;
+        }
+    return top;
 }
 
-/* Every mount of the plan is where the plan says, no symlink led it elsewhere, and read-only is so. */
+static bool is_below(const char *path, const char *folder) {
+    size_t length = strlen(folder);
+    return !strncmp(path, folder, length) && (path[length] == '/' || folder[length - 1] == '/');
+}
+
+/* The access that the plan gives to the deepest of its mounts above `path`; NULL if there is none but `/`. */
+static const char *planned_above(const char *path, struct statements config) {
+    const char *access = NULL;
+    size_t deepest = 1;
+    for (char **wanted; (wanted = next_of(&config, "mount"));)
+        if (strlen(wanted[1]) > deepest && is_below(path, wanted[1])) {
+            deepest = strlen(wanted[1]);
+            access = wanted[0];
+        }
+    return access;
+}
+
+/* What the host has mounted in a part that is shown comes along, with the same access; nothing else may be here. */
+static void check_stray(const struct mounted *found, struct statements config) {
+    bool is_kernel = is_below(found->point, "/dev") || is_below(found->point, "/proc");
+    const char *access = planned_above(found->point, config);
+    if (!access)
+        fail(CANNOT_CONFINE, "self-check: ", found->point, " is mounted and nobody planned it", NULL);
+    if (!is_kernel && !strcmp(access, "ro") && !found->is_read_only)
+        fail(CANNOT_CONFINE, "self-check: ", found->point, " is writable", NULL);
+}
+
+/* Every mount of the plan is where the plan says, no symlink led it elsewhere, read-only is so, and no other is here. */
 void check_mounts(struct statements config) {
     size_t count = read_mounts();
-    for (char **wanted; (wanted = next_of(&config, "mount"));) {
+    struct statements rest = config;
+    bool is_whole = false; /* a plan has a root */
+    for (char **wanted; (wanted = next_of(&rest, "mount"));) {
         const struct mounted *found = at_point(wanted[1], count);
+        is_whole |= !strcmp(wanted[1], "/");
         if (!found)
             fail(CANNOT_CONFINE, "self-check: nothing is mounted at ", wanted[1], NULL);
         if (!strcmp(wanted[0], "ro") && !found->is_read_only)
             fail(CANNOT_CONFINE, "self-check: ", wanted[1], " is writable", NULL);
     }
+    for (size_t at = 0; is_whole && at < count; at++)
+        if (!mounts[at].is_planned)
+            check_stray(&mounts[at], config);
 }
 
 /* The value of a line `name:\tvalue` of a status file; NULL without that line. */

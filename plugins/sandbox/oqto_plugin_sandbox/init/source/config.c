@@ -1,4 +1,4 @@
-/* What the launcher wrote for us. */
+/* What the launcher wrote for us: read and understood as a whole before anything is done. */
 
 #include "init.h"
 
@@ -7,14 +7,21 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+enum { MOST_STATEMENTS = 1 << 15 };
+
 /* Each statement with the number of its arguments. */
 static const struct {
     const char *name;
     int arguments;
 } KNOWN[] = {
-    {"group", 1},  {"mount", 2},    {"status", 2}, {"relay", 2}, {"rlimit", 2}, {"landlock", 3},
-    {"allow", 2},  {"filter", 1},   {"cause", 2},  {"wall", 1},  {"report", 1},
+    {"group", 1},   {"mount", 2},  {"status", 2}, {"relay", 2},  {"rlimit", 2}, {"landlock", 3}, {"allow", 2},
+    {"filter", 1},  {"cause", 2},  {"wall", 1},   {"report", 1}, {"trial", 0},  {"account", 2},  {"base", 1},
+    {"folder", 1},  {"bind", 4},   {"system", 2}, {"tmpfs", 3},  {"copy", 3},   {"data", 2},     {"hide", 2},
+    {"link", 2},    {"proc", 1},   {"dev", 1},    {"seal", 1},   {"cwd", 1},
 };
+
+/* Untouched pages of it cost nothing. */
+static struct statement all[MOST_STATEMENTS];
 
 static int arguments_of(const char *name) {
     for (size_t at = 0; at < sizeof KNOWN / sizeof *KNOWN; at++)
@@ -23,30 +30,39 @@ static int arguments_of(const char *name) {
     fail(CANNOT_CONFINE, "init failed: unknown statement ", name, NULL);
 }
 
-static char *word(struct statements *rest) {
-    char *found = rest->at;
-    char *end = memchr(found, '\0', (size_t)(rest->end - found));
-    if (!end)
+static char *word(char **from, const char *end) {
+    char *found = *from;
+    char *zero = memchr(found, '\0', (size_t)(end - found));
+    if (!zero)
         fail(CANNOT_CONFINE, "init failed: the configuration ends in the middle", NULL);
-    rest->at = end + 1;
+    *from = zero + 1;
     return found;
 }
 
+static struct statements understood(char *from, const char *end) {
+    size_t count = 0;
+    for (; from < end; count++) {
+        if (count == MOST_STATEMENTS)
+            fail(CANNOT_CONFINE, "init failed: the configuration is too long", NULL);
+        all[count].name = word(&from, end);
+        int arguments = arguments_of(all[count].name);
+        for (int at = 0; at < arguments; at++)
+            all[count].words[at] = word(&from, end);
+    }
+    return (struct statements){all, all + count};
+}
+
 char **next_of(struct statements *rest, const char *name) {
-    static char *arguments[MOST_ARGUMENTS];
     while (rest->at < rest->end) {
-        const char *found = word(rest);
-        int count = arguments_of(found);
-        for (int at = 0; at < count; at++)
-            arguments[at] = word(rest);
-        if (!strcmp(found, name))
-            return arguments;
+        struct statement *found = rest->at++;
+        if (!strcmp(found->name, name))
+            return found->words;
     }
     return NULL;
 }
 
-char **first_of(struct statements all, const char *name) {
-    return next_of(&all, name);
+char **first_of(struct statements all_of_them, const char *name) {
+    return next_of(&all_of_them, name);
 }
 
 struct statements read_config(int fd) {
@@ -57,5 +73,5 @@ struct statements read_config(int fd) {
     if (content == MAP_FAILED)
         fail(CANNOT_CONFINE, "init failed: cannot read the configuration", NULL);
     close(fd);
-    return (struct statements){content, content + status.st_size};
+    return understood(content, content + status.st_size);
 }
