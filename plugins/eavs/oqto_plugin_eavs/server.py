@@ -220,7 +220,7 @@ class Connection(asyncio.Protocol):
         """Close once the reply is sent; what still comes is discarded, for a reset would destroy the reply."""
         if self._transport is None:
             return
-        if self._reading is None:
+        if self._reading is None and self._tunnel is None:
             self._transport.close()
             return
         self._lingers = True

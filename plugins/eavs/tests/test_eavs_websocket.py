@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import base64
 import json
+import socket
 import threading
 from contextlib import contextmanager
 
 import pytest
 from oqto_plugin_eavs import control
 from websockets.exceptions import ConnectionClosed, InvalidStatus
+from websockets.frames import Frame, Opcode
 from websockets.sync.client import connect
 from websockets.sync.server import serve
 
@@ -301,6 +304,24 @@ def test_a_model_that_may_not_be_used_may_not_transcribe_either(proxy, listening
         refused()
     assert closed.value.rcvd.code == 1008
     assert not [m for m in vendor.heard if m["type"] == "session.update"]
+
+
+def test_a_client_that_talks_on_hears_why_it_was_closed(proxy, socket_to):
+    head = (
+        "GET /p/live/v1/responses HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        f"Sec-WebSocket-Key: {base64.b64encode(bytes(16)).decode()}\r\nSec-WebSocket-Version: 13\r\n"
+        f"Authorization: Bearer {proxy.key(limit_usd=0.0)}\r\n\r\n"
+    )
+    message = json.dumps({"type": "response.create", "model": "fake-1", "input": "y" * 500_000}).encode()
+    with socket.create_connection(("127.0.0.1", proxy.port), timeout=10) as client:
+        client.sendall(head.encode())
+        for _ in range(8):
+            client.sendall(Frame(Opcode.TEXT, message).serialize(mask=True))
+        client.shutdown(socket.SHUT_WR)
+        heard = b"".join(iter(lambda: client.recv(65536), b""))
+    _, _, said = heard.partition(b"\r\n\r\n")
+    assert (1008).to_bytes(2, "big") in said
+    assert b"does not cover" in said
 
 
 def test_large_messages_pass(proxy, socket_to):
