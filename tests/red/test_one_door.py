@@ -19,6 +19,7 @@ SPAWNS = {
     "runner/oqto_runner/process.py": "the one door: executes a ConfinedPlan",
     "runner/oqto_runner/harness/echo_agent.py": "inside: the agent that does as it is told",
     "plugins/sandbox/oqto_plugin_sandbox/host.py": "asks system programs for their versions, tries an empty sandbox",
+    "plugins/sandbox/oqto_plugin_sandbox/mounting.py": "tries whether the first process may mount, in a sandbox without an agent",
     "plugins/sandbox/oqto_plugin_sandbox/__main__.py": "oqto-sandbox run: executes a ConfinedPlan",
 }
 STARTERS = {
