@@ -16,7 +16,7 @@ from oqto_platform.errors import BudgetExceeded
 
 from . import prices, routing
 from .ledger import Facts, TooFast
-from .meters import Meter, NoMeter
+from .meter import Meter, NoMeter
 from .refusals import Refused
 from .tables import StoreFailed
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from typing import TYPE_CHECKING
 
 import httptools
@@ -12,9 +13,11 @@ from .reply import Listener, Reader, Sending, Timeouts, UpstreamFailed
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from .reply import Headers
+    from .reply import ChunkSink, Headers, Sink
 
 
+CHUNK = re.compile(rb"([1-9A-Fa-f][0-9A-Fa-f]{0,6})\r\n").match
+"""How a chunk begins, unless with extensions, needless zeros or as the last one."""
 HIGH_WATER = 256 * 1024
 HEAD_LIMIT = 256 * 1024
 IDLE_S = 60.0
@@ -40,7 +43,9 @@ class Connection(asyncio.Protocol):
         self.headers: Headers = []
         self._deadline = self._quiet_s = self._silence_s = 0.0
         self._heard_at = self._told_at = self._loop.time()
-        self._sink: Callable[[bytes], None] | None = None
+        self._sink: Sink | None = None
+        self._chunk_sink: ChunkSink | None = None
+        self._is_behind_chunk = self._is_at_border = False
         self._head: asyncio.Future[None] | None = None
         self._listener: Listener | None = None
         self._timeouts = NO_TIMEOUTS
@@ -81,6 +86,23 @@ class Connection(asyncio.Protocol):
         return False
 
     def data_received(self, data: bytes) -> None:
+        if (
+            self._chunk_sink is not None
+            and self._is_at_border
+            and (begin := CHUNK(data)) is not None
+            and int(begin[1], 16) == len(data) - begin.end() - 2
+            and data.endswith(b"\r\n")
+        ):
+            # The parser need not know: it is between two chunks before and after.
+            self._heard_at = self._loop.time()
+            try:
+                self._chunk_sink(data, begin.end())
+            except Exception as exc:  # noqa: BLE001 raised where the reply is awaited
+                self.fail(exc)
+            return
+        self._parse(data)
+
+    def _parse(self, data: bytes) -> None:
         if self.is_idle:
             self.abort()
             return
@@ -90,6 +112,8 @@ class Connection(asyncio.Protocol):
             self._parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as exc:
             self._failed_to_parse(exc)
+        # A line end behind a chunk is its last one: another would have ended the next chunk's first line.
+        self._is_at_border = self._is_behind_chunk and data.endswith(b"\r\n") and not self.is_done
         if self._sink is not None:
             if self._chunks:
                 self._deliver(self._sink)
@@ -146,6 +170,12 @@ class Connection(asyncio.Protocol):
             self._hold(is_full=True)
         if self._waiter is not None:
             self._wake()
+
+    def on_chunk_header(self) -> None:
+        self._is_behind_chunk = False
+
+    def on_chunk_complete(self) -> None:
+        self._is_behind_chunk = True
 
     def on_message_complete(self) -> None:
         if self.is_done or self.status == 0:  # an interim reply
@@ -235,23 +265,26 @@ class Connection(asyncio.Protocol):
             await self._arrival()
         return self.take()
 
-    async def pump(self, sink: Callable[[bytes], None], reader: Reader, quiet_s: float) -> None:
-        self.pour(sink, reader, quiet_s)
+    async def pump(
+        self, sink: Sink, reader: Reader, quiet_s: float, chunk_sink: ChunkSink | None = None
+    ) -> None:
+        self.pour(sink, reader, quiet_s, chunk_sink)
         try:
             while not self.is_done and self._error is None:
                 await self._arrival()
             self._deliver(sink)
         finally:
-            self._sink = reader.on_full = None
+            self._sink = self._chunk_sink = reader.on_full = None
         if self._error is not None:
             raise self._error
 
-    def pour(self, sink: Callable[[bytes], None], reader: Reader, quiet_s: float) -> None:
-        """Begin to `pump`: from now on `sink` gets each piece."""
+    def pour(self, sink: Sink, reader: Reader, quiet_s: float, chunk_sink: ChunkSink | None = None) -> None:
+        """Begin to `pump`: from now on the sinks get each piece."""
         self._sink, self._quiet_s, reader.on_full = sink, quiet_s, self._hold
+        self._chunk_sink = chunk_sink
         self._deliver(sink)
 
-    def _deliver(self, sink: Callable[[bytes], None]) -> None:
+    def _deliver(self, sink: Sink) -> None:
         if not self._chunks or self._error is not None:
             return
         try:
@@ -307,7 +340,7 @@ class Connection(asyncio.Protocol):
 
     def fail(self, error: Exception) -> None:
         """Tell whoever waits that this exchange is over."""
-        self._error = error
+        self._error, self._chunk_sink = error, None
         listener, self._listener = self._listener, None
         if listener is not None:
             listener.failed(error)

@@ -21,7 +21,8 @@ from . import admission, refusals, transcription
 from .dial import LOOPBACK
 from .forwarding import headers_for
 from .ledger import Bill
-from .meters import CHARACTERS_PER_TOKEN, Meter, ResponsesMeter
+from .meter import CHARACTERS_PER_TOKEN, Meter
+from .meters import ResponsesMeter
 from .prices import Tokens
 from .realtime import RealtimeMeter
 from .refusals import Refused

@@ -12,8 +12,9 @@ from oqto_platform import clock
 from .demo_script import answer, arguments_text, read_request
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
+    from .reply import ChunkSink, Sink
     from .upstream import Headers, Reader
 
 WORD_S = 0.02
@@ -34,7 +35,9 @@ class DemoReply:
         kind = b"text/event-stream" if is_stream else b"application/json"
         self.headers: Headers = [(b"content-type", kind)]
 
-    async def pump(self, sink: Callable[[bytes], None], reader: Reader, quiet_s: float) -> None:
+    async def pump(
+        self, sink: Sink, reader: Reader, quiet_s: float, chunk_sink: ChunkSink | None = None
+    ) -> None:
         """Give every frame to `sink`, as fast as `reader` takes them."""
         while (frame := await self.chunk()) is not None:
             sink(frame)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .meters import CHARACTERS_PER_TOKEN
+from .meter import CHARACTERS_PER_TOKEN
 
 IMAGE_TOKENS = 2_000
 IMAGE_BYTES = 2_048

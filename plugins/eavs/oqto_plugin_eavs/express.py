@@ -205,7 +205,7 @@ class Ride(Forwarding):
         self._stream_on = stream = kind(
             reply, self._meter, exchange.request, strips=self._strips, written=self._stretch
         )
-        reply.pour(stream.take, exchange.request, relay.QUIET_S)
+        reply.pour(stream.take, exchange.request, relay.QUIET_S, stream.take_chunk)
 
     def _complete(self, reply: Connection) -> None:
         if self._stream_on is not None:

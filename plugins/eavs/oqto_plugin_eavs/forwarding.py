@@ -18,7 +18,7 @@ from .ask import as_object, decode_ask, understand
 from .body import Body
 from .demo import DemoReply
 from .ledger import Bill
-from .meters import CHARACTERS_PER_TOKEN
+from .meter import CHARACTERS_PER_TOKEN
 from .refusals import Refused
 from .relay import ERROR
 from .upload import Upload

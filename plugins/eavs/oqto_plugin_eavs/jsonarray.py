@@ -52,7 +52,7 @@ class Items:
             return self._depth == 1
         return False
 
-    def single(self, chunk: bytes) -> bytes | None:
+    def single(self, chunk: bytes, start: int = 0, end: int = 0) -> bytes | None:
         """Pieces of an array are no whole items: their commas come along."""
         return None
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 from datetime import UTC, datetime
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -21,6 +21,7 @@ from oqto_platform.errors import BudgetExceeded
 
 from .prices import Tokens
 from .rates import Flow, Rates, Wait
+from .rows import ALERT, BY_DAY, RECENT, RECOVER, closed, opened, wallet_row
 from .store import settle
 from .wallets import ALL, PLATFORM, WORDS, Call, Facts, Wallet, account_of, session_of, window_key
 
@@ -51,18 +52,6 @@ class TooFast(Exception):
         self.wait, self.whose = wait, whose
 
 
-RECOVER = """UPDATE calls SET state = 'settled', outcome = 'crash', cost_nusd = hold_nusd, is_estimated = 1, ended_at = started_at
-WHERE state = 'pending'"""
-WALLET = """INSERT INTO wallets (id, kind, parent, name, reservation, limit_nusd, window, is_custom, told, rates, created_at)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT(id) DO UPDATE SET parent = excluded.parent,
-name = excluded.name, limit_nusd = excluded.limit_nusd, window = excluded.window, is_custom = excluded.is_custom, told = excluded.told,
-rates = excluded.rates"""
-ALERT = """INSERT INTO alerts (at, wallet, kind, name, account, session, percent, spent_nusd, limit_nusd, window)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
-BY_DAY = """SELECT wallet, date(started_at, 'unixepoch'), sum(CASE state WHEN 'pending' THEN 0 ELSE cost_nusd END),
-sum(state != 'pending') FROM calls {where} GROUP BY 1, 2"""
-RECENT = """SELECT wallet, key_id, started_at, input + cache_read + cache_write + cache_write_1h + output FROM calls
-WHERE started_at >= ? ORDER BY started_at"""
 DAY_S = 86_400
 
 
@@ -130,7 +119,7 @@ class Ledger:
     def draft(self, wallet: Wallet) -> Statement:
         """What writes a new wallet. It counts once it is written and admitted."""
         wallet.window_key = window_key(wallet.window, clock.now())
-        return _row(wallet)
+        return wallet_row(wallet)
 
     def admit(self, wallet: Wallet) -> Wallet:
         """From now on a written wallet counts."""
@@ -146,7 +135,7 @@ class Ledger:
             wallet.spent = await self._spent_since(wallet)
         wallet.limit_nusd, wallet.is_custom = limit_nusd, is_custom or wallet.is_custom
         wallet.told = min(wallet.told, wallet.reached())
-        await self._store.write(_row(wallet))
+        await self._store.write(wallet_row(wallet))
 
     async def set_rates(self, identity: str, rates: Rates) -> None:
         """Change how often a wallet's calls may come; calls that run are counted in."""
@@ -158,13 +147,13 @@ class Ledger:
             for call in self._open_below(wallet):
                 wallet.flow.running += 1
                 call.flows = (*call.flows, wallet.flow)
-        await self._store.write(_row(wallet))
+        await self._store.write(wallet_row(wallet))
 
     async def rename(self, wallet: Wallet, name: str) -> None:
         """Change the name that people see."""
         wallet.name = name
         self.layout += 1
-        await self._store.write(_row(wallet))
+        await self._store.write(wallet_row(wallet))
 
     async def move(self, wallet: Wallet, parent: Wallet) -> None:
         """
@@ -183,7 +172,7 @@ class Ledger:
         wallet.parent = parent
         self.layout += 1
         self._shift(wallet, days, +1)
-        await self._store.write(_row(wallet))
+        await self._store.write(wallet_row(wallet))
 
     def _shift(self, moved: Wallet, days: list[tuple[str, int]], sign: int) -> None:
         for owner in moved.parent.chain() if moved.parent else ():
@@ -228,7 +217,7 @@ class Ledger:
         """
         call = self.set_aside(identity, wallet, hold, facts, tokens=tokens, flow=flow, after=after)
         try:
-            await self._store.open_row(_opened(call))
+            await self._store.open_row(opened(call))
         except BaseException:
             # A cancelled waiter may leave a pending row behind: settle it at nothing, nothing was sent.
             self.close_call(call, Bill(Tokens(), 0, "refused"))
@@ -267,7 +256,7 @@ class Ledger:
 
     def note_open(self, call: Call, told: Told) -> None:
         """Write the pending row of a call; told when it is on the disk."""
-        self._store.note_open(_opened(call), told)
+        self._store.note_open(opened(call), told)
 
     def _afford(self, wallet: Wallet, hold: int, now: float) -> None:
         owner: Wallet | None = wallet
@@ -350,7 +339,7 @@ class Ledger:
             listener(call, bill)
         if not keeps_place and call.flows:
             self._free(call, tokens.prompt + tokens.output)
-        self._store.note_close(_closed(call, bill, tokens), told)
+        self._store.note_close(closed(call, bill, tokens), told)
 
     def _tell(self, owner: Wallet, leaf: Wallet, percent: int) -> None:
         """Note for people that a wallet runs low: once for each threshold of a window."""
@@ -359,7 +348,7 @@ class Ledger:
         owner.told = percent
         facts = (owner.id, owner.kind, owner.name, account_of(leaf), session_of(leaf), percent)
         alert = (clock.now(), *facts, owner.spent, owner.limit_nusd, owner.window_key)
-        done = self._store.write((ALERT, alert), _row(owner))
+        done = self._store.write((ALERT, alert), wallet_row(owner))
         done.add_done_callback(
             lambda ended: ended.cancelled() or ended.exception()
         )  # the disk's failure is told elsewhere
@@ -377,28 +366,6 @@ class Ledger:
     async def drain(self) -> None:
         """Wait until every bill is on disk."""
         await self._store.flush(1.0)
-
-
-def _opened(call: Call) -> tuple[Any, ...]:
-    facts = call.facts
-    return (
-        call.id, call.wallet.id, facts.account, facts.workspace, facts.key_id, facts.provider, facts.model,
-        facts.dialect, facts.priced_as, call.hold, call.started_at,
-    )  # fmt: skip
-
-
-def _closed(call: Call, bill: Bill, t: Tokens) -> tuple[Any, ...]:
-    return (
-        call.id, bill.outcome, bill.status, bill.cost, int(bill.is_estimated), t.input, t.cache_read, t.cache_write,
-        t.cache_write_1h, t.output, t.reasoning, t.web_searches, clock.now(),
-    )  # fmt: skip
-
-
-def _row(wallet: Wallet) -> Statement:
-    parent = wallet.parent.id if wallet.parent else None
-    rates = msgspec.json.encode(wallet.flow.rates if wallet.flow else Rates()).decode()
-    head = (wallet.id, wallet.kind, parent, wallet.name, wallet.reservation, wallet.limit_nusd, wallet.window)
-    return WALLET, (*head, int(wallet.is_custom), f"{wallet.window_key}|{wallet.told}", rates, clock.now())
 
 
 def _broke(wallet: Wallet) -> str:

@@ -12,66 +12,12 @@ from typing import Any, ClassVar
 
 import msgspec
 
+from .meter import Meter
 from .prices import Tokens
-
-CHARACTERS_PER_TOKEN = 3.3
-"""For estimates only: replies that ended without counts."""
 
 
 class _Struct(msgspec.Struct):
     pass
-
-
-class Meter:
-    """Collects the counts of one reply. `tokens` is `None` until the provider told any."""
-
-    def __init__(self, *, strip_usage: bool = False) -> None:
-        self.tokens: Tokens | None = None
-        self.model = ""
-        self.tier = ""
-        self.text_bytes = 0
-        self.is_final = False
-        self.has_failed = False
-        self._strip = strip_usage
-
-    def event(self, data: bytes) -> bool:
-        """Read one event of a stream; whether the client should see it."""
-        try:
-            return self._event(data)
-        except (msgspec.MsgspecError, UnicodeDecodeError):
-            self.text_bytes += len(data)
-            return True
-
-    def whole(self, data: bytes) -> None:
-        """Read a plain reply."""
-        try:
-            self._whole(data)
-        except (msgspec.MsgspecError, UnicodeDecodeError):
-            self.text_bytes += len(data)
-        else:
-            self.text_bytes += len(data) if self.tokens is None else 0
-
-    def _event(self, data: bytes) -> bool:
-        raise NotImplementedError
-
-    def _whole(self, data: bytes) -> None:
-        raise NotImplementedError
-
-    @property
-    def written(self) -> int:
-        """About how many tokens the reply has so far."""
-        return round(self.text_bytes / CHARACTERS_PER_TOKEN)
-
-    def best(self, prompt_estimate: int) -> tuple[Tokens, bool]:
-        """The counts to bill and whether they are an estimate: never nothing for a reply that was made."""
-        if self.is_final and self.tokens is not None:
-            return self.tokens, False
-        written = self.written
-        if self.tokens is None:
-            return Tokens(input=prompt_estimate, output=written), True
-        if self.tokens.output >= written:
-            return self.tokens, True
-        return msgspec.structs.replace(self.tokens, output=written), True
 
 
 class _ChatDetails(_Struct):
@@ -121,13 +67,6 @@ class _ChatDelta(_Struct):
     reasoning: str | None = None
     tool_calls: msgspec.Raw | None = None
 
-    def size(self) -> int:
-        """Bytes of what was written, roughly."""
-        size = len(self.content) if self.content else 0
-        if thought := self.reasoning_content or self.reasoning:
-            size += len(thought)
-        return size + len(self.tool_calls) if self.tool_calls is not None else size
-
 
 class _ChatChoice(_Struct):
     delta: _ChatDelta | None = None
@@ -152,14 +91,15 @@ class ChatMeter(Meter):
 
     _decode: ClassVar = staticmethod(msgspec.json.Decoder(_ChatChunk).decode)
 
-    def _event(self, data: bytes) -> bool:
+    def read(self, data: bytes) -> bool:
         if not data or data == b"[DONE]":
             return True
         chunk = self._decode(data)
         inner = None
         for choice in chunk.choices or ():
-            if choice.delta is not None:
-                self.text_bytes += choice.delta.size()
+            if (delta := choice.delta) is not None:  # what was written, roughly
+                self.text_bytes += len(delta.content or "") + len(delta.tool_calls or b"")
+                self.text_bytes += len(delta.reasoning_content or delta.reasoning or "")
             inner = inner or choice.usage
         if not (inner or chunk.usage or chunk.x_groq or chunk.error or chunk.service_tier):
             self.model = chunk.model or self.model  # as most chunks are
@@ -253,7 +193,7 @@ class MessagesMeter(Meter):
     _decoder: ClassVar = msgspec.json.Decoder(_MessagesEvent)
     _reply: ClassVar = msgspec.json.Decoder(_Message)
 
-    def _event(self, data: bytes) -> bool:
+    def read(self, data: bytes) -> bool:
         if not data:
             return True
         event = self._decoder.decode(data)
@@ -325,7 +265,7 @@ class ResponsesMeter(Meter):
     _decoder: ClassVar = msgspec.json.Decoder(_ResponsesEvent)
     _reply: ClassVar = msgspec.json.Decoder(_Response)
 
-    def _event(self, data: bytes) -> bool:
+    def read(self, data: bytes) -> bool:
         if not data or data == b"[DONE]":
             return True
         event = self._decoder.decode(data)
@@ -374,7 +314,7 @@ class GeminiMeter(Meter):
     _decoder: ClassVar = msgspec.json.Decoder(_GeminiReply)
     _many: ClassVar = msgspec.json.Decoder(list[_GeminiReply] | _GeminiReply)
 
-    def _event(self, data: bytes) -> bool:
+    def read(self, data: bytes) -> bool:
         if data:
             self._note(self._decoder.decode(data), len(data))
         return True
@@ -393,13 +333,3 @@ class GeminiMeter(Meter):
         for reply in found if isinstance(found, list) else [found]:
             self._note(reply, 0)
         self.is_final = self.tokens is not None
-
-
-class NoMeter(Meter):
-    """For calls that cost nothing: counting tokens, listing models."""
-
-    def _event(self, data: bytes) -> bool:
-        return True
-
-    def _whole(self, data: bytes) -> None:
-        self.tokens, self.is_final = Tokens(), True

@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 import msgspec
 
-from .meters import Meter
+from .meter import Meter
 from .prices import Tokens
 
 
@@ -85,7 +85,7 @@ class RealtimeMeter(Meter):
             tokens = msgspec.structs.replace(tokens, audio_output=min(tokens.output, self._spoken))
         return tokens, is_estimated
 
-    def _event(self, data: bytes) -> bool:
+    def read(self, data: bytes) -> bool:
         event = self._decoder.decode(data)
         if event.response is not None and event.response.usage is not None:
             self.tokens, self.is_final = event.response.usage.tokens(), True

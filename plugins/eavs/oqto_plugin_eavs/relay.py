@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from . import jsonarray, refusals
+from .meter import UNREADABLE
 from .sse import Events, payload
 from .upstream import UpstreamFailed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from .meters import Meter
+    from .meter import Meter
     from .refusals import Dialect
     from .server import Request
     from .upstream import Headers, Reply
@@ -90,6 +91,7 @@ class Stream:
         self._reply, self._meter, self._request = reply, meter, request
         self._strips, self._written = strips, written
         self._covered = 0
+        self._chunked_way = request.chunked_way()
         self._events: Events | jsonarray.Items = Events()
 
     def payload(self, event: bytes) -> bytes:
@@ -104,7 +106,7 @@ class Stream:
     async def run(self, dialect: Dialect, request_id: str) -> str:
         """Relay until the end; answers the outcome: `done` or `cut`."""
         try:
-            await self._reply.pump(self.take, self._request, QUIET_S)
+            await self._reply.pump(self.take, self._request, QUIET_S, self.take_chunk)
         except (UpstreamFailed, OutOfMoney) as exc:
             return self.broken(exc, dialect, request_id)
         return self.ended()
@@ -130,14 +132,26 @@ class Stream:
         else:
             self._pass_many(data)
 
-    def _pass_one(self, data: bytes, found: bytes) -> None:
-        is_shown = self._meter.event(found)
+    def take_chunk(self, data: bytes, start: int) -> None:
+        """`take` what stands in one chunk of the transfer, from `start` to the line end that closes the chunk."""
+        end, meter = len(data) - 2, self._meter
+        if (way := self._chunked_way) is None or (found := self._events.single(data, start, end)) is None:
+            self.take(data[start:end])
+            return
         try:
-            if self._meter.text_bytes > self._covered:
-                self._covered = self._written()
-        finally:
-            if is_shown or not self._strips:
-                self._request.put(data)
+            is_shown = meter.read(found)
+        except UNREADABLE:
+            is_shown = meter.skip(found)
+        if is_shown or not self._strips:
+            way.send(data)  # for the client it is a chunk as well
+        if meter.text_bytes > self._covered:
+            self._covered = self._written()
+
+    def _pass_one(self, data: bytes, found: bytes) -> None:
+        if self._meter.event(found) or not self._strips:
+            self._request.put(data)
+        if self._meter.text_bytes > self._covered:
+            self._covered = self._written()
 
     def _pass_many(self, data: bytes) -> None:
         read, payload = self._meter.event, self.payload

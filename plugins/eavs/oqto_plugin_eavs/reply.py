@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 from oqto_platform.errors import OqtoError
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
 Headers = list[tuple[bytes, bytes]]
+Sink = Callable[[bytes], None]
+ChunkSink = Callable[[bytes, int], None]
+"""Takes one chunk of a chunked body with its framing, and where its content begins; a line end follows that."""
 SWEEP_S = 1.0
 
 
@@ -66,11 +67,14 @@ class Reply(Protocol):
     async def chunk(self) -> bytes | None:
         """What arrived next; `None` at the end."""
 
-    async def pump(self, sink: Callable[[bytes], None], reader: Reader, quiet_s: float) -> None:
+    async def pump(
+        self, sink: Sink, reader: Reader, quiet_s: float, chunk_sink: ChunkSink | None = None
+    ) -> None:
         """
         Give each piece to `sink` as it arrives, and `b""` after `quiet_s` seconds of silence, to the end.
 
-        Pauses while `reader` is full. What `sink` raises ends the reply and is raised here.
+        A piece that came as exactly one HTTP chunk may go to `chunk_sink` instead, with its framing.
+        Pauses while `reader` is full. What a sink raises ends the reply and is raised here.
         """
 
     def close(self) -> None:

@@ -22,9 +22,8 @@ class Way(Protocol):
     """The connection that a request came on."""
 
     is_full: bool
-
-    def send(self, data: bytes) -> None:
-        """Bytes for the client; forgotten when it has gone."""
+    send: Callable[[bytes], None]
+    """Takes bytes for the client, and forgets them when it has gone. Another one when the connection is lost."""
 
     async def drained(self) -> None:
         """Wait until the client has read on."""
@@ -173,6 +172,10 @@ class Request:
         if not data or self.head.method == "HEAD":
             return
         self._connection.send(b"%x\r\n%b\r\n" % (len(data), data) if self._is_chunked else data)
+
+    def chunked_way(self) -> Way | None:
+        """The way for chunks that have their framing already, where the reply goes in chunks."""
+        return self._connection if self._is_chunked and self.head.method != "HEAD" else None
 
     async def drained(self) -> None:
         """Wait while the client is far behind."""

@@ -13,7 +13,7 @@ import select
 import socket
 from collections import deque
 from http import HTTPStatus
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import httptools
 import structlog
@@ -48,6 +48,8 @@ class Connection(asyncio.Protocol):
         self._server = server
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport | None = None
+        self.send: Callable[[bytes], None] = _forget
+        """Takes bytes for the client, and forgets them when it has gone."""
         self._parser = httptools.HttpRequestParser(self)
         self._target = b""
         self._head: list[tuple[bytes, bytes]] = []
@@ -67,12 +69,13 @@ class Connection(asyncio.Protocol):
     # What the loop tells.
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = transport  # type: ignore[assignment]
-        self._transport.set_write_buffer_limits(high=HIGH_WATER)  # type: ignore[union-attr]
+        self._transport = way = cast("asyncio.Transport", transport)
+        way.set_write_buffer_limits(high=HIGH_WATER)
+        self.send = way.write
         self._server.connections.add(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._transport = None
+        self._transport, self.send = None, _forget
         self._server.connections.discard(self)
         self.resume_writing()
         for request in (self._serving, *self._waiting):
@@ -237,11 +240,6 @@ class Connection(asyncio.Protocol):
 
     # For the requests.
 
-    def send(self, data: bytes) -> None:
-        """Bytes for the client; forgotten when it has gone."""
-        if self._transport is not None:
-            self._transport.write(data)
-
     async def drained(self) -> None:
         """Wait until the client has read on."""
         if self._drained is None or self._drained.done():
@@ -285,6 +283,10 @@ class Connection(asyncio.Protocol):
             return
         if now - self._since > limit:
             self.abort()
+
+
+def _forget(_: bytes) -> None:
+    """There is nobody left to send to."""
 
 
 def _has_hung_up(transport: asyncio.Transport | None) -> bool:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+import sys
 
 BLANK_LINE = re.compile(rb"(?>\r\n|\n|\r)(?>\r\n|\n|\r)")
 LINE = re.compile(rb"\r\n|\n|\r")
-ONE_LINE = re.compile(rb"data: ([^\r\n]*)\n\n").fullmatch
+ONE_LINE = re.compile(rb"(?:event: .*\n)?data: (.*)\n\n").fullmatch
+"""One event, its data in one line, as long as no carriage return ends a line in it."""
 LIMIT = 16 * 2**20
 """Longest event, in bytes. A longer one passes unread."""
 
@@ -28,10 +30,11 @@ class Events:
             events.append(self.rest())
         return events
 
-    def single(self, chunk: bytes) -> bytes | None:
-        """The data of `chunk` where it is one whole event of one line, which is what providers mostly send."""
-        match = ONE_LINE(chunk) if not self._tail else None
-        return match[1] if match is not None else None
+    def single(self, chunk: bytes, start: int = 0, end: int = sys.maxsize) -> bytes | None:
+        """The data of `chunk[start:end]` where that is one whole event of one line, as providers mostly send."""
+        if self._tail or (match := ONE_LINE(chunk, start, end)) is None or chunk.find(b"\r", start, end) >= 0:
+            return None
+        return match[1]
 
     def rest(self) -> bytes:
         """What is left over when the stream ends."""
@@ -64,7 +67,7 @@ def _any(data: bytes) -> list[bytes]:
 
 def payload(event: bytes) -> bytes:
     """The joined `data` of an event; empty for comments and events without data."""
-    if (match := ONE_LINE(event)) is not None:
+    if b"\r" not in event and (match := ONE_LINE(event)) is not None:
         return match[1]
     found = [_value(line) for line in LINE.split(event) if line == b"data" or line.startswith(b"data:")]
     return b"\n".join(found)

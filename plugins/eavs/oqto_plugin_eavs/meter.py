@@ -1,0 +1,78 @@
+"""What every meter of a reply does, whatever the dialect."""
+
+from __future__ import annotations
+
+import msgspec
+
+from .prices import Tokens
+
+CHARACTERS_PER_TOKEN = 3.3
+"""For estimates only: replies that ended without counts."""
+UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError)
+
+
+class Meter:
+    """Collects the counts of one reply. `tokens` is `None` until the provider told any."""
+
+    def __init__(self, *, strip_usage: bool = False) -> None:
+        self.tokens: Tokens | None = None
+        self.model = ""
+        self.tier = ""
+        self.text_bytes = 0
+        self.is_final = False
+        self.has_failed = False
+        self._strip = strip_usage
+
+    def event(self, data: bytes) -> bool:
+        """Read one event of a stream; whether the client should see it."""
+        try:
+            return self.read(data)
+        except UNREADABLE:
+            return self.skip(data)
+
+    def skip(self, data: bytes) -> bool:
+        """Count an event that `read` refused; the client sees it."""
+        self.text_bytes += len(data)
+        return True
+
+    def whole(self, data: bytes) -> None:
+        """Read a plain reply."""
+        try:
+            self._whole(data)
+        except UNREADABLE:
+            self.text_bytes += len(data)
+        else:
+            self.text_bytes += len(data) if self.tokens is None else 0
+
+    def read(self, data: bytes) -> bool:
+        """`event`, where what cannot be read is raised: `UNREADABLE`."""
+        raise NotImplementedError
+
+    def _whole(self, data: bytes) -> None:
+        raise NotImplementedError
+
+    @property
+    def written(self) -> int:
+        """About how many tokens the reply has so far."""
+        return round(self.text_bytes / CHARACTERS_PER_TOKEN)
+
+    def best(self, prompt_estimate: int) -> tuple[Tokens, bool]:
+        """The counts to bill and whether they are an estimate: never nothing for a reply that was made."""
+        if self.is_final and self.tokens is not None:
+            return self.tokens, False
+        written = self.written
+        if self.tokens is None:
+            return Tokens(input=prompt_estimate, output=written), True
+        if self.tokens.output >= written:
+            return self.tokens, True
+        return msgspec.structs.replace(self.tokens, output=written), True
+
+
+class NoMeter(Meter):
+    """For calls that cost nothing: counting tokens, listing models."""
+
+    def read(self, data: bytes) -> bool:
+        return True
+
+    def _whole(self, data: bytes) -> None:
+        self.tokens, self.is_final = Tokens(), True
