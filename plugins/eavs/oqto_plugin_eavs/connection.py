@@ -35,10 +35,10 @@ class Connection(asyncio.Protocol):
         self.transport: asyncio.Transport | None = None
         self.is_reused = False
         self.is_idle = False
+        self._parser = httptools.HttpResponseParser(self)
         self._begin()
 
     def _begin(self) -> None:
-        self._parser = httptools.HttpResponseParser(self)
         self.status = 0
         self.headers: Headers = []
         self._deadline = self._quiet_s = self._silence_s = 0.0

@@ -77,6 +77,19 @@ async def test_a_connection_is_used_again():
         assert server.connections == 1
 
 
+async def test_replies_of_every_shape_follow_each_other_on_one_connection():
+    early = b"HTTP/1.1 103 Early Hints\r\nlink: </x>\r\n\r\n" + OK
+    chunked = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"
+    trailed = chunked + b"1\r\nh\r\n1;x=y\r\ni\r\n0\r\ntrailer: t\r\n\r\n"
+    said = [OK, early, trailed, OK, chunked + b"2\r\nhi\r\n0\r\n\r\n", early, OK]
+    empty = b"HTTP/1.1 204 No Content\r\n\r\n"
+    async with Server(*[[reply] for reply in said], [empty], [OK]) as server:
+        assert [await server.get() for _ in said] == [(200, b"hi")] * len(said)
+        assert await server.get() == (204, b"")
+        assert await server.get() == (200, b"hi")
+        assert server.connections == 1
+
+
 async def test_a_kept_connection_that_the_peer_closed_costs_a_silent_retry():
     async with Server([OK], [None], [OK]) as server:
         assert await server.get() == (200, b"hi")
