@@ -35,6 +35,7 @@ from oqto_plugin_sandbox.plan.render import Descriptors, options
 from oqto_plugin_sandbox.policy.load import load
 from oqto_plugin_sandbox.runner import owner
 
+from oqto_platform import slim
 from oqto_platform.types import SpawnPlan
 
 
@@ -255,8 +256,9 @@ def middle(costs: list[Cost]) -> Cost:
 
 
 def planning(workspace: str, runs: int) -> None:
-    """Wall time and CPU time: the second does not depend on neighbours."""
+    """Wall time and CPU time: the second does not depend on neighbours. Without old garbage, as in a runner."""
     walls, cpus = [], []
+    slim.settle()
     for _ in range(max(runs, 20)):
         wall, cpu = time.perf_counter(), time.process_time()
         cage(workspace)

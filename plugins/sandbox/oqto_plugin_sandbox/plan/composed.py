@@ -50,16 +50,17 @@ def composed(policy: Policy, request: Request, denied: Iterable[str], disk: Disk
     live.update(path for path in (*policy.allow_write, *policy.extra_rw_bind) if path not in PRIVATE_PLACES)
     folders: dict[str, str] = {}
     gaps: list[str] = []
-    chains: dict[str, list[str]] = {}
+    chains: dict[str, tuple[list[str], list[str]]] = {}
     for path in denied:
         above = upward(path)
         root = next((folder for folder in above[1:] if folder in roots), "")
         if not root or not live.isdisjoint(above):
             continue
         if above[1] not in chains:
-            chains[above[1]] = _chain(root, above[1], disk)
-        found = chains[above[1]]
-        if too_large := _too_large(found, path, disk):
+            found = _chain(root, above[1], disk)
+            chains[above[1]] = found, _large(found, disk)
+        found, large = chains[above[1]]
+        if large and (too_large := _too_large(large, path, disk)):
             gaps += _gap(path, too_large[0], disk)
         else:
             folders |= dict.fromkeys(found, roots[root])
@@ -115,9 +116,12 @@ def _chain(root: str, last: str, disk: Disk) -> list[str]:
     return found
 
 
-def _too_large(folders: list[str], path: str, disk: Disk) -> list[str]:
-    large = [folder for folder in folders if len(disk.entries(folder)) > MOST_FOR_FOLDERS]
-    most = _most(path, disk) if large else 0
+def _large(folders: list[str], disk: Disk) -> list[str]:
+    return [folder for folder in folders if len(disk.entries(folder)) > MOST_FOR_FOLDERS]
+
+
+def _too_large(large: list[str], path: str, disk: Disk) -> list[str]:
+    most = _most(path, disk)
     return [folder for folder in large if len(disk.entries(folder)) > most]
 
 

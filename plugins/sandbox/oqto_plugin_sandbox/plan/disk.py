@@ -6,8 +6,6 @@ import os
 import stat
 from collections.abc import Iterable
 
-from oqto_plugin_sandbox.plan.model import is_within
-
 
 class Disk:
     """
@@ -18,7 +16,7 @@ class Disk:
     """
 
     def __init__(self, home: str = "") -> None:
-        self._home = home
+        self._home, self._below_home = home, f"{home}/" if home else ""
         self._kinds: dict[str, int] = {}
         self._seen: dict[str, os.stat_result | None] = {}
         self._folders: dict[str, dict[str, int] | None] = {}
@@ -33,12 +31,15 @@ class Disk:
 
     def _kind(self, path: str) -> int:
         folder, _, name = path.rpartition("/")
-        if folder in self._folders or (self._home and is_within(folder, self._home)):
+        if folder in self._folders or self._is_in_home(folder):
             listed = self._look(folder)
             if listed is not None and (found := listed.get(name, 0)) >= 0:
                 return found
         status = self.status(path)
         return stat.S_IFMT(status.st_mode) if status else 0
+
+    def _is_in_home(self, folder: str) -> bool:
+        return bool(self._home) and (folder == self._home or folder.startswith(self._below_home))
 
     def is_there(self, path: str) -> bool:
         return self.kind(path) != 0
