@@ -233,7 +233,10 @@ async def test_a_wall_of_denials_ends(place):
 
 
 async def test_a_background_process_is_named_when_it_ends_with_the_session(place):
-    await place.run("sleep 998 & nohup setsid sleep 999 >/dev/null 2>&1 & exit 0")
+    await place.run(
+        "sleep 998 & a=$!; nohup setsid sleep 999 >/dev/null 2>&1 & "
+        'for each in $a $!; do until [ "$(cat /proc/$each/comm)" = sleep ]; do :; done; done; exit 0'
+    )
     await place.boxes.gone("ses_x")
     (denial,) = place.denials
     assert (denial.kind, denial.target, denial.key) == ("process", "sleep", "isolate_pid")
