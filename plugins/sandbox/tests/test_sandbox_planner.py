@@ -53,7 +53,7 @@ entries = st.lists(
 
 
 def built(home: Path, wanted) -> None:
-    """Files, folders and links, where nothing is in their way."""
+    """Files, folders and links, where nothing is in their way: a link to a file of the machine is one such thing."""
     (home / "ws").mkdir(parents=True)
     for name, kind in wanted:
         path = home / name
@@ -62,11 +62,18 @@ def built(home: Path, wanted) -> None:
             if kind == "folder":
                 path.mkdir()
             elif kind == "file":
-                path.write_text("content")
+                path.open("x").close()
             elif kind != "missing":
                 path.symlink_to(kind if kind.startswith("/") else home / kind)
         except OSError:
             continue
+
+
+def test_building_a_home_writes_through_no_link(tmp_path):
+    outside = tmp_path / "outside"
+    outside.write_text("theirs")
+    built(tmp_path / "home", [("a", str(outside)), ("a", "file"), ("a/b", "file")])
+    assert outside.read_text() == "theirs"
 
 
 def seen(plan: Plan, path: str) -> str:
