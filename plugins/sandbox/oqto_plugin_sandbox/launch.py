@@ -23,7 +23,7 @@ from oqto_plugin_sandbox.plan.compose import RELAY_FOLDER, compose
 from oqto_plugin_sandbox.plan.model import Plan, Request
 from oqto_plugin_sandbox.plan.opening import make_beneath
 from oqto_plugin_sandbox.plan.render import Descriptors, expected_mounts, options
-from oqto_plugin_sandbox.plan.steps import steps
+from oqto_plugin_sandbox.plan.steps import devices_mounted, steps
 from oqto_plugin_sandbox.plan.system import INSIDE_UID
 from oqto_plugin_sandbox.policy.model import Policy
 from oqto_plugin_sandbox.seccomp import filters
@@ -207,7 +207,7 @@ def _division(cage: Cage, owned: Descriptors, *, by_fd: bool) -> tuple[list[str]
     uid = cage.request.uid or INSIDE_UID
     account = ("account", uid, os.getgid() or INSIDE_UID)
     own = [account, ("cwd", cage.cwd), *(("base", fd) for fd in bases)]
-    return [*shared, *mounting.FOR_US], [*own, *steps(cage.plan, owned)]
+    return [*shared, *mounting.FOR_US], [*own, *steps(cage.plan, owned), *devices_mounted()]
 
 
 def _namespaces(cage: Cage) -> list[str]:

@@ -12,6 +12,7 @@ from functools import cache
 
 from oqto_plugin_sandbox import first, host
 from oqto_plugin_sandbox.plan.render import Descriptors
+from oqto_plugin_sandbox.plan.steps import devices_mounted
 
 CAPABILITIES = ("CAP_SYS_ADMIN", "CAP_SYS_RESOURCE", "CAP_SETFCAP")
 """To mount, to forbid further user namespaces, and to map the account into the last one (Linux 5.12)."""
@@ -26,7 +27,7 @@ TRIAL = (
     ("trial",), ("account", 1, 1), ("cwd", "/"), ("system", "/usr", "/usr"), ("hide", "folder", "/usr/bin"),
     ("proc", "/proc"), ("dev", "/dev"), ("tmpfs", "0755", 0, "/a"), ("link", "a", "/b"), ("seal", "/"),
     *(("mount", *mounted) for mounted in (("ro", "/"), ("ro", "/usr"), ("ro", "/usr/bin"), ("rw", "/proc"), ("rw", "/dev"))),
-    ("mount", "rw", "/a"), ("status", "CapEff", "0" * 16), ("status", "CapBnd", "0" * 16),
+    ("mount", "rw", "/a"), *devices_mounted(), ("status", "CapEff", "0" * 16), ("status", "CapBnd", "0" * 16),
 )  # fmt: skip
 
 

@@ -136,6 +136,47 @@ print(input())
 
 
 @pytest.mark.real
+def test_a_client_waits_for_a_service_that_is_too_busy_to_take_it(box):
+    """Its queue is full: a connection that does not wait is refused at once."""
+    script = """
+import socket
+print("asks", flush=True)
+s = socket.create_connection(("127.0.0.1", 41801))
+s.sendall(b"hello")
+print(s.recv(2))
+"""
+    path = box.root / "busy.sock"
+    with (
+        socket.socket(socket.AF_UNIX) as server,
+        socket.socket(socket.AF_UNIX) as first,
+        socket.socket(socket.AF_UNIX) as other,
+    ):
+        server.bind(str(path))
+        server.listen(0)
+        box.own()
+        first.connect(str(path))
+        other.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            other.connect(str(path))
+        relay = Relay(port=41801, socket=str(path))
+        process = box.start(
+            "/usr/bin/python3", "-c", script, policy="isolate_network = true", relays=(relay,)
+        )
+        assert process.stdout.readline() == b"asks\n"
+        with pytest.raises(subprocess.TimeoutExpired):
+            process.wait(timeout=0.5)
+        server.settimeout(30)
+        server.accept()[0].close()
+        connection, _ = server.accept()
+        with connection:
+            connection.settimeout(30)
+            assert connection.recv(5) == b"hello"
+            connection.sendall(b"ok")
+        out, err = process.communicate(timeout=30)
+    assert (process.returncode, out) == (0, b"b'ok'\n"), err
+
+
+@pytest.mark.real
 def test_a_copied_file_of_the_home_is_the_host_s_with_its_rights(box):
     """Small files of the home are copied, larger ones mounted; neither can be written, and both look the same."""
     box.write(box.home / ".toolrc", "small\n", mode=0o600)

@@ -174,6 +174,25 @@ def test_b29_b30_system_and_devices_are_read_only(box):
     assert done.out == "twin\n"
 
 
+def test_b30_a_device_works_and_keeps_the_mode_that_it_has_on_the_host(box):
+    """Each is the host's own, and an agent of root has the number of its owner; its input is one of them here."""
+    script = """
+import os, stat
+def kept(change):
+    try: change()
+    except OSError as e: return os.strerror(e.errno)
+    return "CHANGED"
+devices = [f"/dev/{name}" for name in ("full", "null", "random", "tty", "urandom", "zero")]
+modes = {device: stat.S_IMODE(os.stat(device).st_mode) for device in devices}
+print({kept(lambda: os.chmod(device, mode)) for device, mode in modes.items()}, kept(lambda: os.utime("/dev/null")))
+print(kept(lambda: os.fchmod(0, modes["/dev/null"])))
+with open("/dev/null", "w") as null, open("/dev/zero", "rb") as zero: print(null.write("twin"), zero.read(2))
+"""
+    done = box.python(script)
+    read_only = "Read-only file system"
+    assert done.out == f"{{'{read_only}'}} {read_only}\n{read_only}\n4 b'\\x00\\x00'\n", done.all
+
+
 def test_b30_the_kernels_controls_belong_to_nobody_inside(box):
     """An agent of root has root's number, which is all that many of these files ask for."""
     script = (

@@ -16,6 +16,16 @@ Address: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 _NUMERIC = re.compile(r"(0x[0-9a-f]*|[0-9]+)(\.(0x[0-9a-f]*|[0-9]+))*", re.IGNORECASE)
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
+_INTERNET = ipaddress.IPv6Network("2000::/3")
+"""All that was ever given out of IPv6; the rest are old ways to write IPv4, local networks, and the unknown."""
+
+_NEIGHBOURS = tuple(
+    map(ipaddress.ip_network, ("192.0.0.0/24", "192.88.99.0/24", "168.63.129.16/32", "3fff::/20"))
+)
+"""Public by number alone: Oracle's and Azure's services for their machines, relays, examples of documentation."""
+
+_ISATAP = (0x00005EFE, 0x02005EFE)
+"""What stands before the IPv4 address in the lower half of an IPv6 one (RFC 5214)."""
 
 
 class Decision(msgspec.Struct, frozen=True, kw_only=True):
@@ -59,14 +69,19 @@ def is_public(text: str) -> bool:
     embedded = _embedded(address)
     if embedded is not None:
         return is_public(str(embedded))
-    return address.is_global and not address.is_multicast and not _is_own(str(address))
+    is_near = any(address in network for network in _NEIGHBOURS) or not _is_of_internet(address)
+    return address.is_global and not address.is_multicast and not is_near and not _is_own(str(address))
+
+
+def _is_of_internet(address: Address) -> bool:
+    return isinstance(address, ipaddress.IPv4Address) or address in _INTERNET
 
 
 def _embedded(address: Address) -> ipaddress.IPv4Address | None:
-    """The IPv4 address inside an IPv6 one, in the four spellings that routers translate."""
+    """The IPv4 address inside an IPv6 one, in the spellings that routers translate."""
     if isinstance(address, ipaddress.IPv4Address):
         return None
-    if address in _NAT64:
+    if address in _NAT64 or int(address) >> 32 & 0xFFFFFFFF in _ISATAP:
         return ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
     return address.ipv4_mapped or address.sixtofour or (address.teredo[1] if address.teredo else None)
 

@@ -5,6 +5,14 @@ from __future__ import annotations
 from oqto_plugin_sandbox.plan.model import Bind, Copy, Data, Folder, Hide, Kernel, Link, Op, Plan, Seal, Tmpfs
 from oqto_plugin_sandbox.plan.render import MIB, Descriptors, file_of, source_of
 
+DEVICES = ("full", "null", "random", "tty", "urandom", "zero")
+"""What `dev` shows, each read-only: the agent of root owns the host's and could change their modes."""
+
+
+def devices_mounted() -> list[tuple[object, ...]]:
+    """For the self-check. bubblewrap cannot show a device read-only, so this holds where we make the mounts."""
+    return [("mount", "ro", f"/dev/{name}") for name in DEVICES]
+
 
 def steps(plan: Plan, owned: Descriptors) -> list[tuple[object, ...]]:
     """One statement for each step, in the order of the plan. Raises `Unconfined`."""

@@ -11,6 +11,7 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -76,6 +77,17 @@ void load_filter(int fd) {
     close(fd);
 }
 
+/* `/dev/null` that came along is the host's own; the one inside has a mode that nobody can change. */
+static void replace_null(void) {
+    struct stat inside, held;
+    int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+    must(null, "/dev/null");
+    must(fstat(null, &inside), "/dev/null");
+    for (int fd = 0; fd < 3; fd++)
+        if (!fstat(fd, &held) && S_ISCHR(held.st_mode) && held.st_rdev == inside.st_rdev)
+            must(dup2(null, fd), "/dev/null");
+}
+
 static void close_all(void) {
     if (syscall(CLOSE_RANGE, 3, ~0U, 0) == 0)
         return;
@@ -90,6 +102,7 @@ static noreturn void become_agent(struct statements config, char **argv) {
     for (char **limited; (limited = next_of(&rest, "rlimit"));)
         limit((int)number(limited[0]), number(limited[1]));
     must(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), "privileges");
+    replace_null();
     restrict_files(config);
     for (char **filter; (filter = next_of(&config, "filter"));)
         load_filter((int)number(filter[0]));

@@ -27,6 +27,7 @@ struct end {
     int fd;
     const char *path; /* of a listener: where it leads to */
     struct connection *connection;
+    struct end *next; /* of a listener that pauses */
 };
 
 /* The client inside and the Unix socket outside; `flows[i]` is what `ends[i]` says. */
@@ -39,6 +40,9 @@ struct connection {
 
 /* Events of one batch may still name a connection that an earlier one ended. */
 static struct connection *over;
+
+/* Listeners whose service is too busy, or for which we have no descriptors: their clients wait in the kernel's queue. */
+static struct end *pausing;
 
 static bool received(struct flow *flow, int source, int target) {
     ssize_t got = recv(source, flow->waiting, CHUNK, 0);
@@ -120,13 +124,19 @@ static void advance(struct end *end, unsigned events, int poll) {
         finish(each);
 }
 
-/* A connection to the Unix socket, or -1. */
+static bool is_for_later(int reason) {
+    return reason == EAGAIN || reason == EMFILE || reason == ENFILE || reason == ENOMEM || reason == ENOBUFS;
+}
+
+/* A connection to the Unix socket, or -1. It is made or refused at once; `EAGAIN` says that too many wait for it. */
 static int reached(const char *path) {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     strncpy(address.sun_path, path, sizeof address.sun_path - 1);
     if (fd >= 0 && connect(fd, (struct sockaddr *)&address, sizeof address)) {
+        int reason = errno;
         close(fd);
+        errno = reason;
         return -1;
     }
     return fd;
@@ -158,16 +168,41 @@ static void add(int client, int server, int poll) {
         finish(each);
 }
 
-static void take(const struct end *listener, int poll) {
-    int client = accept4(listener->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
-    if (client < 0)
-        return;
-    setsockopt(client, IPPROTO_TCP, TCP_NODELAY, &(int){1}, sizeof(int));
+static void pause_listening(struct end *listener, int poll) {
+    watch(poll, EPOLL_CTL_MOD, listener, 0);
+    listener->next = pausing;
+    pausing = listener;
+}
+
+bool is_pausing(void) {
+    return pausing;
+}
+
+void listen_again(int poll) {
+    for (; pausing; pausing = pausing->next)
+        watch(poll, EPOLL_CTL_MOD, pausing, EPOLLIN);
+}
+
+/* The service first: a client that was not taken yet can wait for it, one that was would have to be sent away. */
+static void take(struct end *listener, int poll) {
     int server = reached(listener->path);
-    if (server < 0)
-        close(client);
-    else
+    if (server < 0 && is_for_later(errno)) {
+        pause_listening(listener, poll);
+        return;
+    }
+    int client = accept4(listener->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+    bool is_early = client < 0 && errno != EAGAIN && is_for_later(errno);
+    if (client >= 0 && server >= 0) {
+        setsockopt(client, IPPROTO_TCP, TCP_NODELAY, &(int){1}, sizeof(int));
         add(client, server, poll);
+        return;
+    }
+    if (client >= 0)
+        close(client);
+    if (server >= 0)
+        close(server);
+    if (is_early)
+        pause_listening(listener, poll);
 }
 
 void forward(void *ready, unsigned events, int poll) {

@@ -71,6 +71,8 @@ noreturn void execute(char **argv);
 void listen_for(struct statements config, int poll);
 void forward(void *end, unsigned events, int poll);
 void bury_connections(void);
+bool is_pausing(void);
+void listen_again(int poll);
 
 /* supervise.c */
 int watch_signals(int poll);

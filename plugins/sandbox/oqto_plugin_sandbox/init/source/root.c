@@ -214,8 +214,9 @@ static const char *in(const char *folder, const char *name) {
     return joined(path, sizeof path, 0, (const char *const[]){folder, "/", name, NULL});
 }
 
+/* Read-only: writing to a device is something else, but its mode and times are those of the host's own. */
 static void show_device(int source, const char *path) {
-    show(source, path, path, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC, MOUNT_ATTR_NODEV);
+    show(source, path, path, MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC, MOUNT_ATTR_NODEV);
 }
 
 /* The terminal that our output goes to has another name inside; C libraries look for it under this one. */

@@ -13,7 +13,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { GRACE_MS = 5000, SETTLE_MS = 50, MOST_NAMES = 64, LONGEST_NAME = 64, LONGEST_REPORT = 4096, BATCH = 64 };
+enum { GRACE_MS = 5000, SETTLE_MS = 50, PAUSE_MS = 20, MOST_NAMES = 64, LONGEST_NAME = 64, LONGEST_REPORT = 4096, BATCH = 64 };
 
 static struct {
     struct statements config;
@@ -21,6 +21,7 @@ static struct {
     int report;
     const char *wall_s; /* NULL: no limit */
     long long ends_at_ms;
+    long long listens_at_ms; /* 0: nothing pauses */
     int signal_at_end;
 } self = {.report = -1, .signal_at_end = SIGTERM};
 
@@ -151,6 +152,23 @@ static int left_ms(void) {
     return left < 0 ? 0 : left > 1000000 ? 1000000 : (int)left;
 }
 
+static int wait_ms(void) {
+    int left = left_ms();
+    return self.listens_at_ms && (left < 0 || left > PAUSE_MS) ? PAUSE_MS : left;
+}
+
+/* Counted by the clock, because other connections may keep us busy all the while. */
+static void end_pauses(int poll) {
+    if (!is_pausing())
+        return;
+    if (!self.listens_at_ms)
+        self.listens_at_ms = now_ms() + PAUSE_MS;
+    if (now_ms() < self.listens_at_ms)
+        return;
+    listen_again(poll);
+    self.listens_at_ms = 0;
+}
+
 /* Signals wait in a descriptor that the loop reads. Blocked ones reach even the first process of a namespace. */
 int watch_signals(int poll) {
     sigset_t watched;
@@ -180,11 +198,12 @@ noreturn void supervise(struct statements config, pid_t agent, int poll, int sig
     struct epoll_event ready[BATCH];
     begin(config, agent);
     for (;;) {
-        int count = epoll_wait(poll, ready, BATCH, left_ms());
+        int count = epoll_wait(poll, ready, BATCH, wait_ms());
         for (int at = 0; at < count; at++)
             if (ready[at].data.ptr)
                 forward(ready[at].data.ptr, ready[at].events, poll);
         bury_connections();
+        end_pauses(poll);
         take_signals(signals);
         if (self.wall_s && now_ms() >= self.ends_at_ms)
             time_is_over();
