@@ -94,7 +94,7 @@ async def start(child: Child) -> int:
     process = await asyncio.to_thread(_spawn, child)
     try:
         await _wait_until(lambda: is_answering(child.socket), child, process)
-    except BaseException:
+    except BaseException:  # by cancelling, too: a detached process would stay behind
         _kill(process)
         raise
     log.info("child started", child=child.name, pid=process.pid)

@@ -124,7 +124,7 @@ def main() -> None:
     """Exit codes: 0 done, 1 refused, 2 usage, 3 unreachable, 4 internal."""
     try:
         root(prog_name="oqtoctl", obj=_AS_PROGRAM)
-    except Exception as exc:
+    except Exception as exc:  # a command may raise anything; what is not ours keeps its traceback
         _explain(exc)
         raise
 

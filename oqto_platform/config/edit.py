@@ -206,7 +206,7 @@ def _replace(path: Path, text: str, *, like: Path, closed: int) -> None:
             os.fchmod(file.fileno(), status.st_mode & 0o777 & ~closed if status else 0o600)
             os.fsync(file.fileno())
         Path(temporary).replace(path)
-    except BaseException:
+    except BaseException:  # Ctrl-C, too: the copy may hold secrets
         with contextlib.suppress(OSError):
             Path(temporary).unlink()
         raise

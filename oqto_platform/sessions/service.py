@@ -151,7 +151,7 @@ class Sessions:
         self._reconciler.starting.add(stored.id)
         try:
             return await self._launch(stored, account, resume=resume)
-        except BaseException as exc:
+        except BaseException as exc:  # by cancelling, too: money is set aside and the row says "starting"
             self._reconciler.starting.discard(stored.id)
             await self._give_up(stored, exc)
             raise

@@ -120,7 +120,7 @@ class EventLog:
         try:
             if durable:
                 self._history.append(durable)
-        except BaseException:
+        except BaseException:  # whatever it was: both files have the events, or neither
             self._segments.undo(self._segments.live.size - len(lines))
             raise
 

@@ -61,7 +61,7 @@ class Launcher:
         agent.run(started)
         try:
             folder.keep(process.footprint(started))
-        except BaseException:
+        except BaseException:  # by cancelling, too: a runner that comes back would not find this process
             await agent.stop("failed", "the runner could not keep note of it")
             raise
         return agent, confined
@@ -95,7 +95,7 @@ def _group_made_meanwhile(session_id: SessionId) -> Iterator[None]:
     ready = asyncio.get_running_loop().run_in_executor(None, cgroup.make_ready, session_id)
     try:
         yield
-    except BaseException:
+    except BaseException:  # by cancelling, too: the thread makes the group whoever waits for it
         ready.add_done_callback(lambda _: cgroup.remove(session_id))
         raise
 

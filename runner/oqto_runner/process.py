@@ -166,7 +166,7 @@ async def start(
     group = cgroup.create(session_id)
     try:
         process = Process(_execute(plan, group), on_lines, on_too_long)
-    except BaseException:
+    except BaseException:  # Ctrl-C, too: an empty group is nobody's to remove later
         if group is not None:
             group.remove()
         raise
@@ -176,7 +176,7 @@ async def start(
     process.scope = Scope(session_id, procfs.read(process.pid), group)
     try:
         await process.attach()
-    except BaseException:
+    except BaseException:  # by cancelling, too: the process runs and no caller knows it yet
         await process.finish()
         raise
     return process

@@ -36,7 +36,7 @@ class AppendFile:
             written = os.write(self.fd, data)
             while written < len(data):
                 written += os.write(self.fd, data[written:])
-        except BaseException:
+        except BaseException:  # Ctrl-C in mid-write, too: half a line would join with the next one
             os.ftruncate(self.fd, self.size)
             with as_disk_full(self.path):
                 raise

@@ -108,7 +108,7 @@ def _in_fork(item: pytest.Item, home: Path, groups: list[Path], answers) -> None
         told = [data(config=item.config, report=report) for report in reports]
         pickle.dump(told, answers)
         answers.flush()
-    except BaseException:
+    except BaseException:  # the parent only sees that no report came; this tells why
         traceback.print_exc(file=sys.__stderr__)
     finally:
         os._exit(0)

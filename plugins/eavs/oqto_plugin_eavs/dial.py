@@ -54,7 +54,7 @@ async def _tunnel(proxy: str, host: str, port: int) -> socket.socket:
         await loop.sock_connect(sock, found[0][4])
         await loop.sock_sendall(sock, _connect_request(via.username, via.password, host, port))
         await _expect_ok(sock)
-    except BaseException:
+    except BaseException:  # by cancelling, too: nobody else knows this socket
         sock.close()
         raise
     return sock

@@ -99,7 +99,7 @@ class Sandboxes:
         try:
             spawn = self._with_proxy(name, spawn, proxy)
             confined = await asyncio.to_thread(self._launch, name, policy, workspace, spawn, attached)
-        except BaseException:
+        except BaseException:  # by cancelling, too: what was attached would outlive a session that never was
             await self.ended(name)
             raise
         for gap in attached.waiting:
