@@ -108,7 +108,7 @@ class Sessions:
         events = self._logs.take(session.id)
         try:
             agent, confined = await self._launcher.launch(folder, session, launch, events)
-        except BaseException:  # by cancelling, too: the log would stay open and the note of a process stay true
+        except BaseException:  # by cancelling, too: its log would stay open
             folder.forget(Footprint)
             await self._logs.give_back(session.id, events)
             raise

@@ -19,15 +19,6 @@ SCRIPT = Path(__file__).with_name("open_runner.py")
 PATIENCE_S = 20.0
 
 
-async def until(condition, what="it"):
-    """Poll until `condition()` is true; returns its value."""
-    deadline = time.monotonic() + PATIENCE_S
-    while not (value := condition()):
-        assert time.monotonic() < deadline, f"{what} did not happen within {PATIENCE_S} s"
-        await asyncio.sleep(0.01)
-    return value
-
-
 def is_alive(pid):
     try:
         stat = Path(f"/proc/{pid}/stat").read_text()
@@ -195,11 +186,6 @@ def new_runner(tmp_path):
     made = Runner(tmp_path)
     yield made
     made.close()
-
-
-@pytest.fixture(name="until")
-def _until():
-    return until
 
 
 @pytest.fixture(name="is_alive")

@@ -8,6 +8,7 @@ import sys
 
 import pytest
 from oqto_runner.rehearsal import Rehearsals
+from waiting import async_until
 
 from oqto_platform import ConfinedPlan, hookimpl
 from oqto_platform.errors import AgentFailed
@@ -101,9 +102,7 @@ async def test_the_end_of_the_runner_ends_it(rehearsals, door, tmp_path):
     note = tmp_path / "pid"
     harness = Rehearser(f"import os, time; open({str(note)!r}, 'w').write(str(os.getpid())); time.sleep(600)")
     rehearsals.begin(harness)
-    async with asyncio.timeout(60):
-        while not (note.exists() and note.read_text()):
-            await asyncio.sleep(0.01)
+    await async_until(lambda: note.exists() and note.read_text())
     await rehearsals.close()
     with pytest.raises(ProcessLookupError):
         os.kill(int(note.read_text()), 0)

@@ -11,6 +11,7 @@ from oqto_runner.agent import Agent
 from oqto_runner.eventlog import EventLog
 from oqto_runner.harness import Answer, Step
 from oqto_runner.witness import Witness
+from waiting import async_until
 
 from oqto_platform import canon
 from oqto_platform.errors import AgentFailed
@@ -76,9 +77,9 @@ def events(tmp_path):
     return [canon.decode_event(line) for line in lines]
 
 
-async def test_a_stumbling_harness_is_told_and_the_session_lives(launch, tmp_path, until):
+async def test_a_stumbling_harness_is_told_and_the_session_lives(launch, tmp_path):
     agent, log = await launch("echo before; echo boom; echo after; exec sleep 60", Scripted())
-    await until(lambda: log.last >= 4)
+    await async_until(lambda: log.last >= 4)
     told = [
         (type(e).__name__, getattr(e, "message", "") or getattr(e, "error", "")) for e in events(tmp_path)
     ]
@@ -91,11 +92,11 @@ async def test_a_stumbling_harness_is_told_and_the_session_lives(launch, tmp_pat
     assert agent.state == "idle"
 
 
-async def test_a_line_beyond_all_limits_is_dropped_and_told(launch, tmp_path, until):
+async def test_a_line_beyond_all_limits_is_dropped_and_told(launch, tmp_path):
     _, log = await launch(
         "head -c 70000000 /dev/zero | tr '\\0' x; echo; echo fine; exec sleep 60", Scripted()
     )
-    await until(lambda: log.last >= 3)
+    await async_until(lambda: log.last >= 3)
     assert [type(e).__name__ for e in events(tmp_path)] == ["SessionCreated", "AgentError", "Notify"]
 
 
@@ -141,10 +142,10 @@ async def test_an_agent_that_never_answers_is_ended_with_its_last_words(launch, 
     assert log.last == 0
 
 
-async def test_time_passes_for_a_quiet_agent(launch, until):
+async def test_time_passes_for_a_quiet_agent(launch):
     quiet = Scripted()
     await launch("exec sleep 60", quiet)
-    await until(lambda: quiet.ticks >= 2)
+    await async_until(lambda: quiet.ticks >= 2)
 
 
 async def test_descriptors_of_a_plan_are_passed_on_and_closed(tmp_path):

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from oqto_runner import procfs
+from waiting import async_until
 
 from oqto_platform import canon, wire
 from oqto_platform.errors import AgentFailed, Conflict, NotFound, RunnerUnavailable
@@ -31,13 +32,13 @@ async def test_children_end_with_the_session(ladder, is_alive, how):
     assert not is_alive(child)
 
 
-async def test_hidden_children_end_when_the_agent_dies_by_itself(ladder, is_alive, until):
+async def test_hidden_children_end_when_the_agent_dies_by_itself(ladder, is_alive):
     session_id = await ladder.begin()
     child = int((await ladder.turn(session_id, "spawn hidden")).text[-1])
     await ladder.prompt(session_id, "kill")
     async with ladder.follow(session_id) as follower:
         await follower.until("session.closed")
-    await until(lambda: not is_alive(child), "the end of the child")
+    await async_until(lambda: not is_alive(child), "the end of the child")
 
 
 async def test_children_of_one_session_do_not_end_with_another(ladder, is_alive):
@@ -62,14 +63,14 @@ async def test_an_agent_deaf_to_everything_is_killed(ladder, is_alive):
     assert follower.kinds[-4:] == ["stream.message_end", "agent.error", "agent.idle", "session.closed"]
 
 
-async def test_no_zombie_and_no_descriptor_stays(runner, until):
+async def test_no_zombie_and_no_descriptor_stays(runner):
     before = runner.descriptors()
     for _ in range(5):
         session_id = await runner.begin()
         await runner.turn(session_id, "spawn hidden")
         await runner.stop(session_id)
-    await until(lambda: runner.descriptors() <= before + 1, "closing of descriptors")
-    await until(lambda: not zombies_of(runner.process.pid), "reaping")
+    await async_until(lambda: runner.descriptors() <= before + 1, "closing of descriptors")
+    await async_until(lambda: not zombies_of(runner.process.pid), "reaping")
 
 
 def zombies_of(parent):
@@ -99,7 +100,7 @@ async def test_an_ending_is_told_after_a_restart_until_the_core_took_note(runner
         await runner.status(session_id)
 
 
-async def test_a_killed_runner_repairs_its_log_and_ends_what_it_left(ladder, is_alive, until):
+async def test_a_killed_runner_repairs_its_log_and_ends_what_it_left(ladder, is_alive):
     runner = ladder
     session_id = await runner.begin()
     child = int((await runner.turn(session_id, "spawn hidden")).text[-1])
@@ -111,7 +112,7 @@ async def test_a_killed_runner_repairs_its_log_and_ends_what_it_left(ladder, is_
     seen = follower.events
     runner.kill()
     await runner.start()
-    await until(lambda: not is_alive(pid) and not is_alive(child), "the end of the leftovers")
+    await async_until(lambda: not is_alive(pid) and not is_alive(child), "the end of the leftovers")
     async with runner.follow(session_id, after=seen[-1]["seq"]) as resumed:
         assert resumed.following.mode == "exact"
         closed = await resumed.until("session.closed")
@@ -124,22 +125,22 @@ async def test_a_killed_runner_repairs_its_log_and_ends_what_it_left(ladder, is_
     assert (await runner.call(wire.List())).sessions == []
 
 
-async def test_a_later_runner_finds_a_group_in_the_hierarchy_where_it_was_made(runner, is_alive, until):
+async def test_a_later_runner_finds_a_group_in_the_hierarchy_where_it_was_made(runner, is_alive):
     session_id = await runner.begin()
     child = int((await runner.turn(session_id, "spawn bare")).text[-1])
     runner.kill()
     await runner.start(env={"OQTO_TEST_NO_CGROUP": "1"})
-    await until(lambda: not is_alive(child), "the end of the child")
+    await async_until(lambda: not is_alive(child), "the end of the child")
 
 
-async def test_what_a_runner_made_that_died_before_it_knew_the_number_is_ended(new_runner, is_alive, until):
+async def test_what_a_runner_made_that_died_before_it_knew_the_number_is_ended(new_runner, is_alive):
     runner = await new_runner.start(env={"OQTO_TEST_DIE_AFTER_EXEC": "1"})
     with pytest.raises(RunnerUnavailable):
         await runner.begin("ses_early")
     assert runner.process.wait(timeout=10) == -signal.SIGKILL
     left = subprocess.Popen(["sleep", "600"], env={"OQTO_SESSION_ID": "ses_early"})
     await runner.start()
-    await until(lambda: not is_alive(left.pid), "the end of what it left")
+    await async_until(lambda: not is_alive(left.pid), "the end of what it left")
     assert left.wait() == -signal.SIGKILL
 
 
@@ -171,13 +172,13 @@ async def test_only_the_owner_shuts_down_and_sessions_end(runner, is_alive):
     assert not is_alive(pid)
 
 
-async def test_it_ends_by_itself_when_nobody_needs_it(new_runner, until):
+async def test_it_ends_by_itself_when_nobody_needs_it(new_runner):
     await new_runner.start("--idle-exit-s", "0.5")
     session_id = await new_runner.begin()
     await asyncio.sleep(1.2)
     assert new_runner.process.poll() is None
     await new_runner.stop(session_id)
-    await until(lambda: new_runner.process.poll() is not None, "the end")
+    await async_until(lambda: new_runner.process.poll() is not None, "the end")
     assert new_runner.process.returncode == 0
 
 
@@ -189,10 +190,10 @@ async def test_a_stopped_agent_is_ended_and_takes_no_command(runner):
         await runner.send(session_id, canon.GetState())
 
 
-async def test_a_session_whose_process_cannot_run_leaves_nothing(runner, until):
+async def test_a_session_whose_process_cannot_run_leaves_nothing(runner):
     before = runner.descriptors()
     with pytest.raises(AgentFailed, match=r"did not start: exited with code 7: no model today"):
         await runner.begin("ses_bad", env={"ECHO_FAIL": "no model today"})
     assert (await runner.call(wire.List())).sessions == []
-    await until(lambda: runner.descriptors() <= before, "closing of descriptors")
+    await async_until(lambda: runner.descriptors() <= before, "closing of descriptors")
     assert runner.logged("ses_bad") == []

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import socket
 
+from waiting import async_until
+
 from oqto_platform import wire
 
 
@@ -79,7 +81,7 @@ async def test_a_follower_that_never_reads_stalls_only_itself(runner):
         stuck.close()
 
 
-async def test_an_idle_follower_that_leaves_is_released(runner, until):
+async def test_an_idle_follower_that_leaves_is_released(runner):
     session_id = await runner.begin()
     before = runner.descriptors()
     streams = [await asyncio.open_unix_connection(runner.socket) for _ in range(10)]
@@ -90,7 +92,7 @@ async def test_an_idle_follower_that_leaves_is_released(runner, until):
     assert runner.descriptors() >= before + 9
     for _, writer in streams:
         writer.close()
-    await until(lambda: runner.descriptors() <= before, "release of the followers")
+    await async_until(lambda: runner.descriptors() <= before, "release of the followers")
 
 
 async def test_an_ended_session_can_be_followed_and_goes_on_when_resumed(runner):

@@ -6,6 +6,7 @@ import asyncio
 import os
 
 import pytest
+from waiting import async_until
 
 from oqto_platform import canon, wire
 from oqto_platform.errors import AgentFailed, Conflict, Invalid, NotFound
@@ -109,7 +110,7 @@ async def test_the_agent_has_exactly_the_planned_environment(runner):
     assert (await runner.turn(session_id, "env OQTO_SESSION_ID")).text == [session_id]
 
 
-async def test_a_crash_is_told_with_its_code_and_last_words(runner, until):
+async def test_a_crash_is_told_with_its_code_and_last_words(runner):
     session_id = await runner.begin()
     async with runner.follow(session_id) as follower:
         await runner.prompt(session_id, "crash 3")
@@ -119,7 +120,7 @@ async def test_a_crash_is_told_with_its_code_and_last_words(runner, until):
     assert closed["exit_code"] == 3
     assert "crashing as asked" in closed["stderr_tail"]
     assert follower.kinds[-3:] == ["agent.error", "agent.idle", "session.closed"]
-    await until(lambda: runner.logged(session_id)[-1]["event"] == "session.closed")
+    await async_until(lambda: runner.logged(session_id)[-1]["event"] == "session.closed")
     status = (await runner.call(wire.List())).sessions[0]
     assert (status.state, status.outcome.detail) == ("dead", "exited with code 3")
     await runner.stop(session_id)
@@ -198,11 +199,11 @@ async def test_a_start_that_cannot_be_says_why(runner, session_id, harness, erro
     assert (await runner.call(wire.List())).sessions == []
 
 
-async def test_a_workspace_that_is_gone_is_named_and_leaves_nothing(runner, tmp_path, until):
+async def test_a_workspace_that_is_gone_is_named_and_leaves_nothing(runner, tmp_path):
     before = runner.descriptors()
     with pytest.raises(Invalid, match="missing does not exist"):
         await runner.begin(workspace=tmp_path / "missing")
-    await until(lambda: runner.descriptors() <= before, "closing of descriptors")
+    await async_until(lambda: runner.descriptors() <= before, "closing of descriptors")
     assert (await runner.call(wire.List())).sessions == []
 
 

@@ -3,20 +3,10 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 SEED = Path(__file__).parents[1] / "fixtures" / "config" / "seed-example.toml"
-PATIENCE_S = 30.0
-
-
-def until(holds):
-    deadline = time.monotonic() + PATIENCE_S
-    while not holds():
-        assert time.monotonic() < deadline, "it did not come about"
-        time.sleep(0.02)
 
 
 def status(stack):
@@ -29,11 +19,6 @@ def view(stack):
 
 def settings(stack):
     return {key["name"]: key for key in view(stack)["keys"]}
-
-
-def oqtoctl(stack, *arguments):
-    command = [sys.executable, "-c", "from oqto_platform.cli import main; main()", *arguments]
-    return subprocess.run(command, env=stack.env, capture_output=True, text=True, timeout=60, check=False)
 
 
 def audited(stack, event):

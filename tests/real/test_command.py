@@ -6,10 +6,10 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
+from waiting import until
 
 from oqto_platform.peers import listener_pid
 from oqto_platform.testing.mux import mux_client
@@ -124,13 +124,6 @@ def test_a_killed_main_process_frees_the_port(tmp_path):
         until(lambda: not listening(stack.port))
         stack.start()
         assert stack.client.get("/health/live").status_code == 200
-
-
-def until(holds, timeout_s: float = 30.0) -> None:
-    deadline = time.monotonic() + timeout_s
-    while not holds():
-        assert time.monotonic() < deadline, "it did not happen"
-        time.sleep(0.05)
 
 
 def listening(port: int) -> bool:

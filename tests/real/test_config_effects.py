@@ -17,7 +17,9 @@ from pathlib import Path
 
 import httpx
 import pytest
-from live_config import oqtoctl, settings, until
+from commands import oqtoctl
+from live_config import settings
+from waiting import until
 
 from oqto_platform.children import listener_pid
 from oqto_platform.testing.stack import NAME, PASSWORD, Stack

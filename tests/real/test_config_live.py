@@ -9,6 +9,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from commands import oqtoctl
 from live_config import (
     SEED,
     as_a_link,
@@ -16,15 +17,14 @@ from live_config import (
     audited,
     features,
     in_place,
-    oqtoctl,
     removed_and_made_again,
     renamed_over,
     settings,
     status,
-    until,
     view,
     with_upload,
 )
+from waiting import until
 
 from oqto_platform.config import keys
 from oqto_platform.config.sections import CORE

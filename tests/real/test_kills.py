@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 import signal
-import time
 from pathlib import Path
 
 import pytest
+from waiting import until
 
 from oqto_platform.peers import listener_pid
 from oqto_platform.testing.mux import mux_client
@@ -21,14 +21,6 @@ def runner_pid(stack) -> int:
 
 def view(stack, session) -> dict:
     return stack.client.get(f"/api/sessions/{session['id']}").json()
-
-
-def until(holds, timeout_s: float = 40.0):
-    deadline = time.monotonic() + timeout_s
-    while not (found := holds()):
-        assert time.monotonic() < deadline, "it did not happen"
-        time.sleep(0.1)
-    return found
 
 
 async def test_the_core_dies_and_the_agent_works_on(echo_stack):

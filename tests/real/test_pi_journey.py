@@ -8,6 +8,7 @@ import signal
 from pathlib import Path
 
 import pytest
+from waiting import async_until
 
 from oqto_platform.peers import listener_pid
 from oqto_platform.testing.mux import mux_client
@@ -70,7 +71,7 @@ async def test_tools_run_confined_and_the_bill_is_exact(pi_stack, provider):
 async def test_sessions_share_compiled_modules_that_no_agent_can_change(pi_stack):
     stack = pi_stack()
     stack.client.post(f"/api/sessions/{stack.start_session()['id']}/stop")
-    compiled = await eventually(lambda: next(stack.root.rglob(f"data/pi/{'?' * 32}/v*"), None))
+    compiled = await async_until(lambda: next(stack.root.rglob(f"data/pi/{'?' * 32}/v*"), None))
     before = {path: path.read_bytes() for path in compiled.iterdir()}
     session = stack.start_session(provider="scripted", model="fake-1")
     async with mux_client(stack.url, stack.cookie()) as mux:
@@ -80,13 +81,6 @@ async def test_sessions_share_compiled_modules_that_no_agent_can_change(pi_stack
     assert "Read-only file system" in str([event for event in events if event["event"] == "tool.end"])
     assert before
     assert {path: path.read_bytes() for path in compiled.iterdir()} == before
-
-
-async def eventually(find):
-    async with asyncio.timeout(60):
-        while not (found := find()):
-            await asyncio.sleep(0.05)
-        return found
 
 
 async def test_a_reload_in_the_middle_shows_the_same(pi_stack):

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import httpx
 import pytest
+from commands import printed
 from prometheus_client.parser import text_string_to_metric_families
+from waiting import until
 
 from oqto_platform.peers import listener_pid
 from oqto_platform.testing.kit import ACCOUNT, Oqto
@@ -72,20 +71,6 @@ def metric(stack, name: str) -> dict:
     }
 
 
-def until(condition) -> None:
-    deadline = time.monotonic() + 30
-    while not condition():
-        assert time.monotonic() < deadline, "it does not come to that"
-        time.sleep(0.02)
-
-
-def oqtoctl(stack, *arguments: str) -> str:
-    program = str(Path(sys.executable).with_name("oqtoctl"))
-    done = subprocess.run([program, *arguments], env=stack.env, capture_output=True, text=True, cwd="/", check=False)  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    return done.stdout
-
-
 CORE, RUNNER = ("core", "config_changed"), ("runner", "session_started")
 
 
@@ -112,10 +97,10 @@ def test_both_sides_and_all_workers_are_counted(tripped):
 
 
 def test_the_command_line_tells_both_sides(tripped):
-    shown = oqtoctl(tripped, "plugins", "show", "moody")
+    shown = printed(tripped, "plugins", "show", "moody")
     assert "core    config_changed       10 calls, 10 failed" in shown
     assert "runner  session_started      5 calls, 5 failed" in shown
-    states = {line.split()[1]: line for line in oqtoctl(tripped, "plugins", "list").splitlines() if line.startswith("moody")}  # fmt: skip
+    states = {line.split()[1]: line for line in printed(tripped, "plugins", "list").splitlines() if line.startswith("moody")}  # fmt: skip
     assert "failing, switched off: config_changed" in states["core"]
     assert "failing, switched off: session_started" in states["runner"]
 
@@ -125,7 +110,7 @@ def test_a_plugin_that_is_only_told_takes_nobody_out_of_service(tripped):
 
 
 def test_it_is_called_again_in_every_worker_and_on_the_runner(tripped):
-    said = oqtoctl(tripped, "plugins", "reset", "moody")
+    said = printed(tripped, "plugins", "reset", "moody")
     assert said == "moody is called again: config_changed (core), session_started (runner)\n"
     for _ in range(5):
         assert metric(tripped, "oqto_hook_off") == {CORE: 0, RUNNER: 0}
@@ -133,7 +118,7 @@ def test_it_is_called_again_in_every_worker_and_on_the_runner(tripped):
     until(lambda: tallies(tripped)[CORE]["calls"] == 12)
     with tripped.session():
         assert tallies(tripped)[RUNNER]["calls"] == 6
-    assert oqtoctl(tripped, "plugins", "reset", "moody") == "moody was not switched off\n"
+    assert printed(tripped, "plugins", "reset", "moody") == "moody was not switched off\n"
 
 
 def test_a_name_that_neither_side_knows_is_refused(stack):

@@ -7,7 +7,7 @@ One machine for all: a state folder that is open to others, a plugin that does n
 from __future__ import annotations
 
 import pytest
-from live_config import until
+from waiting import until
 
 from oqto_platform.testing.site import Site
 from oqto_platform.testing.stack import Stack

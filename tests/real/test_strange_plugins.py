@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import json
 import shutil
-import subprocess
-import sys
-from pathlib import Path
 
 import httpx
 import pytest
+from commands import printed
 
 from oqto_platform.testing.site import Site
 from oqto_platform.testing.stack import Stack
@@ -58,15 +56,6 @@ def stack(site, tmp_path_factory):
     stack.__exit__(None, None, None)
 
 
-def oqtoctl(stack: Stack, *arguments: str) -> str:
-    program = str(Path(sys.executable).with_name("oqtoctl"))
-    done = subprocess.run(
-        [program, *arguments], env=stack.env, capture_output=True, text=True, cwd="/", check=False
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
-
-
 def test_a_route_without_a_word_about_guards_is_guarded(stack):
     with httpx.Client(base_url=stack.url, trust_env=False) as stranger:
         assert stranger.get("/api/plugins/veteran/greeting").status_code == 401
@@ -95,7 +84,7 @@ def test_its_refusal_reaches_the_person(stack):
 
 
 def test_what_it_may_do_and_how_it_did_can_be_seen(stack):
-    shown = json.loads(oqtoctl(stack, "--json", "plugins", "show", "veteran"))
+    shown = json.loads(printed(stack, "--json", "plugins", "show", "veteran"))
     (core,) = (side for side in shown["sides"] if side["side"] == "core")
     assert "POST /api/plugins/veteran/hook (open to everybody)" in core["routes"]
     assert core["tables"] == ["veteran_visit"]
@@ -107,7 +96,7 @@ def test_what_it_may_do_and_how_it_did_can_be_seen(stack):
 
 
 def test_everything_starts_without_it_and_what_it_left_is_told(stack):
-    before = oqtoctl(stack, "plugins", "list")
+    before = printed(stack, "plugins", "list")
     assert "left behind" not in before
     stack.stop()
     del stack.env["PYTHONPATH"]  # what `pip uninstall` comes to
@@ -115,7 +104,7 @@ def test_everything_starts_without_it_and_what_it_left_is_told(stack):
     stack.client.cookies.clear()
     stack.sign_in()
     assert stack.client.get("/api/plugins/veteran/greeting").status_code == 404
-    (line,) = [line for line in oqtoctl(stack, "plugins", "list").splitlines() if line.startswith("veteran")]
+    (line,) = [line for line in printed(stack, "plugins", "list").splitlines() if line.startswith("veteran")]
     assert "oqto-plugin-veteran 1.0.0  uninstalled; left behind:" in line
     assert f"the folder {stack.data_dir}/veteran" in line
     assert "tables: veteran_version, veteran_visit" in line

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 
 import pytest
-from live_config import settings, until
+from live_config import settings
+from waiting import until
 
 from oqto_platform.testing.mux import mux_client
 from oqto_platform.testing.stack import Stack

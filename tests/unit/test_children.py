@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import signal
 import socket
@@ -12,6 +11,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from waiting import async_until
 
 from oqto_platform import children as module
 from oqto_platform.background import Leadership
@@ -52,12 +52,6 @@ def gone(pid):
     return not module._is_alive(pid)
 
 
-async def until(condition):
-    async with asyncio.timeout(10):
-        while not condition():
-            await asyncio.sleep(0.02)
-
-
 async def test_a_missing_daemon_is_started_and_a_running_one_adopted(child):
     one = child(LISTENS)
     children = Children(lambda: True)
@@ -79,7 +73,7 @@ async def test_a_killed_daemon_comes_back(child, monkeypatch):
     await children.supervise(one)
     pid = listener_pid(one.socket)
     os.kill(pid, signal.SIGKILL)
-    await until(lambda: listener_pid(one.socket) is None)
+    await async_until(lambda: listener_pid(one.socket) is None)
     await children.keep()
     assert listener_pid(one.socket) not in (None, pid)
     await children.stop_all()

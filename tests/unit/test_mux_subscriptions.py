@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from types import SimpleNamespace
 
 import msgspec
+from waiting import async_until
 
 from oqto_platform import wire
 from oqto_platform.mux.connection import Connection
@@ -99,19 +100,13 @@ async def connected(runner, talk, find_delays=(), peer=None):
     return peer
 
 
-async def until(condition):
-    async with asyncio.timeout(10):
-        while not condition():
-            await asyncio.sleep(0.001)
-
-
 async def test_commands_of_one_session_keep_their_order_however_long_each_takes():
     runner = Runner(delays=[0.02, 0, 0.01, 0])
 
     async def talk(peer):
         for number in range(4):
             peer.say("prompt", number, message=f"m{number}")
-        await until(lambda: len(peer.replies()) == 4)
+        await async_until(lambda: len(peer.replies()) == 4)
 
     await connected(runner, talk, find_delays=[0.03, 0, 0.02, 0])
     assert runner.sent == ["m0", "m1", "m2", "m3"]
@@ -122,10 +117,10 @@ async def test_abort_overtakes_what_waits():
 
     async def talk(peer):
         peer.say("compact", 1)
-        await until(lambda: runner.delays.__length_hint__() == 2)
+        await async_until(lambda: runner.delays.__length_hint__() == 2)
         peer.say("prompt", 2, message="later")
         peer.say("abort", 3)
-        await until(lambda: len(peer.replies()) == 3)
+        await async_until(lambda: len(peer.replies()) == 3)
 
     await connected(runner, talk)
     assert runner.sent == ["abort", "compact", "later"]
@@ -137,10 +132,10 @@ async def test_many_subscriptions_at_once_are_one_and_none_is_left():
     async def talk(peer):
         for number in range(8):
             peer.say("subscribe", number)
-        await until(lambda: len(peer.replies()) == 8)
+        await async_until(lambda: len(peer.replies()) == 8)
         assert runner.following == 1, "every event would come more than once"
         peer.say("unsubscribe", 9)
-        await until(lambda: "9" in peer.replies())
+        await async_until(lambda: "9" in peer.replies())
         assert runner.following == 0
 
     await connected(runner, talk)
@@ -152,7 +147,7 @@ async def test_what_follows_ends_with_the_connection():
 
     async def talk(peer):
         peer.say("subscribe", 1)
-        await until(lambda: "1" in peer.replies())
+        await async_until(lambda: "1" in peer.replies())
 
     await connected(runner, talk)
     assert runner.following == 0
@@ -175,7 +170,7 @@ async def test_every_command_gets_exactly_one_reply_even_when_all_breaks():
             "[" * 5000,
         ):
             peer.incoming.put_nowait(text)
-        await until(lambda: len(peer.frames) == 9)
+        await async_until(lambda: len(peer.frames) == 9)
 
     peer = await connected(Broken(), talk)
     assert {n: r["error"]["code"] for n, r in peer.replies().items()} == {

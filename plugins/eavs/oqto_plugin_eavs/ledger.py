@@ -218,7 +218,9 @@ class Ledger:
         call = self.set_aside(identity, wallet, hold, facts, tokens=tokens, flow=flow, after=after)
         try:
             await self._store.open_row(opened(call))
-        except BaseException:  # by cancelling, too: the row may be written, so it is settled; nothing was sent
+        except (
+            BaseException
+        ):  # by cancelling, too: the row may be written, so it is settled; nothing was sent
             self.close_call(call, Bill(Tokens(), 0, "refused"))
             raise
         return call

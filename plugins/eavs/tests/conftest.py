@@ -11,25 +11,20 @@ import subprocess
 import sys
 import tempfile
 import threading
-import time
 from pathlib import Path
 
 import httpx
 import pytest
 from oqto_plugin_eavs import control
 from oqto_plugin_eavs.providers import ModelCost, Provider
+from waiting import until
 
 from oqto_platform.testing.llm import ScriptedProvider
+from oqto_platform.testing.stack import free_port
 
 REAL_KEY = "sk-canary-of-the-provider"
 COST = ModelCost(input=3, output=15, cache_read=0.3, cache_write=3.75)
 UNITS = {"input": 3_000, "output": 15_000, "cache_read": 300, "cache_write": 3_750}
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 class RunningProxy:
@@ -62,7 +57,7 @@ class RunningProxy:
                 stdin=subprocess.DEVNULL,
             )
         try:
-            self.until(lambda: self.process.poll() is not None or self.answers())
+            until(lambda: self.process.poll() is not None or self.answers())
         except AssertionError:
             self.kill()
             raise
@@ -71,12 +66,6 @@ class RunningProxy:
     def answers(self):
         with socket.socket(socket.AF_UNIX) as probe:
             return probe.connect_ex(str(self.folder / "control.sock")) == 0
-
-    def until(self, condition, seconds=30):
-        deadline = time.monotonic() + seconds
-        while not condition():
-            assert time.monotonic() < deadline, "it did not happen in time"
-            time.sleep(0.005)
 
     def ask(self, request):
         return asyncio.run(control.ask(str(self.folder / "control.sock"), request))
@@ -113,7 +102,7 @@ class RunningProxy:
 
     def settled(self, count=1):
         """The rows, once `count` of them are settled."""
-        self.until(lambda: len(self.rows("state = 'settled'")) >= count)
+        until(lambda: len(self.rows("state = 'settled'")) >= count)
         return self.rows()
 
     def chat(self, key, text, *, provider="fake", **fields):

@@ -8,6 +8,7 @@ import threading
 
 from oqto_plugin_eavs import control
 from oqto_plugin_eavs.providers import Provider
+from waiting import until
 
 
 def open_stream(proxy, key, text):
@@ -61,7 +62,7 @@ def test_no_reply_that_ended_is_lost(own_proxy, provider):
     callers = [threading.Thread(target=call_until_it_breaks, args=(number,)) for number in range(1, 9)]
     for caller in callers:
         caller.start()
-    own_proxy.until(lambda: len(finished) >= 100, seconds=30)
+    until(lambda: len(finished) >= 100, timeout_s=30)
     own_proxy.kill()
     for caller in callers:
         caller.join(20)

@@ -14,6 +14,7 @@ from oqto_plugin_eavs import control
 from oqto_plugin_eavs.body import Bodies
 from oqto_plugin_eavs.providers import Provider
 from oqto_plugin_eavs.refusals import Refused
+from waiting import until
 
 CHAT = "/p/fake/v1/chat/completions"
 HELLO = [{"role": "user", "content": "hi"}]
@@ -279,15 +280,15 @@ def test_a_client_that_leaves_ends_the_call_at_the_provider(proxy, provider, dir
     idle = provider.open_connections
     with socket.create_connection(("127.0.0.1", proxy.port)) as client:
         client.sendall(head.encode() + body)
-        proxy.until(lambda: len(provider.requests) == 1)
+        until(lambda: len(provider.requests) == 1)
         if "slow" in directive:
             assert b"200 OK" in client.recv(100)
     (row,) = proxy.settled()
     assert (row["outcome"], row["is_estimated"]) == ("left", 1)
     assert row["cost_nusd"] > 0
-    proxy.until(lambda: provider.open_connections <= idle + 1, seconds=3)
+    until(lambda: provider.open_connections <= idle + 1, timeout_s=3)
     if "slow" in directive:
-        proxy.until(lambda: provider.requests[0].is_cut_by_client, seconds=3)
+        until(lambda: provider.requests[0].is_cut_by_client, timeout_s=3)
 
 
 def test_wrong_method(proxy):

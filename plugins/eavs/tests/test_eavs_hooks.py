@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-import socket
 import tempfile
 import threading
 from pathlib import Path
@@ -20,16 +19,11 @@ from oqto_platform.children import Children
 from oqto_platform.errors import ConfigError, Invalid
 from oqto_platform.peers import listener_pid
 from oqto_platform.settings import Secret
+from oqto_platform.testing.stack import free_port
 from oqto_platform.types import Account, Session
 
 SESSION = Session(id="ses_1", account_id="acc_1", workspace="/w")
 ACCOUNT = Account(id="acc_1", name="alice")
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 class House:

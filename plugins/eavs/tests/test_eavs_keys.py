@@ -19,6 +19,7 @@ from oqto_plugin_eavs.prices import FREE, Tokens
 from oqto_plugin_eavs.providers import DEMO
 from oqto_plugin_eavs.refusals import Refused
 from oqto_plugin_eavs.store import Store
+from waiting import until
 
 from oqto_platform.errors import Invalid, NotFound
 
@@ -78,7 +79,7 @@ def test_an_alias_leads_to_no_blocked_model(proxy, provider):
 def test_an_expired_key_is_refused(proxy):
     made = create(proxy, expires_at=time.time() + 0.5)
     assert proxy.chat(made.secret, "hi").status_code == 200
-    proxy.until(lambda: proxy.chat(made.secret, "hi").status_code == 401)
+    until(lambda: proxy.chat(made.secret, "hi").status_code == 401)
     with pytest.raises(Invalid, match="expires_at"):
         create(proxy, expires_at=time.time() - 1)
 

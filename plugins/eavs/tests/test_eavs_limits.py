@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from oqto_plugin_eavs import control
 from oqto_plugin_eavs.keys import Grants
 from oqto_plugin_eavs.rates import MINUTE_S, Flow, Rates
+from waiting import until
 
 HELLO = [{"role": "user", "content": "hi"}]
 PATHS = {
@@ -81,7 +82,7 @@ def test_calls_at_the_same_time(proxy, provider):
     limit(proxy, f"session:{proxy.name('ses')}", concurrent=2)
     with concurrent.futures.ThreadPoolExecutor(4) as pool:
         running = [pool.submit(proxy.chat, key, f"[[slow 3 0.3]] {n}", stream=True) for n in range(2)]
-        proxy.until(lambda: len(provider.requests) == 2)
+        until(lambda: len(provider.requests) == 2)
         refused = proxy.chat(key, "one more")
         assert (refused.status_code, refused.headers["retry-after"]) == (429, "1")
         assert [task.result().status_code for task in running] == [200, 200]
@@ -92,7 +93,7 @@ def test_a_limit_that_comes_while_calls_run_counts_them(proxy, provider):
     key = proxy.key()
     with concurrent.futures.ThreadPoolExecutor(1) as pool:
         running = pool.submit(proxy.chat, key, "[[slow 3 0.3]]", stream=True)
-        proxy.until(lambda: len(provider.requests) == 1)
+        until(lambda: len(provider.requests) == 1)
         limit(proxy, f"session:{proxy.name('ses')}", concurrent=1)
         assert proxy.chat(key, "hi").status_code == 429
         assert running.result().status_code == 200

@@ -7,6 +7,7 @@ import asyncio
 import pytest
 from oqto_plugin_eavs import server as server_module
 from oqto_plugin_eavs.server import Server
+from waiting import async_until
 
 POST = b"POST /x HTTP/1.1\r\nhost: a\r\ncontent-length: 2\r\n\r\nhi"
 LENGTH = [(b"content-type", b"text/plain")]
@@ -135,8 +136,7 @@ async def test_a_client_that_leaves_ends_its_call_at_once():
     async with Door() as door:
         _, writer = await asyncio.open_connection("127.0.0.1", door.port)
         writer.write(POST.replace(b"/x", b"/hang"))
-        while not door.seen:
-            await asyncio.sleep(0.005)
+        await async_until(lambda: door.seen)
         writer.close()
         await asyncio.sleep(0.1)
         assert door.ended == [True]

@@ -18,6 +18,7 @@ from oqto_plugin_eavs.ask import ASKED
 from oqto_plugin_eavs.estimate import IMAGE_BYTES, Prompt, prompt_tokens
 from oqto_plugin_eavs.fields import Fields
 from oqto_plugin_eavs.refusals import Refused
+from waiting import until
 
 CHAT = "/p/fake/v1/chat/completions"
 MIB = 2**20
@@ -286,7 +287,7 @@ def test_a_provider_that_reads_slowly_makes_clients_wait_and_memory_stay(own_pro
         calls = [pool.submit(post, own_proxy, content, key, "/p/slow/v1/messages") for _ in range(count)]
         for _ in range(count):
             assert begun.acquire(timeout=30)
-        own_proxy.until(lambda: len(own_proxy.rows("state = 'pending'")) == count)
+        until(lambda: len(own_proxy.rows("state = 'pending'")) == count)
         peak = rss_of(own_proxy)
         go.set()
         assert [call.result(60).status_code for call in calls] == [200] * count

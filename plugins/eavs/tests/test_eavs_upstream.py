@@ -8,6 +8,7 @@ import subprocess
 
 import pytest
 from oqto_plugin_eavs.upstream import Pool, Timeouts, UpstreamFailed, Url
+from waiting import async_until
 
 OK = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nhi"
 FAST = Timeouts(connect_s=2.0, first_byte_s=0.3, total_s=0.6)
@@ -160,8 +161,7 @@ async def test_a_cancelled_request_closes_its_connection():
     async with Server([2.0]) as server:
         server.pool.timeouts = Timeouts()
         task = asyncio.create_task(server.get())
-        while not server.heads:
-            await asyncio.sleep(0.01)
+        await async_until(lambda: server.heads)
         connection = next(iter(server.pool._origins))
         task.cancel()
         with pytest.raises(asyncio.CancelledError):

@@ -13,6 +13,7 @@ import pytest
 from oqto_plugin_eavs import control
 from oqto_plugin_eavs.rates import Rates
 from oqto_plugin_eavs.worker import work
+from waiting import until
 
 from .conftest import add_all, end, new_proxy
 
@@ -96,7 +97,7 @@ def test_a_settled_sessions_calls_end_in_every_process(crew, provider):
             pool.submit(each_its_own_connection, crew, key, f"[[slow 500 0.1]] {n}", stream=True)
             for n in range(4)
         ]
-        crew.until(lambda: len(provider.requests) == 4)
+        until(lambda: len(provider.requests) == 4)
         crew.settle()
         concurrent.futures.wait(tasks, timeout=20)
     assert [row["state"] for row in crew.rows()] == ["settled"] * 4
@@ -121,7 +122,7 @@ def test_a_worker_that_dies_is_billed_for_and_replaced(crew, provider):
     key = crew.key()
     with concurrent.futures.ThreadPoolExecutor(1) as pool:
         call = pool.submit(each_its_own_connection, crew, key, "[[slow 500 0.1]]", stream=True)
-        crew.until(lambda: len(provider.requests) == 1)
+        until(lambda: len(provider.requests) == 1)
         before = children(crew)
         for pid in before:
             os.kill(pid, signal.SIGKILL)
@@ -129,7 +130,7 @@ def test_a_worker_that_dies_is_billed_for_and_replaced(crew, provider):
             call.result()
     (row,) = crew.settled()
     assert (row["outcome"], row["is_estimated"], row["cost_nusd"]) == ("crash", 1, row["hold_nusd"])
-    crew.until(lambda: len(set(children(crew)) - set(before)) == WORKERS)
+    until(lambda: len(set(children(crew)) - set(before)) == WORKERS)
     assert each_its_own_connection(crew, key, "hi").status_code == 200
 
 
@@ -138,9 +139,7 @@ def test_no_worker_outlives_the_owner_of_the_ledger(own_crew, provider):
     key = own_crew.key()
     assert own_crew.chat(key, "hi").status_code == 200
     own_crew.kill()
-    own_crew.until(
-        lambda: not any(Path(f"/proc/{pid}").exists() and "Z" not in state(pid) for pid in workers)
-    )
+    until(lambda: not any(Path(f"/proc/{pid}").exists() and "Z" not in state(pid) for pid in workers))
     own_crew.start()
     assert own_crew.chat(key, "hi").status_code == 200
     assert own_crew.rows("state = 'pending'") == []
@@ -177,7 +176,7 @@ def test_an_orderly_end_bills_the_calls_of_every_process(own_crew, provider):
     with concurrent.futures.ThreadPoolExecutor(3) as pool:
         for n in range(3):
             pool.submit(each_its_own_connection, own_crew, key, f"[[slow 500 0.1]] {n}", stream=True)
-        own_crew.until(lambda: len(provider.requests) == 3)
+        until(lambda: len(provider.requests) == 3)
         own_crew.process.terminate()
         assert own_crew.process.wait(5) == 0
     assert [(row["state"], row["outcome"]) for row in own_crew.rows()] == [("settled", "shutdown")] * 3

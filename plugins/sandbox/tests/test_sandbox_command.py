@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from waiting import until
 
 pytestmark = pytest.mark.real
 
@@ -66,10 +67,7 @@ def test_d05_nothing_outlives_a_runner_that_was_killed(own_home, running):
     with subprocess.Popen([*argv, script], cwd=own_home, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout.readline() == "ready\n"
         process.kill()
-    deadline = time.monotonic() + 20
-    while running(f"sleep\0{marker}") and time.monotonic() < deadline:
-        time.sleep(0.02)
-    assert not running(f"sleep\0{marker}")
+    until(lambda: not running(f"sleep\0{marker}"))
 
 
 def test_explain_names_rule_and_place(own_home):

@@ -15,6 +15,7 @@ from oqto_plugin_sandbox import host, scan
 from oqto_plugin_sandbox.policy.load import Owner
 from oqto_plugin_sandbox.sandboxes import Sandboxes
 from oqto_runner import browse, workspaces
+from waiting import until
 
 from oqto_platform.canon import Notify
 from oqto_platform.errors import ConfigError, Unconfined
@@ -126,10 +127,7 @@ def test_nothing_outlives_an_init_process_that_somebody_killed(box, running):
     assert len(inside) == 1
     os.kill(int(inside[0]), signal.SIGKILL)
     assert box.finish(process, 20).code != 0
-    deadline = time.monotonic() + 10
-    while running(marker) and time.monotonic() < deadline:
-        time.sleep(0.02)
-    assert not running(marker)
+    until(lambda: not running(marker))
 
 
 # -- the policy while a session runs --------------------------------------------------------------

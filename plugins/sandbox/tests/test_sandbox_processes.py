@@ -8,6 +8,7 @@ import subprocess
 import time
 
 import pytest
+from waiting import until
 
 from oqto_platform.errors import Unconfined
 
@@ -101,10 +102,7 @@ def test_d04_d05_nothing_outlives_the_session(box, running):
     assert process.stdout.readline() == b"ready\n"
     process.kill()
     process.communicate(timeout=10)
-    deadline = time.monotonic() + 10
-    while running(marker) and time.monotonic() < deadline:
-        time.sleep(0.02)
-    assert not running(marker)
+    until(lambda: not running(marker))
 
 
 def test_d07_d08_no_namespaces_of_its_own(box):
