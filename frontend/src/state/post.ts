@@ -115,8 +115,6 @@ export function createPost(mux: Mux, accountId: string) {
   };
 }
 
-export type Post = ReturnType<typeof createPost>;
-
 function fieldsOf(letter: Letter): Record<string, unknown> {
   return { message: letter.text, images: letter.images, client_id: letter.clientId };
 }

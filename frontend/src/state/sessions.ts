@@ -9,7 +9,7 @@ import type { Session } from "../api/rest";
 export type Loading = "loading" | "ready" | "failed";
 
 /** How many are asked for first, and at most. */
-export const FIRST_SESSIONS = 100;
+const FIRST_SESSIONS = 100;
 export const MOST_SESSIONS = 1000;
 
 export const usedAt = (session: Session): number => session.last_active_at ?? session.created_at;

@@ -25,7 +25,7 @@ export function Message(props: MessageProps): JSX.Element {
   );
 }
 
-export const plainText = (message: MessageItem) =>
+const plainText = (message: MessageItem) =>
   message.parts.flatMap((part) => (part.kind === "text" ? [part.text] : [])).join("\n\n");
 
 function UserMessage(props: { message: MessageItem }): JSX.Element {

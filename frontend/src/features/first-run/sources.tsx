@@ -25,7 +25,7 @@ const KEYED: Choice[] = [
   { kind: "openai-compatible", title: "source.compatible", text: "source.compatibleText", placeholder: "" },
 ];
 
-export const NO_MODELS = "no-models";
+const NO_MODELS = "no-models";
 const noModels = () => new ProblemError({ code: NO_MODELS, status: 409, detail: t("source.noModels") });
 
 /** Where the agents' models come from: a key, an address, or the demo. What was typed stays when it fails. */
