@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
-from oqto_platform import absent, config, contributions, logs, starting, tracing, welcome
+from oqto_platform import absent, config, contributions, logs, starting, tracing, welcome, worker
 from oqto_platform.accounts.builtin import DevAccountsFollow, PasswordSignIn
 from oqto_platform.audit import AuditLog
 from oqto_platform.audit.events import ServerStarted
@@ -41,7 +41,6 @@ from oqto_platform.runners.client import RunnerClient
 from oqto_platform.runners.messenger import Messenger
 from oqto_platform.runners.registry import Registry
 from oqto_platform.types import Account, AccountId, Check, Job
-from oqto_platform.worker import FAREWELL
 
 if TYPE_CHECKING:
     from oqto_platform.db import Database
@@ -135,7 +134,7 @@ class House:
         async with AsyncExitStack() as stack:
             tracing.start(self.env, installed_version("oqto-platform"))
             stack.callback(tracing.stop)
-            self._expect_farewell()
+            self._expect_farewell(stack)
             self.start.look(starting.of_machine(self.data_dir, self.state_dir, self.registry))
             self._open_files(stack)
             async with self._lead() as leading, self._daemons():
@@ -149,11 +148,11 @@ class House:
             self.audit(ServerStarted(version=self.services.version, pid=os.getpid()))
             yield
 
-    def _expect_farewell(self) -> None:
-        """Let connections end with a word when `oqto serve` announces the end."""
+    def _expect_farewell(self, stack: AsyncExitStack) -> None:
+        """Let connections end with a word."""
         self.farewell = asyncio.Event()
-        with suppress(ValueError, RuntimeError):  # only the main thread may; a worker's loop runs in it
-            asyncio.get_running_loop().add_signal_handler(FAREWELL, self.farewell.set)
+        worker.on_end.append(tell := self.farewell.set)
+        stack.callback(worker.on_end.remove, tell)
 
     def _open_files(self, stack: AsyncExitStack) -> None:
         _made("data_dir", self.data_dir)

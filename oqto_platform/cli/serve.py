@@ -130,12 +130,13 @@ def _check_port(host: str, port: int) -> None:
 def _serve(host: str, port: int, workers: int, *, opens: bool) -> None:
     from granian.constants import Interfaces
     from granian.log import LogLevels
+    from granian.server import Server as Granian
 
-    from oqto_platform.cli.granian import PoliteServer
+    from oqto_platform.worker import hold_signals
 
     # Granian puts the current folder first on the import path, whatever is installed.
     os.chdir("/")
-    server = PoliteServer(
+    server = Granian(
         "oqto_platform.app:app",
         address=host,
         port=port,
@@ -147,6 +148,7 @@ def _serve(host: str, port: int, workers: int, *, opens: bool) -> None:
     )
     if opens and sys.stdout.isatty() and (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
         _open_browser_later()
+    hold_signals()
     gc.enable()
     server.serve()
 

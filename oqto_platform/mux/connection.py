@@ -249,7 +249,7 @@ class Connection:
                 await self._outbox.send(frames.system("bye", code="signed_out", reason=cause.detail))
             case Leaving():
                 await self._outbox.send(
-                    frames.system("bye", code="restart", reason="the server is being stopped")
+                    frames.system("bye", code="restart", reason="the server is being stopped or restarted")
                 )
             case SlowClient():
                 log.info("client is stuck", reason=str(cause))

@@ -42,9 +42,14 @@ async def test_the_literal_command_serves_everything(tmp_path, interface):
             assert mux.text().strip() == "hello there"
         big = stack.client.post("/api/sessions", json={"workspace": "x" * 2**21})
         assert big.status_code == 422
-        assert stack.client.post("/api/auth/logout").status_code == 204
-        assert stack.client.get("/api/me").status_code == 401
-        assert stack.stop() == 0
+        async with mux_client(stack.url, stack.cookie()) as mux:
+            assert stack.client.post("/api/auth/logout").status_code == 204
+            assert stack.client.get("/api/me").status_code == 401
+            await mux.until_told(lambda frame: frame.get("code") == "signed_out")
+        stack.sign_in()
+        async with mux_client(stack.url, stack.cookie()) as mux:
+            assert stack.stop() == 0
+            await mux.until_told(lambda frame: (frame["type"], frame.get("code")) == ("bye", "restart"))
 
 
 async def test_two_workers_one_leads_and_a_hup_changes_nothing_for_a_session(tmp_path):
@@ -53,7 +58,9 @@ async def test_two_workers_one_leads_and_a_hup_changes_nothing_for_a_session(tmp
         session = stack.start_session(harness="echo")
         runner = listener_pid(str(stack.state_dir / "runner" / "oqto-runner.sock"))
         assert stack.log.read_text().count("this worker leads") == 1
-        stack.process.send_signal(signal.SIGHUP)
+        async with mux_client(stack.url, stack.cookie()) as mux:
+            stack.process.send_signal(signal.SIGHUP)
+            await mux.until_told(lambda frame: (frame["type"], frame.get("code")) == ("bye", "restart"))
         until(lambda: stack.log.read_text().count("this worker leads") >= 2)
         assert listener_pid(str(stack.state_dir / "runner" / "oqto-runner.sock")) == runner
         async with mux_client(stack.url, stack.cookie()) as mux:
@@ -77,6 +84,21 @@ async def test_sigterm_ends_the_server_and_all_its_children(echo_stack):
         assert echo_stack.stop() == 0
     assert not [pid for pid in pids if pid and Path(f"/proc/{pid}").exists()]
     assert not [line for line in processes() if str(echo_stack.root) in line]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_in_the_middle_of_a_start_ends_the_server_in_order(tmp_path, number):
+    """A terminal sends SIGINT to all processes, a supervisor SIGTERM to the first one."""
+    stack = Stack(tmp_path, plugins=("sandbox",))
+    for _ in range(3):
+        stack.spawn()
+        until(lambda: workers(stack.process.pid))
+        if number == signal.SIGINT:
+            os.killpg(stack.process.pid, number)
+        assert stack.stop() == 0
+    said = stack.log.read_text()
+    assert "Unexpected exit" not in said
+    assert "refused to gracefully stop" not in said
 
 
 def test_a_wrong_key_stops_the_start_with_one_sentence(tmp_path):
@@ -124,6 +146,10 @@ def test_a_killed_main_process_frees_the_port(tmp_path):
         until(lambda: not listening(stack.port))
         stack.start()
         assert stack.client.get("/health/live").status_code == 200
+
+
+def workers(pid: int) -> list[str]:
+    return Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
 
 
 def listening(port: int) -> bool:
