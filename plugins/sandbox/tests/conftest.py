@@ -115,6 +115,13 @@ class Box:
     def sh(self, script: str, *, timeout: float = 60, **options) -> Done:
         return self.run("/bin/bash", "-c", script, timeout=timeout, **options)
 
+    def said(self, script: str, **options) -> str:
+        """What a script says, or why it was not started."""
+        try:
+            return self.sh(script, **options).all
+        except Unconfined as exc:
+            return str(exc)
+
     def python(self, script: str, *words: str, **options) -> Done:
         return self.run("/usr/bin/python3", "-c", script, *words, **options)
 

@@ -9,6 +9,8 @@ import subprocess
 
 import pytest
 
+from oqto_platform.errors import Unconfined
+
 pytestmark = pytest.mark.real
 
 
@@ -112,6 +114,30 @@ def test_a16_globs_hide_what_they_match(box):
     done = box.sh("cat a/one.pem b/c/two.pem; cat b/c/three.txt", restrict='deny_read = ["**/*.pem"]')
     assert "CANARY" not in done.all
     assert done.out == "text"
+
+
+def test_a16_a_glob_matches_at_every_depth_or_nothing_starts(box):
+    deep = "/".join("abcdefghijkl")
+    box.write(box.workspace / deep / ".env", "CANARY-deep")
+    box.write(box.workspace / deep / "other", "text")
+    restrict = 'deny_read = ["**/.env"]'
+    assert box.sh(f"cat {deep}/.env; cat {deep}/other", restrict=restrict).out == "text"
+    box.write(box.workspace / "/".join("x" * 80) / ".env", "CANARY-deeper")
+    with pytest.raises(Unconfined, match="folders in each other"):
+        box.sh("true", restrict=restrict)
+
+
+@pytest.mark.parametrize("entry", ["**/.env", "sub/.env"])
+def test_a19_closing_the_folder_of_a_denied_file_shows_it_in_no_session(box, entry):
+    """Its plan cannot look into a folder without rights, and the agent could give them back."""
+    box.write(box.workspace / "sub/.env", "CANARY-env")
+    restrict = f'deny_read = ["{entry}"]'
+    assert box.sh("chmod 000 sub; stat -c %a sub", restrict=restrict).out == "0\n"
+    second = box.said("chmod 755 sub; cat sub/.env; echo on", restrict=restrict)
+    assert second.startswith("on\n") or f"chmod u+rwx {box.workspace}/sub" in second
+    assert "CANARY" not in second
+    (box.workspace / "sub").chmod(0o755)
+    assert box.sh("cat sub/.env; echo on", restrict=restrict).out == "on\n"
 
 
 def test_a19_moving_the_folder_of_a_denied_file_shows_it_in_no_session(box):

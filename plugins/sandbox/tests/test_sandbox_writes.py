@@ -104,6 +104,24 @@ def test_b14_b15_b20_b21_git_runs_nothing_that_the_agent_wrote(box):
     assert twin.out == "2\n", twin.err
 
 
+@pytest.mark.parametrize("closed", [".git", ".git/modules", ".git/modules/m"])
+def test_b14_b20_closing_a_repository_for_a_session_opens_nothing_in_the_next(box, closed):
+    box.repository({"f": "1"})
+    (box.workspace / ".git/modules/m/hooks").mkdir(parents=True)
+    box.write(box.workspace / ".git/modules/m/HEAD", "ref: refs/heads/main\n")
+    box.write(box.workspace / ".git/modules/m/config", "")
+    assert box.sh(f"rm .git/modules/m/HEAD; chmod 000 {closed}; echo on").out == "on\n"
+    second = box.said(
+        f"chmod 755 {closed}; echo x > .git/modules/m/HEAD; git config core.fsmonitor x;"
+        "for f in .git/hooks .git/modules/m/hooks; do echo x > $f/post-checkout; done; echo on"
+    )
+    assert second.startswith("on\n") or f"chmod u+rwx {box.workspace}/{closed}" in second
+    (box.workspace / closed).chmod(0o755)
+    assert list((box.workspace / ".git").rglob("post-checkout")) == []
+    assert "fsmonitor" not in (box.workspace / ".git/config").read_text()
+    assert box.sh("git status --short && echo twin").out.endswith("twin\n")
+
+
 def test_b14_a_linked_worktree_cannot_be_led_to_another_repository(box):
     """Its `.git` is a file; one that named a folder of the agent's would give git settings of the agent's."""
     box.repository({"f": "1"})

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 
 from oqto_platform.errors import Unconfined
 from oqto_plugin_sandbox.plan import rules as wishes
+from oqto_plugin_sandbox.plan.closed import refuse_closed
 from oqto_plugin_sandbox.plan.composed import MOST_COPIES, PRIVATE_MB, composed, is_own, is_small, links
 from oqto_plugin_sandbox.plan.disk import Disk
 from oqto_plugin_sandbox.plan.missing import reservable
@@ -36,6 +37,7 @@ from oqto_plugin_sandbox.policy.model import Policy
 
 RELAY_FOLDER = "/run/oqto"
 MAX_MOUNTS = 1000
+GUARDED = (wishes.PROTECT_RANK, wishes.DENY_WRITE_RANK, wishes.DENY_READ_RANK)
 SYSTEM_BINDS = ("/usr", "/etc", "/bin", "/sbin", "/lib", "/lib64", "/lib32")
 
 
@@ -48,6 +50,7 @@ def compose(policy: Policy, request: Request) -> Plan:
     shown = composed(policy, request, [*denials.named, *denials.sockets], disk)
     reserved = reservable(denials.hidden, request, disk) if request.reserves else ()
     wanted = wishes.gather(policy, request, denials, shown.folders, disk)
+    refuse_closed((rule for rule in wanted if rule.rank in GUARDED), policy, request, disk)
     chosen = _choose(wanted, {*creates, *reserved}, disk)
     folders = (
         shown.folders if policy.home == "rw" else {request.home: f'home = "{policy.home}"', **shown.folders}

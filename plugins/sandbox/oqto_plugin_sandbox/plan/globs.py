@@ -11,7 +11,9 @@ from functools import lru_cache
 
 from oqto_platform.errors import Unconfined
 
-MAX_DEPTH = 6
+MAX_DEPTH = 64
+"""Folders below the last plain name of a pattern. Agents make folders as well, so what lies deeper refuses the start."""
+
 MAX_ENTRIES = 20_000
 MAX_S = 2.0
 _MAGIC = re.compile(r"[*?\[]")
@@ -30,6 +32,12 @@ class _Budget:
                 f"the denied pattern {self._pattern!r} matches against more than {MAX_ENTRIES} entries "
                 f"or takes longer than {MAX_S:g} s; name a narrower folder"
             )
+
+    def refuse_depth(self, folder: str) -> None:
+        raise Unconfined(
+            f"the denied pattern {self._pattern!r} would have to be looked for in more than {MAX_DEPTH} folders "
+            f"in each other, at {folder}; remove them or name a narrower folder"
+        )
 
 
 @lru_cache(maxsize=4096)
@@ -57,13 +65,20 @@ def _walk(folder: str, parts: list[str], left: int, budget: _Budget) -> Iterator
         if rest:
             yield from _walk(folder, rest, left, budget)
         head, rest = "*", parts if rest else ["**"]
-    for entry in _entries(folder, budget):
+    try:
+        found = _entries(folder, budget)
+    except PermissionError:
+        yield folder  # whose folder it is may open it again, and nobody knows what is in it
+        return
+    for entry in found:
         if not fnmatch.fnmatchcase(entry.name, head):
             continue
         is_last = not rest or rest == ["**"]
         if is_last:
             yield entry.path
-        if rest and left and entry.is_dir(follow_symlinks=False):
+        if rest and entry.is_dir(follow_symlinks=False):
+            if not left:
+                budget.refuse_depth(entry.path)
             yield from _walk(entry.path, rest, left - 1, budget)
 
 
@@ -75,5 +90,7 @@ def _entries(folder: str, budget: _Budget) -> list[os.DirEntry[str]]:
                 budget.spend()
                 found.append(entry)
             return found
+    except PermissionError:
+        raise
     except OSError:
         return []

@@ -111,13 +111,22 @@ def protected_paths(policy: Policy, workspace: str) -> list[str]:
 
 
 def _submodules(workspace: str) -> Iterator[str]:
-    """`.git/modules/**/{hooks,config}`: git runs them when it enters the submodule."""
+    """
+    `.git/modules/**/{hooks,config}`: git runs them when it enters the submodule. A folder that is closed as it is,
+    because its owner may open it again. Any sign of a repository counts: the agent may remove and restore others.
+    """
+    closed: list[str] = []
     top = f"{workspace}/.git/modules"
-    for folder, names, files in os.walk(top):
-        if "HEAD" in files:
+    for folder, names, files in os.walk(top, onerror=lambda exc: closed.append(_closed_name(exc))):
+        if {"HEAD", "config"} & set(files) or "hooks" in names:
             relative = folder.removeprefix(workspace + "/")
             yield from (f"{relative}/{name}" for name in ("hooks", "config"))
             names[:] = [name for name in names if name == "modules"]
+    yield from (path.removeprefix(workspace + "/") for path in closed if path)
+
+
+def _closed_name(exc: OSError) -> str:
+    return str(exc.filename) if isinstance(exc, PermissionError) else ""
 
 
 def denied_paths(paths: Iterable[str], disk: Disk) -> Iterator[str]:

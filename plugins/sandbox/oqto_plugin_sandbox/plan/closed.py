@@ -1,0 +1,49 @@
+"""
+Folders that are closed to their own owner, by which an agent could hide from a plan what it protects.
+
+An agent that owns a folder of the workspace may take every right to it away, and give them back in the next
+session, whose plan saw nothing in it.
+"""
+
+# ruff: noqa: PTH116 - paths are compared and passed on as text, exactly as the kernel sees them
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterable
+
+from oqto_platform.errors import Unconfined
+from oqto_plugin_sandbox.plan.disk import Disk
+from oqto_plugin_sandbox.plan.model import Request, Rule, upward
+from oqto_plugin_sandbox.policy.model import Policy
+
+
+def refuse_closed(guarded: Iterable[Rule], policy: Policy, request: Request, disk: Disk) -> None:
+    """Raises `Unconfined` where it is unknown whether something guarded is there and an agent could change that."""
+    areas = _writable(policy, request)
+    for rule in guarded:
+        above = upward(rule.path)[1:]
+        if areas.isdisjoint(above):
+            continue
+        if folder := next((folder for folder in above if _is_closed(folder, request.uid, disk)), ""):
+            raise Unconfined(
+                f"{folder} is closed, so nobody knows whether {rule.path} ({rule.why}) is there. "
+                f"Repair: chmod u+rwx {folder}"
+            )
+
+
+def _is_closed(folder: str, uid: int, disk: Disk) -> bool:
+    status = disk.status(folder)
+    if status is not None and stat.S_ISLNK(status.st_mode):
+        try:
+            status = os.stat(folder)
+        except OSError as exc:
+            return isinstance(exc, PermissionError)
+    is_own = status is not None and stat.S_ISDIR(status.st_mode) and status.st_uid == uid
+    return status is not None and is_own and not status.st_mode & stat.S_IXUSR
+
+
+def _writable(policy: Policy, request: Request) -> set[str]:
+    home = (request.home,) if policy.home == "rw" else ()
+    return {*home, request.workspace, *request.writable, *policy.allow_write, *policy.extra_rw_bind}
