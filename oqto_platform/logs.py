@@ -61,6 +61,18 @@ def set_up(
     )
 
 
+def check_variable(env: Mapping[str, str]) -> None:
+    """
+    Raise `ConfigError` when `OQTO_LOG` says what nobody understands.
+
+    `RUST_LOG` is not ours alone: what it says to other programs is passed over.
+    """
+    for piece in filter(None, (piece.strip() for piece in env.get("OQTO_LOG", "").split(","))):
+        word = piece.rpartition("=")[2]
+        if word.lower() not in LEVELS:
+            raise ConfigError(f"OQTO_LOG: {word!r} is none of {', '.join(map(repr, LEVELS))}")
+
+
 def is_shown(logger: str, method: str) -> bool:
     """Whether a line would be written; for who would do much for a line that is not."""
     return METHODS[method] >= _now.directives.level(logger)

@@ -50,6 +50,7 @@ def load(
     `text` stands for what is in `path`. `owner` is the uid whose file it must be (or root's); `None` asks
     nothing. Raises `ConfigError`.
     """
+    _check_log_variable(env)
     layers = files.read(path, profile=env.get(PROFILE, ""), text=text) if path else []
     for place, tree in layers:
         _refuse_unknown_sections(tree, kinds, str(place))
@@ -100,9 +101,16 @@ def glimpse(path: Path | None, env: Mapping[str, str], name: str, kind: type[S])
 
 def _readable(path: Path | None) -> Tree:
     try:
-        return files.read(path)[0][1] if path else {}
+        return files.parse(path, files.read_text(path)) if path else {}
     except ConfigError:
         return {}
+
+
+def _check_log_variable(env: Mapping[str, str]) -> None:
+    if env.get("OQTO_LOG"):
+        from oqto_platform import logs  # its library is not for whoever only wants a key
+
+        logs.check_variable(env)
 
 
 def _with(found: S, name: str, kind: type[S], key: str, value: Any, env: Mapping[str, str]) -> S:

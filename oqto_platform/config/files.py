@@ -24,6 +24,8 @@ TWICE = (
     "Duplicate inline table key",
 )
 MAX_LINKS = 40
+DEFAULT_PROFILE = "default"
+"""The one without a file of its own."""
 
 
 def locate(env: Mapping[str, str], explicit: str = "") -> Path | None:
@@ -79,21 +81,28 @@ def read(path: Path, *, profile: str = "", text: str | None = None) -> list[tupl
     written).
     """
     tree = parse(path, read_text(path) if text is None else text)
-    name = profile or _profile(path, tree)
-    overlay = path.with_name(f"{path.stem}.{name}.toml")
-    found = [(path, tree)]
-    if name != "default" and overlay.is_file():
-        found.append((overlay, parse(overlay, read_text(overlay))))
-    return found
+    overlay = _overlay(
+        path,
+        profile or tree.get("profile", DEFAULT_PROFILE),
+        "OQTO__PROFILE" if profile else f"{path}: profile",
+    )
+    return [(path, tree), *([(overlay, parse(overlay, read_text(overlay)))] if overlay else [])]
 
 
-def _profile(path: Path, tree: Tree) -> str:
-    profile = tree.get("profile", "default")
+def _overlay(path: Path, profile: Any, origin: str) -> Path | None:
+    """The file of the profile; `origin` is where that was set."""
     if not isinstance(profile, str):
-        raise ConfigError(f"{path}: profile: expected text, got {kind_of(profile)}")
+        raise ConfigError(f"{origin}: expected text, got {kind_of(profile)}")
     if "/" in profile:
-        raise ConfigError(f"{path}: profile: {profile!r} is part of a file name, so it holds no '/'")
-    return profile
+        raise ConfigError(f"{origin}: {profile!r} is part of a file name, so it holds no '/'")
+    if profile == DEFAULT_PROFILE:
+        return None
+    overlay = path.with_name(f"{path.stem}.{profile}.toml")
+    if not overlay.is_file():
+        raise ConfigError(
+            f"{origin}: {profile!r} has no file {overlay}; make it, or leave {DEFAULT_PROFILE!r}"
+        )
+    return overlay
 
 
 def read_text(path: Path) -> str:

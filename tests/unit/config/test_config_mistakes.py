@@ -191,6 +191,23 @@ def test_a_mistake_in_a_profile_is_told_with_that_file(write, refusal):
     assert refusal(path) == f"{overlay}: [server] max_upload_size_mb: expected a whole number >= 1"
 
 
+def test_a_profile_without_its_file_is_refused_by_name(write, refusal):
+    path = write("profile = 'work'\n")
+    missing = path.with_name("config.work.toml")
+    assert refusal(path) == f"{path}: profile: 'work' has no file {missing}; make it, or leave 'default'"
+    missing.write_text("")
+    told = refusal(path, HOME | {"OQTO__PROFILE": "home"})
+    assert told.startswith("OQTO__PROFILE: 'home' has no file ")
+    assert refusal(path, HOME | {"OQTO__PROFILE": "../x"}).startswith("OQTO__PROFILE: '../x' is part of")
+
+
+@pytest.mark.parametrize(("text", "word"), [("loud", "loud"), ("info,oqto.mux=much", "much")])
+def test_a_level_that_is_none_is_refused_where_it_is_ours(refusal, text, word):
+    words = "'off', 'error', 'warn', 'warning', 'info', 'debug', 'trace'"
+    assert refusal(None, HOME | {"OQTO_LOG": text}) == f"OQTO_LOG: {word!r} is none of {words}"
+    config.load(None, HOME | {"RUST_LOG": text, "OQTO_LOG": "info,oqto.mux=DEBUG"})
+
+
 def test_a_file_that_another_can_write_is_refused(write):
     path = write("")
 

@@ -27,8 +27,8 @@ def test_a_profile_lays_its_file_over_the_first(write):
     assert (server.max_upload_size_mb, server.listen) == (2, "a:1")
 
 
-def test_a_profile_without_a_file_is_only_a_label(write):
-    config.load(write("profile = 'work'\n'$schema' = 'https://x'\n"), HOME)
+def test_the_default_profile_needs_no_file(write):
+    config.load(write("profile = 'default'\n'$schema' = 'https://x'\n"), HOME)
 
 
 def test_a_snapshot_cannot_be_changed(write):
