@@ -149,8 +149,10 @@ def facts_of(key: Key, choice: Choice, dialect: str) -> Facts:
 
 def output_tokens(ask: Ask, limits: Limits) -> int:
     """For how many tokens of reply money is set aside."""
-    most = ask.max_completion_tokens or ask.max_output_tokens or ask.max_tokens or limits.hold_output
-    return min(max(most, 1), limits.hold_output) * max(ask.n or 1, 1)
+    most, replies = ask.max_completion_tokens or ask.max_output_tokens or ask.max_tokens, ask.n
+    if (of_gemini := ask.generationConfig) is not None:
+        most, replies = of_gemini.maxOutputTokens or most, of_gemini.candidateCount or replies
+    return min(max(most or limits.hold_output, 1), limits.hold_output) * (replies or 1)
 
 
 def refusal_of(exc: Exception) -> Refused | None:

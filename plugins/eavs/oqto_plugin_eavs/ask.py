@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
 from .refusals import Refused
+
+MOST_CHOICES = 1_024
+"""Replies to one request: vendors allow 8 to 128. Money is set aside for each."""
+Choices = Annotated[int, msgspec.Meta(ge=1, le=MOST_CHOICES)]
+
+
+class Generation(msgspec.Struct):
+    """Where Gemini has them."""
+
+    maxOutputTokens: int | None = None  # noqa: N815 the vendor's names
+    candidateCount: Choices | None = None  # noqa: N815
 
 
 class Ask(msgspec.Struct):
@@ -19,10 +30,12 @@ class Ask(msgspec.Struct):
     max_output_tokens: int | None = None
     stream_options: dict[str, Any] | None = None
     service_tier: str | None = None
-    n: int | None = None
+    n: Choices | None = None
+    generationConfig: Generation | None = None  # noqa: N815
 
 
-ASKED = frozenset(Ask.__struct_fields__)
+ASKED = frozenset(Ask.__struct_fields__) - {"generationConfig"}
+"""What is looked for in a long body: no objects, which may be long themselves, as Gemini's with its schema."""
 decode_ask = msgspec.json.Decoder(Ask).decode
 
 

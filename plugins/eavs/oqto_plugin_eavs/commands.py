@@ -28,9 +28,40 @@ RATES = {
 }
 
 
+class _Amount(click.types.FloatParamType):
+    """A number from 0 on; click itself lets `nan` pass."""
+
+    most = sys.float_info.max
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        number: float = super().convert(value, param, ctx)
+        return number if 0 <= number <= self.most else self.fail(f"{value} is no amount.", param, ctx)
+
+
+class _Limit(_Amount):
+    most = math.inf
+
+
+class _Count(click.types.IntParamType):
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        number: int = super().convert(value, param, ctx)
+        return number if number >= 0 else self.fail(f"{value} is no count.", param, ctx)
+
+
+class _Name(click.ParamType[str]):
+    """What stands as one part of an address."""
+
+    name = "name"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        if value and "/" not in value and value.strip(".") == value:
+            return quote(value)
+        return self.fail(f"{value!r} is no name.", param, ctx)
+
+
 def _rate_options(command: Callable[..., Any]) -> Callable[..., Any]:
     for name, words in reversed(RATES.items()):
-        command = click.option(f"--{name}", type=int, help=words)(command)
+        command = click.option(f"--{name}", type=_Count(), help=words)(command)
     return command
 
 
@@ -70,8 +101,8 @@ def keys(ctx: click.Context) -> None:
 @keys.command()
 @click.argument("owner")
 @click.option("--name", default="", help="What it is for.")
-@click.option("--days", type=float, help="How long it works.")
-@click.option("--usd", type=float, help="A budget of its own inside the owner's.")
+@click.option("--days", type=_Amount(), help="How long it works.")
+@click.option("--usd", type=_Amount(), help="A budget of its own inside the owner's.")
 @click.option("--window", type=WINDOW, default="total", help="When that budget opens again.")
 @click.option("--model", "models", multiple=True, help="A pattern of models it may call; may be repeated.")
 @click.option("--block", "blocked", multiple=True, help="A pattern of models it may not call.")
@@ -104,8 +135,8 @@ def create(
 
 
 @keys.command()
-@click.argument("key_id")
-@click.option("--grace-hours", type=float, default=0.0, help="How long the old secret still works.")
+@click.argument("key_id", type=_Name())
+@click.option("--grace-hours", type=_Amount(), default=0.0, help="How long the old secret still works.")
 @click.pass_context
 def rotate(ctx: click.Context, key_id: str, grace_hours: float) -> None:
     """Put a new secret in the place of KEY_ID's. It is shown this once."""
@@ -113,7 +144,7 @@ def rotate(ctx: click.Context, key_id: str, grace_hours: float) -> None:
 
 
 @keys.command()
-@click.argument("key_id")
+@click.argument("key_id", type=_Name())
 @click.pass_context
 def revoke(ctx: click.Context, key_id: str) -> None:
     """End the key KEY_ID at once."""
@@ -123,13 +154,13 @@ def revoke(ctx: click.Context, key_id: str) -> None:
 @click.command()
 @click.option("--by", type=click.Choice(BY), default="day")
 @click.option("--account", default="", help="Only this account's id.")
-@click.option("--days", type=float, help="Only the last so many days.")
+@click.option("--days", type=_Amount(), help="Only the last so many days.")
 @click.option("--csv", "as_csv", is_flag=True, help="As a file for a spreadsheet.")
 @click.pass_context
 def usage(ctx: click.Context, by: str, account: str, days: float | None, *, as_csv: bool) -> None:
     """Add up what was spent."""
     since = 0.0 if days is None else time.time() - days * 86_400
-    rows = call(ctx, "GET", f"{BASE}/usage?by={by}&account={account}&since={since}")
+    rows = call(ctx, "GET", f"{BASE}/usage?by={by}&account={quote(account)}&since={max(since, 0)}")
     if as_csv:
         from .control import Row
         from .reports import to_csv
@@ -194,7 +225,7 @@ def add(
 
 
 @providers.command()
-@click.argument("name")
+@click.argument("name", type=_Name())
 @click.pass_context
 def remove(ctx: click.Context, name: str) -> None:
     """Forget the provider NAME and its key."""
@@ -203,7 +234,7 @@ def remove(ctx: click.Context, name: str) -> None:
 
 @click.command()
 @click.argument("wallet")
-@click.argument("usd", type=float)
+@click.argument("usd", type=_Limit())
 @click.option("--window", type=WINDOW, default="total")
 @_rate_options
 @click.pass_context
@@ -218,7 +249,7 @@ def limit(ctx: click.Context, /, wallet: str, usd: float, window: str, **rates: 
 
 
 @click.command("group")
-@click.argument("name")
+@click.argument("name", type=_Name())
 @click.argument("accounts", nargs=-1)
 @click.pass_context
 def members(ctx: click.Context, name: str, accounts: tuple[str, ...]) -> None:
@@ -232,7 +263,7 @@ def members(ctx: click.Context, name: str, accounts: tuple[str, ...]) -> None:
 @click.pass_context
 def wallets(ctx: click.Context, account: str) -> None:
     """List who may spend what."""
-    for wallet in call(ctx, "GET", f"{BASE}/wallets?account={account}"):
+    for wallet in call(ctx, "GET", f"{BASE}/wallets?account={quote(account)}"):
         limit = "no limit" if wallet["limit_nusd"] is None else f"${wallet['limit_nusd'] / 1e9:.2f}"
         spent = f"${wallet['spent_nusd'] / 1e9:.4f} of {limit} ({wallet['window']})"
         rates = ", ".join(f"{name} {value}" for name, value in wallet["rates"].items() if value)
@@ -244,7 +275,7 @@ def wallets(ctx: click.Context, account: str) -> None:
 @click.pass_context
 def alerts(ctx: click.Context, account: str) -> None:
     """List which wallets have run low."""
-    for alert in call(ctx, "GET", f"{BASE}/alerts?account={account}"):
+    for alert in call(ctx, "GET", f"{BASE}/alerts?account={quote(account)}"):
         when = datetime.fromtimestamp(alert["at"]).astimezone().isoformat(timespec="seconds")
         click.echo(f"{when}  {alert['percent']:>3} %  {alert['wallet']}  of ${alert['limit_nusd'] / 1e9:.2f}")
 

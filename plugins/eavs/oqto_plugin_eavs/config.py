@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from math import inf
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
 from oqto_platform.settings import Secret, Section, key
+
+from .prices import MOST_PRICE
+from .rates import MOST as MOST_RATE
 
 KindName = Literal[
     "openai", "anthropic", "google", "azure", "openrouter", "groq", "mistral", "deepseek", "xai", "ollama",
@@ -13,12 +17,15 @@ KindName = Literal[
 ]  # fmt: skip
 WindowName = Literal["total", "day", "week", "month"]
 
+MOST_USD = 1_000_000_000
+BUDGETS = ("default_session_budget_usd", "account_budget_usd", "platform_budget_usd")
+
 
 class ModelPrice(Section, frozen=True):
     """`[eavs.providers.NAME.prices.MODEL]`: US dollars per million tokens; overrides the built-in table."""
 
-    input: Annotated[float, key("Price of a million input tokens, in USD.", ge=0)]
-    output: Annotated[float, key("Price of a million output tokens, in USD.", ge=0)]
+    input: Annotated[float, key("Price of a million input tokens, in USD.", ge=0, le=MOST_PRICE)]
+    output: Annotated[float, key("Price of a million output tokens, in USD.", ge=0, le=MOST_PRICE)]
     cache_read: Annotated[float | None, key("Price of a million cached input tokens; unset: as input.")] = (
         None
     )
@@ -101,12 +108,14 @@ class Eavs(Section, frozen=True):
     default_session_budget_usd: Annotated[
         float, key("What a session may spend in its whole life, in USD; inf for no limit.", ge=0)
     ] = 10.0
-    default_session_rpm: Annotated[int, key("Calls per minute of a session; 0 for no limit.", ge=0)] = 60
+    default_session_rpm: Annotated[
+        int, key("Calls per minute of a session; 0 for no limit.", ge=0, le=MOST_RATE)
+    ] = 60
     default_session_tpm: Annotated[
-        int, key("Tokens per minute of a session, prompts and replies; 0 for no limit.", ge=0)
+        int, key("Tokens per minute of a session, prompts and replies; 0 for no limit.", ge=0, le=MOST_RATE)
     ] = 0
     default_session_concurrent_calls: Annotated[
-        int, key("Calls of a session at the same time; 0 for no limit.", ge=0)
+        int, key("Calls of a session at the same time; 0 for no limit.", ge=0, le=MOST_RATE)
     ] = 0
     account_budget_usd: Annotated[
         float, key("What an account may spend per account_budget_window, in USD.", ge=0)
@@ -123,7 +132,7 @@ class Eavs(Section, frozen=True):
     ] = False
     allow_unpriced: Annotated[bool, key("Let models without a known price pass, billed at nothing.")] = False
     hold_output_tokens: Annotated[
-        int, key("Output tokens to set money aside for, at most, per call.", ge=1)
+        int, key("Output tokens to set money aside for, at most, per call.", ge=1, le=1_000_000)
     ] = 8_192
     max_body_mb: Annotated[int, key("Longest request, in MiB.", ge=1, le=1024)] = 64
     ca_file: Annotated[
@@ -147,3 +156,19 @@ class Eavs(Section, frozen=True):
         parts = urlsplit(self.base_url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise ValueError(f"base_url: {self.base_url!r} is no address, such as http://localhost:41800")
+        for name in BUDGETS:
+            _check_budget(name, getattr(self, name))
+        for name, provider in self.providers.items():
+            for model, price in provider.prices.items():
+                _check_cache(f"providers.{name}.prices.{model}", price)
+
+
+def _check_budget(name: str, usd: float) -> None:
+    if not (usd <= MOST_USD or usd == inf):
+        raise ValueError(f"{name}: {usd:g} is no budget; use 0 to {MOST_USD}, or inf for none")
+
+
+def _check_cache(where: str, price: ModelPrice) -> None:
+    for name, usd in (("cache_read", price.cache_read), ("cache_write", price.cache_write)):
+        if usd is not None and not 0 <= usd <= MOST_PRICE:
+            raise ValueError(f"{where}.{name}: {usd:g} is no price; use 0 to {MOST_PRICE}")

@@ -255,7 +255,8 @@ class Forwarding:
         if refused or (not self._was_sent and self._status in (0, LEFT)):
             return prices.Tokens(), False  # providers do not bill for errors, nor for what never reached them
         tokens, is_estimated = self._meter.best(self._prompt_tokens)
-        return tokens, is_estimated and not (self._outcome == "done" and self._meter.tokens is not None)
+        is_told = self._meter.tokens is not None and not self._meter.is_doubtful
+        return tokens, is_estimated and not (self._outcome == "done" and is_told)
 
     def _final_price(self) -> Price:
         if self._is_free:

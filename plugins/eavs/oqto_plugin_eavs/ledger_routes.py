@@ -9,7 +9,10 @@ import msgspec
 from litestar import Response, delete, get, post, put
 from litestar.params import JSONBody, Parameter
 
+from oqto_platform.errors import Invalid
+
 from . import control
+from .config import MOST_USD
 from .keys import Grants
 from .rates import Rates
 from .reports import to_csv
@@ -23,6 +26,8 @@ ADMIN = {"admin": True}
 By = Literal["session", "workspace", "account", "key", "model", "provider", "day"]
 Since = Annotated[float, Parameter(ge=0)]
 FOREVER = 1e12
+LAST_S = 253_402_300_799
+"""The end of the year 9999, after which no calendar goes on."""
 METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
@@ -43,8 +48,8 @@ class NewKey(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
     owner: str
     name: str = ""
-    expires_at: float | None = None
-    limit_usd: Annotated[float, msgspec.Meta(ge=0)] | None = None
+    expires_at: Annotated[float, msgspec.Meta(le=LAST_S)] | None = None
+    limit_usd: float | None = None
     window: Window = "total"
     grants: Grants = Grants()
 
@@ -99,7 +104,8 @@ def _wallet_handlers(context: Context, ask: Ask) -> Sequence[Any]:
     @put("/limits/{wallet:path}", opt=ADMIN)
     async def set_limit(wallet: str, data: JSONBody[NewLimit]) -> None:
         name, limit = wallet.removeprefix("/"), nusd(data.limit_usd)
-        await ask(control.Limit(wallet=name, limit_nusd=limit, window=data.window, rates=data.rates))
+        rates = data.rates.checked() if data.rates else None
+        await ask(control.Limit(wallet=name, limit_nusd=limit, window=data.window, rates=rates))
         facts = {"rates": msgspec.to_builtins(data.rates)} if data.rates else {}
         context.audit("limit_set", wallet=name, limit_usd=data.limit_usd, window=data.window, **facts)
 
@@ -143,6 +149,7 @@ def _report_handlers(ask: Ask) -> Sequence[Any]:
 
 def key_request(data: NewKey, owner: str) -> control.CreateKey:
     """What the proxy is asked for a new key of `owner`."""
+    data.grants.rates.checked()
     return control.CreateKey(
         owner=owner,
         name=data.name,
@@ -154,5 +161,10 @@ def key_request(data: NewKey, owner: str) -> control.CreateKey:
 
 
 def nusd(usd: float | None) -> int | None:
-    """Nano-dollars."""
-    return None if usd is None else round(usd * 1e9)
+    """Nano-dollars; raises `Invalid` for what is no amount."""
+    if usd is None:
+        return None
+    if not 0 <= usd <= MOST_USD:
+        text = f"limit_usd: {usd:g} is no limit; use 0 to {MOST_USD:.0f}, or null for none"
+        raise Invalid(text, field="limit_usd")
+    return round(usd * 1e9)

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import msgspec
 
 from .prices import Tokens
 
 CHARACTERS_PER_TOKEN = 3.3
 """For estimates only: replies that ended without counts."""
+MOST = 10**8
+Count = Annotated[int, msgspec.Meta(ge=0, le=MOST)]
+"""What a provider may say it counted. Less than nothing would pay money back, and sums of much more fit no ledger."""
 UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError)
 
 
@@ -21,6 +26,8 @@ class Meter:
         self.text_bytes = 0
         self.is_final = False
         self.has_failed = False
+        self.is_doubtful = False
+        """Whether counts came that cannot be."""
         self._strip = strip_usage
 
     def event(self, data: bytes) -> bool:
@@ -33,6 +40,7 @@ class Meter:
     def skip(self, data: bytes) -> bool:
         """Count an event that `read` refused; the client sees it."""
         self.text_bytes += len(data)
+        self.is_doubtful |= b"usage" in data
         return True
 
     def whole(self, data: bytes) -> None:
@@ -58,10 +66,10 @@ class Meter:
 
     def best(self, prompt_estimate: int) -> tuple[Tokens, bool]:
         """The counts to bill and whether they are an estimate: never nothing for a reply that was made."""
-        if self.is_final and self.tokens is not None:
+        if self.is_final and self.tokens is not None and not self.is_doubtful:
             return self.tokens, False
         written = self.written
-        if self.tokens is None:
+        if self.tokens is None or self.is_doubtful:
             return Tokens(input=prompt_estimate, output=written), True
         if self.tokens.output >= written:
             return self.tokens, True

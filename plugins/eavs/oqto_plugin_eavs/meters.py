@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 
 import msgspec
 
-from .meter import Meter
+from .meter import Count, Meter
 from .prices import Tokens
 
 
@@ -21,25 +21,25 @@ class _Struct(msgspec.Struct):
 
 
 class _ChatDetails(_Struct):
-    cached_tokens: int | None = None
-    cache_write_tokens: int | None = None
-    audio_tokens: int | None = None
+    cached_tokens: Count | None = None
+    cache_write_tokens: Count | None = None
+    audio_tokens: Count | None = None
 
 
 class _ReasoningDetails(_Struct):
-    reasoning_tokens: int | None = None
-    audio_tokens: int | None = None
+    reasoning_tokens: Count | None = None
+    audio_tokens: Count | None = None
 
 
 _PLAIN_PROMPT, _PLAIN = _ChatDetails(), _ReasoningDetails()
 
 
 class _ChatUsage(_Struct):
-    prompt_tokens: int | None = None
-    completion_tokens: int | None = None
+    prompt_tokens: Count | None = None
+    completion_tokens: Count | None = None
     prompt_tokens_details: _ChatDetails | None = None
     completion_tokens_details: _ReasoningDetails | None = None
-    prompt_cache_hit_tokens: int | None = None
+    prompt_cache_hit_tokens: Count | None = None
 
     def tokens(self) -> Tokens | None:
         """Normal form, or `None` when the object is empty."""
@@ -129,19 +129,19 @@ class ChatMeter(Meter):
 
 
 class _CacheCreation(_Struct):
-    ephemeral_5m_input_tokens: int | None = None
-    ephemeral_1h_input_tokens: int | None = None
+    ephemeral_5m_input_tokens: Count | None = None
+    ephemeral_1h_input_tokens: Count | None = None
 
 
 class _ServerTools(_Struct):
-    web_search_requests: int | None = None
+    web_search_requests: Count | None = None
 
 
 class _MessagesUsage(_Struct):
-    input_tokens: int | None = None
-    output_tokens: int | None = None
-    cache_read_input_tokens: int | None = None
-    cache_creation_input_tokens: int | None = None
+    input_tokens: Count | None = None
+    output_tokens: Count | None = None
+    cache_read_input_tokens: Count | None = None
+    cache_creation_input_tokens: Count | None = None
     cache_creation: _CacheCreation | None = None
     server_tool_use: _ServerTools | None = None
     service_tier: str | None = None
@@ -222,13 +222,13 @@ class MessagesMeter(Meter):
 
 
 class _InputDetails(_Struct):
-    cached_tokens: int | None = None
-    cache_write_tokens: int | None = None
+    cached_tokens: Count | None = None
+    cache_write_tokens: Count | None = None
 
 
 class _ResponsesUsage(_Struct):
-    input_tokens: int = 0
-    output_tokens: int = 0
+    input_tokens: Count = 0
+    output_tokens: Count = 0
     input_tokens_details: _InputDetails | None = None
     output_tokens_details: _ReasoningDetails | None = None
 
@@ -287,11 +287,11 @@ class ResponsesMeter(Meter):
 
 
 class _GeminiUsage(_Struct):
-    promptTokenCount: int | None = None  # noqa: N815 the vendor's names
-    candidatesTokenCount: int | None = None  # noqa: N815
-    thoughtsTokenCount: int | None = None  # noqa: N815
-    cachedContentTokenCount: int | None = None  # noqa: N815
-    toolUsePromptTokenCount: int | None = None  # noqa: N815
+    promptTokenCount: Count | None = None  # noqa: N815 the vendor's names
+    candidatesTokenCount: Count | None = None  # noqa: N815
+    thoughtsTokenCount: Count | None = None  # noqa: N815
+    cachedContentTokenCount: Count | None = None  # noqa: N815
+    toolUsePromptTokenCount: Count | None = None  # noqa: N815
 
     def tokens(self) -> Tokens:
         """Normal form: thoughts are output, the prompts of tools are input."""

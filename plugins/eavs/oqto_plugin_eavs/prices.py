@@ -16,6 +16,8 @@ from typing import Any
 import msgspec
 
 PER = 1_000_000
+MOST_PRICE = 10_000
+"""USD per million tokens: what calls of dearer ones come to would not fit a ledger."""
 SOUND = ("audio_input", "audio_cache_read", "audio_output")
 Rate = tuple[int, tuple[tuple[int, int], ...]]
 """Nano-dollars per million units, and (start, price) of each tier above a prompt size."""

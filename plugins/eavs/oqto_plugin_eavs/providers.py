@@ -11,7 +11,7 @@ import re
 from fnmatch import fnmatchcase
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 from urllib.parse import urlsplit
 
 import msgspec
@@ -20,6 +20,7 @@ from oqto_platform.errors import Invalid
 from oqto_platform.types import ModelInfo, ModelSource
 
 from . import prices as price_list
+from .prices import MOST_PRICE
 from .upstream import Timeouts, Url
 
 if TYPE_CHECKING:
@@ -94,13 +95,16 @@ KINDS: dict[str, Kind] = {
 }
 
 
+Usd = Annotated[float, msgspec.Meta(ge=0, le=MOST_PRICE)]
+
+
 class ModelCost(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A price that overrides the table, USD per million tokens."""
 
-    input: float
-    output: float
-    cache_read: float | None = None
-    cache_write: float | None = None
+    input: Usd
+    output: Usd
+    cache_read: Usd | None = None
+    cache_write: Usd | None = None
 
 
 class Provider(msgspec.Struct, frozen=True, kw_only=True):

@@ -9,11 +9,14 @@ from __future__ import annotations
 
 import msgspec
 
+from oqto_platform.errors import Invalid
+
 MINUTE_S = 60.0
 DAY_S = 86_400
 EARLY_S = 1e-9
 BUSY_S = 1.0
 """What a caller is asked to wait for a place among the calls that run."""
+MOST = 10**9
 
 
 class Rates(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
@@ -28,6 +31,13 @@ class Rates(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbi
     def is_open(self) -> bool:
         """Whether nothing is limited."""
         return not (self.rpm or self.tpm or self.rpd or self.concurrent)
+
+    def checked(self) -> Rates:
+        """The limits themselves, as somebody asks for them; raises `Invalid` that names the field."""
+        for name, value in msgspec.structs.asdict(self).items():
+            if not 0 <= value <= MOST:
+                raise Invalid(f"{name}: {value} is no limit; use 0 (none) to {MOST}", field=name)
+        return self
 
 
 NO_RATES = Rates()

@@ -6,27 +6,27 @@ from typing import Any, ClassVar
 
 import msgspec
 
-from .meter import Meter
+from .meter import Count, Meter
 from .prices import Tokens
 
 
 class _RealtimeCached(msgspec.Struct):
-    audio_tokens: int = 0
+    audio_tokens: Count = 0
 
 
 class _RealtimeInput(msgspec.Struct):
-    cached_tokens: int = 0
-    audio_tokens: int = 0
+    cached_tokens: Count = 0
+    audio_tokens: Count = 0
     cached_tokens_details: _RealtimeCached | None = None
 
 
 class _RealtimeOutput(msgspec.Struct):
-    audio_tokens: int = 0
+    audio_tokens: Count = 0
 
 
 class _RealtimeUsage(msgspec.Struct):
-    input_tokens: int = 0
-    output_tokens: int = 0
+    input_tokens: Count = 0
+    output_tokens: Count = 0
     input_token_details: _RealtimeInput | None = None
     output_token_details: _RealtimeOutput | None = None
 

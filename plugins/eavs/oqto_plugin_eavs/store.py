@@ -19,12 +19,16 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+import structlog
+
 from .journal import Batch, Journal, sync
 from .tables import BUSY_MS, StoreFailed, bring_in, connect, fill
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
+
+log = structlog.get_logger("oqto.eavs")
 
 RETRY_S = 0.5
 GATHER_S = 0.008
@@ -269,13 +273,18 @@ class Store:
             self._connection.execute("BEGIN IMMEDIATE")
             work()
             self._connection.execute("COMMIT")
-        except sqlite3.Error as exc:
-            if self._connection.in_transaction:
-                self._connection.execute("ROLLBACK")
-            self.failure = str(exc)
+        except Exception as exc:  # noqa: BLE001 a bug in one write must not end the thread that writes all
+            self._roll_back(exc)
             return self.failure
         self.failure = ""
         return None
+
+    def _roll_back(self, exc: Exception) -> None:
+        if not isinstance(exc, sqlite3.Error):
+            log.error("a write to the ledger failed", exc_info=exc)
+        if self._connection.in_transaction:
+            self._connection.execute("ROLLBACK")
+        self.failure = str(exc)
 
 
 def _take(queue: deque[Waiting]) -> list[Waiting]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from oqto_platform.errors import OqtoError
 
@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 BUSY_MS = 3_000
 BLOCK = 64
+MOST = 10**15
+"""What a number of a row that SQLite could not hold becomes; sums of such still fit."""
 COLUMNS = [
     "id",
     "wallet",
@@ -125,6 +127,18 @@ def bring_in(connection: sqlite3.Connection, found: Batch) -> None:
 
 def fill(connection: sqlite3.Connection, batch: Batch) -> None:
     """Bring rows into the ledger; doing it twice changes nothing."""
+    try:
+        _fill(connection, batch)
+    except OverflowError:  # a row that fits no table would stand before all others, also at each start
+        batch.opens, batch.closes = [_fitting(r) for r in batch.opens], [_fitting(r) for r in batch.closes]
+        _fill(connection, batch)
+
+
+def _fitting(row: tuple[Any, ...]) -> tuple[Any, ...]:
+    return tuple(max(-MOST, min(value, MOST)) if isinstance(value, int) else value for value in row)
+
+
+def _fill(connection: sqlite3.Connection, batch: Batch) -> None:
     opens = {row[0]: row for row in batch.opens}
     settled, closes = [], []
     for close in batch.closes:

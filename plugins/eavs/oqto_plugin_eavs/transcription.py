@@ -7,10 +7,11 @@ It begins when the sound is committed, by the agent or by the provider itself, a
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import msgspec
 
+from .meter import Count
 from .prices import Tokens
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ TOKENS_PER_S = 10
 CHARACTERS_PER_S = 64_000
 """A second of 16-bit sound at 24 kHz, the densest format, in base64."""
 LEAST_TOKENS = 100
+MOST_SECONDS = 86_400.0
 
 
 class _Model(msgspec.Struct):
@@ -56,13 +58,13 @@ class Session(msgspec.Struct):
 
 
 class _Details(msgspec.Struct):
-    audio_tokens: int = 0
+    audio_tokens: Count = 0
 
 
 class _Usage(msgspec.Struct):
-    seconds: float | None = None
-    input_tokens: int = 0
-    output_tokens: int = 0
+    seconds: Annotated[float, msgspec.Meta(ge=0, le=MOST_SECONDS)] | None = None
+    input_tokens: Count = 0
+    output_tokens: Count = 0
     input_token_details: _Details | None = None
 
     def tokens(self) -> Tokens:

@@ -214,3 +214,18 @@ async def test_time_outs_of_a_provider_follow_the_configuration(
         url = f"{house.section.base_url}/p/slow/v1/chat/completions"
         reply = await client.post(url, headers=headers, json=body)
     assert (reply.status_code, said in reply.text) == (status, True)
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"account_budget_usd": 1e300}, r"account_budget_usd: 1e\+300 is no budget"),
+        ({"default_session_budget_usd": 2e9}, "default_session_budget_usd: .* use 0 to 1000000000, or inf"),
+        ({"providers": {"lab": {"kind": "ollama", "prices": {"m": {"input": 1, "output": 1, "cache_read": -1}}}}},
+         r"providers.lab.prices.m.cache_read: -1 is no price"),
+    ],
+)  # fmt: skip
+def test_amounts_that_fit_no_ledger_are_refused_by_name(settings, words):
+    with pytest.raises(ValueError, match=words):
+        msgspec.convert(settings, Eavs).check()
+    msgspec.convert({"platform_budget_usd": float("inf")}, Eavs).check()

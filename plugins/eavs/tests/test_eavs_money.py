@@ -57,6 +57,44 @@ def test_a_reply_without_counts_is_estimated_and_never_free(proxy, dialect, stre
     assert row["cost_nusd"] > 100 * 15_000
 
 
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("dialect", CALLS)
+@pytest.mark.parametrize("counts", ["-1000 -5000", "1000 -5000", "99999999999999999999 5"])
+def test_counts_that_cannot_be_are_not_believed(proxy, dialect, stream, counts):
+    """Less than nothing would pay money back, and sums of such numbers fit no ledger."""
+    path, body = request(dialect, f"[[usage {counts}]] [[say {'word ' * 100}]]", stream=stream)
+    assert proxy.client.post(path, json=body, headers=headers(dialect, proxy.key())).status_code == 200
+    (row,) = proxy.settled()
+    assert (row["state"], row["is_estimated"]) == ("settled", 1)
+    assert 100 * 15_000 < row["cost_nusd"] < 20_000 * 15_000
+
+
+def test_more_replies_than_any_vendor_gives_are_refused(proxy, provider):
+    """Money would be set aside for each, and that much fits no ledger."""
+    key = proxy.key(limit_usd=None)
+    for wanted in (0, -4, 10**15, 10**20):
+        assert proxy.chat(key, "hi", n=wanted).status_code == 400
+    many = {"contents": [], "generationConfig": {"candidateCount": 10**15}}
+    path, given = CALLS["gemini"][0], headers("gemini", key)
+    assert proxy.client.post(path, json=many, headers=given).json()["error"]["status"] == "INVALID_ARGUMENT"
+    assert (proxy.rows(), provider.requests) == ([], [])
+
+
+def test_gemini_says_elsewhere_for_how_much_money_is_set_aside(proxy, provider):
+    path, body = request("gemini", "hi", stream=False)
+    wish = {"maxOutputTokens": 100, "candidateCount": 2, "responseSchema": {"type": "OBJECT"}}
+    body |= {"generationConfig": wish}
+    given = headers("gemini", proxy.key())
+    assert proxy.client.post(path, json=body, headers=given).status_code == 200
+    held = proxy.rows()[0]["hold_nusd"]
+    assert 200 * 15_000 < held < 300 * 15_000
+    long = {
+        "contents": [{"parts": [{"text": "x" * 2**21}]}],
+        "generationConfig": wish | {"responseSchema": {"e": "y" * 5000}},
+    }
+    assert proxy.client.post(path, json=long, headers=given).status_code == 200
+
+
 @pytest.mark.parametrize("dialect", CALLS)
 def test_a_stream_passes_byte_for_byte(proxy, provider, dialect):
     path, body = request(dialect, "[[think one two]] [[say hello]]", stream=True)

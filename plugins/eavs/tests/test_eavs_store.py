@@ -132,3 +132,28 @@ async def test_a_full_disk_stops_calls_and_keeps_bills_until_there_is_room(tmp_p
     await running.open_row(("c", *OPEN))
     await running.close()
     assert saved(tmp_path) == {"a": "settled7", "c": "pending0"}
+
+
+async def test_a_write_that_sqlite_cannot_take_fails_alone(tmp_path):
+    running = Store(tmp_path / "ledger.db")
+    with pytest.raises(StoreFailed, match="too large"):
+        await running.write(("CREATE TABLE t (n)", ()), ("INSERT INTO t VALUES (?)", (2**70,)))
+    await running.write(("CREATE TABLE t (n)", ()))
+    await running.open_row(("a", *OPEN))
+    assert (await running.flush(5), running.failure) == (True, "")
+    await running.close()
+
+
+async def test_a_row_that_no_table_holds_stops_neither_the_ledger_nor_the_next_start(tmp_path):
+    (copy := tmp_path / "copy").mkdir()
+    (work := tmp_path / "work").mkdir()
+    running = Store(work / "ledger.db")
+    await running.open_row(("vast", *OPEN[:-2], 2**70, 1.0))
+    await running.close_row(("vast", "done", 200, -(2**70), *CLOSE[3:]))
+    await running.open_row(("b", *OPEN))
+    crash_image(work, copy)
+    assert await running.flush(5)
+    await running.close()
+    again = Store(copy / "ledger.db")
+    assert saved(copy) == saved(work) == {"vast": f"settled{-(10**15)}", "b": "pending0"}
+    await again.close()
