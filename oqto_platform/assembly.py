@@ -71,7 +71,7 @@ def make_services(house: House) -> Services:
         throttle=Throttle(),
         sessions=sessions,
         newsroom=Newsroom(partial(_news, sessions, house.db)),
-        workspaces=Workspaces(house.db, access, house.live, house.runner_of),
+        workspaces=Workspaces(house.db, access, house.live, house.hooks, accounts, house.runner_of),
         reconciler=reconciler,
         registry=house.registry,
         reloading=house.reloading,

@@ -253,9 +253,9 @@ def list_models(account: Account) -> Sequence[ModelSource]:
 
 @hookspec(Mode.COLLECT, timeout_s=10)
 def list_templates(account: Account) -> Sequence[Template]:
-    """What a new workspace of this account can be made from."""
+    """What a new workspace of this account can be made from. Its name comes back in `create_workspace`."""
 
 
 @hookspec(Mode.FIRST, sides=RUNNER, timeout_s=120)
 def create_workspace(request: WorkspaceRequest) -> Workspace | None:
-    """Make or open a workspace. The built-in implementation answers last with a plain directory."""
+    """Make or open a workspace. The built-in implementation answers last with a plain directory, when no template is asked for."""

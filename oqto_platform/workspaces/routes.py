@@ -9,7 +9,13 @@ from litestar.params import FromQuery, JSONBody
 from oqto_platform.audit.events import WorkspaceCreated
 from oqto_platform.services import Services
 from oqto_platform.types import Identity
-from oqto_platform.workspaces.schemas import FolderListing, NewWorkspace, OpenedWorkspace, WorkspaceView
+from oqto_platform.workspaces.schemas import (
+    FolderListing,
+    NewWorkspace,
+    OpenedWorkspace,
+    TemplateView,
+    WorkspaceView,
+)
 
 
 @get("/api/workspaces")
@@ -29,6 +35,13 @@ async def browse(
     return await services.workspaces.browse(identity, path, show_hidden=hidden)
 
 
+@get("/api/workspaces/templates")
+async def list_templates(
+    services: NamedDependency[Services], identity: NamedDependency[Identity]
+) -> list[TemplateView]:
+    return await services.workspaces.templates(identity)
+
+
 @post("/api/workspaces")
 async def open_workspace(
     data: JSONBody[NewWorkspace], services: NamedDependency[Services], identity: NamedDependency[Identity]
@@ -39,4 +52,4 @@ async def open_workspace(
     return OpenedWorkspace(path=workspace.path, name=workspace.name, is_new=workspace.is_new)
 
 
-HANDLERS = [list_workspaces, browse, open_workspace]
+HANDLERS = [list_workspaces, browse, list_templates, open_workspace]

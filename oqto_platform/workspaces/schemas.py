@@ -16,11 +16,20 @@ class WorkspaceView(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class NewWorkspace(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A folder to work in; `create` makes it."""
+    """A folder to work in; `create` makes it, from `template` where one is named."""
 
     path: Annotated[str, msgspec.Meta(min_length=1, max_length=4096)]
     create: bool = False
-    template: str = ""
+    template: Annotated[str, msgspec.Meta(max_length=200)] = ""
+
+
+class TemplateView(msgspec.Struct, frozen=True, kw_only=True):
+    """Something a new folder can be made from; `plugin` makes it."""
+
+    name: str
+    title: str
+    description: str
+    plugin: str
 
 
 class OpenedWorkspace(msgspec.Struct, frozen=True, kw_only=True):

@@ -18,7 +18,9 @@ def protect(folder: Path) -> None:
 
 
 def open_workspace(request: WorkspaceRequest) -> Workspace:
-    """Make or open the folder of `request`. Raises `Invalid` or `Forbidden`, each with a sentence."""
+    """Make or open the folder of `request`, a plain one. Raises `Invalid` or `Forbidden`, each with a sentence."""
+    if request.template:
+        raise Invalid(f"no plugin of this runner makes a workspace from the template {request.template!r}")
     path = resolved(request.path)
     check_place(path)
     is_new = not path.exists()

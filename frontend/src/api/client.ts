@@ -66,8 +66,9 @@ export const api = {
   workspaces: () => get<rest.Workspace[]>("/api/workspaces"),
   browse: (path: string, hidden: boolean, signal?: AbortSignal) =>
     get<rest.Listing>(`/api/workspaces/browse?path=${id(path)}&hidden=${hidden}`, signal),
-  openWorkspace: (path: string, create: boolean) =>
-    post<rest.OpenedWorkspace>("/api/workspaces", { path, create }),
+  templates: () => get<rest.Template[]>("/api/workspaces/templates"),
+  openWorkspace: (path: string, create: boolean, template = "") =>
+    post<rest.OpenedWorkspace>("/api/workspaces", { path, create, template }),
 
   sessions: (limit: number) => get<rest.Session[]>(`/api/sessions?limit=${limit}`),
   session: (session: string) => get<rest.Session>(`/api/sessions/${id(session)}`),

@@ -6,11 +6,13 @@ import type {
   NewSessionBody,
   OpenedWorkspace,
   SessionView,
+  TemplateView,
   UsageView,
   WorkspaceView,
 } from "./types.gen";
 
 export type { Account, FolderListing as Listing, OpenedWorkspace };
+export type Template = TemplateView;
 export type Workspace = WorkspaceView;
 export type Usage = UsageView;
 export type NewSession = NewSessionBody;

@@ -616,6 +616,13 @@ export interface SwitchSession {
   session_path: string;
 }
 
+export interface TemplateView {
+  name: string;
+  title: string;
+  description: string;
+  plugin: string;
+}
+
 export interface TextDelta {
   event: "stream.text_delta";
   message_id: string;

@@ -1,7 +1,7 @@
-import { createEffect, createSignal, For, type JSX, on, onCleanup, Show } from "solid-js";
+import { createEffect, createSignal, For, type JSX, on, onCleanup, onMount, Show } from "solid-js";
 import { api } from "../../api/client";
 import { type ProblemError, toProblem } from "../../api/problem";
-import type { Listing } from "../../api/rest";
+import type { Listing, Template } from "../../api/rest";
 import { t } from "../../i18n";
 import { createAction } from "../../ui/action";
 import { Field } from "../../ui/field";
@@ -192,10 +192,11 @@ function Crumbs(props: { path: string; onPath(path: string): void }): JSX.Elemen
 
 function NewFolder(props: { parent: string; onMade(path: string): void }): JSX.Element {
   const [name, setName] = createSignal("");
+  const [template, setTemplate] = createSignal("");
   const isBad = () => /[/\0]/.test(name()) || name() === "." || name() === "..";
   const action = createAction(async () => {
     const path = `${props.parent.replace(/\/$/, "")}/${name().trim()}`;
-    props.onMade((await api.openWorkspace(path, true)).path);
+    props.onMade((await api.openWorkspace(path, true, template())).path);
   });
   return (
     <form
@@ -214,9 +215,46 @@ function NewFolder(props: { parent: string; onMade(path: string): void }): JSX.E
         ref={(input: HTMLInputElement) => queueMicrotask(() => input.focus())}
         error={isBad() ? t("folder.badName") : action.problem()?.detail}
       />
+      <TemplateChoice chosen={template()} onPick={setTemplate} />
       <button type="submit" class="btn" disabled={action.isBusy() || !name().trim() || isBad()}>
         {t("folder.create")}
       </button>
     </form>
+  );
+}
+
+/** What plugins offer to begin a folder with; nothing is shown where they offer nothing. */
+function TemplateChoice(props: { chosen: string; onPick(name: string): void }): JSX.Element {
+  const [templates, setTemplates] = createSignal<Template[]>([]);
+  const [problem, setProblem] = createSignal<ProblemError | null>(null);
+  onMount(async () => {
+    try {
+      setTemplates(await api.templates());
+    } catch (reason) {
+      setProblem(toProblem(reason));
+    }
+  });
+  const described = () => templates().find((one) => one.name === props.chosen)?.description;
+  return (
+    <>
+      <Show when={templates().length > 0}>
+        <div class="field">
+          <label for="new-folder-template">{t("folder.template")}</label>
+          <select
+            id="new-folder-template"
+            class="input"
+            value={props.chosen}
+            onChange={(event) => props.onPick(event.currentTarget.value)}
+          >
+            <option value="">{t("folder.plain")}</option>
+            <For each={templates()}>{(one) => <option value={one.name}>{one.title}</option>}</For>
+          </select>
+          <Given value={described()}>{(text) => <p class="field-hint">{text()}</p>}</Given>
+        </div>
+      </Show>
+      <Given value={problem()}>
+        {(failure) => <p class="field-hint">{t("folder.noTemplates", { reason: failure().detail })}</p>}
+      </Given>
+    </>
   );
 }
