@@ -16,9 +16,10 @@ from typing import TypeVar
 import click
 import msgspec
 
-from oqto_platform.errors import OqtoError
+from oqto_platform.errors import Invalid, OqtoError
 from oqto_platform.types import SpawnPlan
 from oqto_plugin_sandbox import launch
+from oqto_plugin_sandbox.channels import Channels, hold_places
 from oqto_plugin_sandbox.checks import all_checks
 from oqto_plugin_sandbox.egress.rules import Decision
 from oqto_plugin_sandbox.explain import Answer, explain_host, explain_path
@@ -53,8 +54,13 @@ def main() -> None:
 def run(command: tuple[str, ...], names: tuple[str, ...], readable: tuple[str, ...]) -> None:
     """Run COMMAND in the sandbox of the current folder. Its output and exit code pass through."""
     env = {name: os.environ[name] for name in (*names, "TERM", "LANG", "COLORTERM") if name in os.environ}
-    spawn = SpawnPlan(argv=command, cwd=os.getcwd(), env=env, readable=tuple(map(os.path.abspath, readable)))
-    sys.exit(_guarded(lambda: asyncio.run(_run(spawn))))
+
+    def work() -> int:
+        hold_places()
+        spawn = SpawnPlan(argv=command, cwd=_here(), env=env, readable=tuple(map(os.path.abspath, readable)))
+        return asyncio.run(_run(spawn))
+
+    sys.exit(_guarded(work))
 
 
 @main.command()
@@ -74,7 +80,7 @@ def explain(target: str, as_json: bool) -> None:  # noqa: FBT001 - click passes 
 @click.option("--json", "as_json", is_flag=True, help="For programs.")
 def check(as_json: bool) -> None:  # noqa: FBT001
     """Check what confinement needs on this machine. Exit code 1 when agents would be refused."""
-    checks = all_checks(owner(), os.getcwd())
+    checks = _guarded(lambda: all_checks(owner(), _here()))
     if as_json:
         click.echo(msgspec.json.encode(checks).decode())
     for line in [] if as_json else checks:
@@ -88,7 +94,7 @@ def check(as_json: bool) -> None:  # noqa: FBT001
 @main.command()
 def policy() -> None:
     """Print the policy that holds in the current folder, as JSON."""
-    found = _guarded(lambda: load(owner(), launch.real_workspace(os.getcwd())))
+    found = _guarded(lambda: load(owner(), launch.real_workspace(_here())))
     click.echo(msgspec.json.format(msgspec.json.encode(found), indent=2).decode())
 
 
@@ -109,11 +115,20 @@ def init() -> None:
 
 
 def _explain(target: str) -> Answer:
-    who, workspace = owner(), launch.real_workspace(os.getcwd())
+    if not target.isprintable() or not target.strip():
+        raise Invalid(f"{target!r} is neither a path nor a host")
+    who, workspace = owner(), launch.real_workspace(_here())
     found = load(who, workspace)
     if "/" in target or target.startswith(("~", ".")) or os.path.lexists(target):
         return explain_path(found, workspace, target, who)
     return explain_host(found, target)
+
+
+def _here() -> str:
+    try:
+        return os.getcwd()
+    except OSError as exc:
+        raise Invalid("the current folder is not there any more; enter another one") from exc
 
 
 async def _run(spawn: SpawnPlan) -> int:
@@ -126,18 +141,22 @@ async def _run(spawn: SpawnPlan) -> int:
 
 
 async def _supervised(sandboxes: Sandboxes, spawn: SpawnPlan) -> int:
-    confined = await sandboxes.confine(f"run-{os.getpid()}", os.getcwd(), spawn)
+    confined = await sandboxes.confine(f"run-{os.getpid()}", spawn.cwd, spawn)
+    channels = Channels()
     try:
         process = await asyncio.create_subprocess_exec(
-            *confined.argv, env=dict(confined.env), cwd=confined.cwd, pass_fds=confined.fds
-        )
+            *confined.argv, env=dict(confined.env), cwd=confined.cwd, pass_fds=confined.fds,
+            stdin=channels.input, stdout=channels.output, stderr=channels.errors,
+        )  # fmt: skip
     finally:
+        channels.started()
         for fd in confined.fds:
             os.close(fd)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
         loop.add_signal_handler(number, _pass_on, process.pid, number)
     code = await process.wait()
+    await asyncio.to_thread(channels.finish)
     return code if code >= 0 else 128 - code
 
 

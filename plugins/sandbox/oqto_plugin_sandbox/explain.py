@@ -11,6 +11,7 @@ from typing import TypeAlias
 
 import msgspec
 
+from oqto_platform.errors import Invalid
 from oqto_platform.types import SpawnPlan
 from oqto_plugin_sandbox import launch
 from oqto_plugin_sandbox.egress.rules import decide
@@ -19,6 +20,7 @@ from oqto_plugin_sandbox.plan.model import Plan, is_within
 from oqto_plugin_sandbox.plan.rules import denied_paths
 from oqto_plugin_sandbox.plan.simulate import show
 from oqto_plugin_sandbox.plan.sockets import SOCKETS_KEY
+from oqto_plugin_sandbox.policy import domains
 from oqto_plugin_sandbox.policy.load import PATH_DENIALS, Owner
 from oqto_plugin_sandbox.policy.model import Policy
 from oqto_plugin_sandbox.policy.schema import KEYS
@@ -94,18 +96,34 @@ def _socket(path: str, state: str) -> str:
 
 
 def explain_host(policy: Policy, target: str) -> Answer:
-    """Whether an agent reaches `target`, a host with an optional port (443 when there is none)."""
+    """Whether an agent reaches `target`, a host with an optional port (443 when there is none). Raises `Invalid`."""
+    return judge_host(policy, target, *_host_and_port(target))
+
+
+def judge_host(policy: Policy, target: str, host: str, port: int) -> Answer:
+    """`target` is what people read."""
     mode = policy.network.mode
     if not policy.enabled or mode == "open":
         return _answer(policy, target, "allowed", "network.mode", "can be reached: the network is open")
     if mode == "isolated":
         return _answer(policy, target, "denied", "network.mode", "cannot be reached: the network is isolated")
-    host, _, port = target.partition(":")
-    decision = decide(policy.network, host, int(port) if port.isdigit() else 443)
+    decision = decide(policy.network, host, port)
     words = (
         "can be reached, unless it leads to a private address" if decision.is_allowed else "cannot be reached"
     )
     return _answer(policy, target, "allowed" if decision.is_allowed else "denied", decision.rule, words)
+
+
+def _host_and_port(target: str) -> tuple[str, int]:
+    """An IPv6 address has a port behind brackets only."""
+    has_port = target.count(":") == 1 or "]:" in target
+    host, _, port = target.rpartition(":") if has_port else (target, "", "443")
+    is_port = port.isascii() and port.isdigit() and 0 < int(port) <= domains.MAX_PORT
+    if not host or not is_port or any(map(str.isspace, host)):
+        raise Invalid(
+            f"{target!r} is no host with a port from 1 to {domains.MAX_PORT}, such as example.org:443"
+        )
+    return host, int(port)
 
 
 def _absolute(target: str, home: str) -> str:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from oqto_plugin_sandbox.__main__ import main
 from waiting import until
 
 pytestmark = pytest.mark.real
@@ -37,6 +38,78 @@ def test_run_refuses_with_the_file_and_key(own_home):
     done = command("run", "--", "/bin/echo", "RAN", cwd=own_home)
     assert (done.returncode, done.stdout) == (125, "")
     assert f"{own_home}/.oqto/sandbox.toml:2: extra_rw_bind: would add rights" in done.stderr
+
+
+def test_d16_a_file_as_input_or_output_gives_no_right_to_the_file(own_home):
+    """By its descriptor it could be opened anew: to be written although it is input, to be read or emptied."""
+    given, result = own_home / "given", own_home / "result"
+    given.write_text("first\nsecond\n")
+    result.write_text("before\n")
+    (own_home / "ws").mkdir()
+    attack = "for fd in 0 1 2; do echo OPENED > /proc/self/fd/$fd; stat -Lc %F /proc/self/fd/$fd; done; cat; echo said >&2"
+    with given.open() as stdin, result.open("a") as stdout:
+        assert stdin.buffer.raw.readline() == b"first\n"
+        done = subprocess.run(
+            [sys.executable, "-m", "oqto_plugin_sandbox", "run", "--", "/bin/sh", "-c", attack],
+            cwd=own_home / "ws", stdin=stdin, stdout=stdout, stderr=stdout, timeout=60, check=False,
+        )  # fmt: skip
+        assert (done.returncode, os.read(stdin.fileno(), 100)) == (0, b"second\n")
+    assert given.read_text() == "first\nsecond\n"
+    lines = result.read_text().splitlines()
+    assert (lines[0], lines.count("fifo"), lines[-1]) == ("before", 3, "said"), lines
+    assert "second" in lines
+
+
+def test_run_with_closed_input_and_output(own_home):
+    line = f"{sys.executable} -m oqto_plugin_sandbox run -- /bin/sh -c 'cat; readlink /proc/self/fd/0 > seen' <&- >&-"
+    done = subprocess.run(["/bin/sh", "-c", line], cwd=own_home, capture_output=True, timeout=60, check=False)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert (own_home / "seen").read_text() == "/dev/null\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (("explain", ""), "'' is neither a path nor a host"),
+        (("explain", "a\nb"), "is neither a path nor a host"),
+        (("explain", "example.org:99999"), "'example.org:99999' is no host with a port from 1 to 65535"),
+        (("explain", "example.org:https"), "is no host with a port from 1 to 65535"),
+        (("explain", ":443"), "is no host with a port from 1 to 65535"),
+        (("explain", "two words"), "is no host with a port from 1 to 65535"),
+        (("run",), "Missing argument 'COMMAND...'"),
+        (("run", "--read", "/nowhere", "--", "true"), "Path '/nowhere' does not exist"),
+        (("check", "more"), "unexpected extra argument (more)"),
+    ],
+)
+def test_what_a_person_gets_wrong_is_said(tmp_path, monkeypatch, words, told):
+    monkeypatch.chdir(tmp_path)
+    done = CliRunner().invoke(main, words)
+    assert (done.exit_code != 0, done.stdout, told in done.stderr) == (True, "", True), done.output
+
+
+def test_in_a_folder_that_is_gone_the_command_says_so(tmp_path, monkeypatch):
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    for words in (("run", "--", "true"), ("explain", "x"), ("check",), ("policy",)):
+        done = CliRunner().invoke(main, words)
+        told = "oqto-sandbox: the current folder is not there any more; enter another one\n"
+        assert (done.exit_code, done.stderr) == (125, told)
+
+
+def test_what_cannot_be_run_is_said_as_by_a_shell(own_home):
+    script = "for it in no-such-program /; do $0 -m oqto_plugin_sandbox run -- $it; echo $?; done"
+    done = subprocess.run(
+        ["/bin/sh", "-c", script, sys.executable], cwd=own_home, capture_output=True, text=True, timeout=60, check=False
+    )  # fmt: skip
+    assert (done.stdout, "cannot run no-such-program: no such program" in done.stderr) == ("127\n126\n", True)
+
+
+def test_explain_knows_hosts_by_address_and_folders_that_only_lead_on(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert "[::1]:80 can be reached" in CliRunner().invoke(main, ("explain", "[::1]:80")).stdout
+    root = CliRunner().invoke(main, ("explain", "/")).stdout
+    assert root == "/ can be read, not written. Rule: leads to something visible\n"
 
 
 def test_run_tells_what_the_network_denied(own_home):

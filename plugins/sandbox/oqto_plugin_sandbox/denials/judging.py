@@ -21,8 +21,8 @@ from oqto_plugin_sandbox.explain import (
     Answer,
     DenyLists,
     deny_lists,
-    explain_host,
     judge,
+    judge_host,
     key_of,
     stated_at,
 )
@@ -30,6 +30,9 @@ from oqto_plugin_sandbox.plan.model import Plan
 from oqto_plugin_sandbox.policy.model import Policy
 
 LOOPBACK = ("localhost", "::1")
+MOST_NAMES = 64
+"""Of processes that the init process tells at the end: `init/source/supervise.c`."""
+
 _LISTENING = "0A"
 _TCP = ("/proc/net/tcp", "/proc/net/tcp6")
 
@@ -82,7 +85,8 @@ def limit_denied(policy: Policy, key: str, what: str) -> AccessDenied:
 def processes_ended(policy: Policy, names: list[str]) -> AccessDenied:
     """Something of the agent still ran when the agent ended."""
     shown = ", ".join(dict.fromkeys(names))
-    count = f"{len(names)} background processes were" if len(names) > 1 else "a background process was"
+    more = "at least " if len(names) >= MOST_NAMES else ""
+    count = f"{more}{len(names)} background processes were" if len(names) > 1 else "a background process was"
     sentence = f"{count} ended with the session: {shown}. {_rule(policy, 'isolate_pid = true')}"
     answer = _answer(policy, shown, "isolate_pid = true", "")
     return _denied(
@@ -135,7 +139,7 @@ def _address(held: Held, host: str, port: int) -> Answer | None:
         is_theirs = _somebody_listens(port) and port not in (*held.relays, PORT)
         words = "leads to the sandbox itself; services of this machine cannot be reached"
         return _answer(policy, target, rule, words) if is_theirs else None
-    answer = explain_host(policy, target)
+    answer = judge_host(policy, target, host, port)
     if answer.verdict == "denied":
         return msgspec.structs.replace(answer, target=target)
     return _answer(policy, target, rule, "can be reached through the proxy of the session only")

@@ -54,7 +54,7 @@ class Voice:
             self._say(denial)
 
     def warn(self, message: str) -> None:
-        self._tell(Notify(level="warning", message=message))
+        self._tell(Notify(level="warning", message=self._shortened(message)))
 
     def last_words(self) -> None:
         """The sandbox is gone: what its first process said at the end."""

@@ -38,6 +38,9 @@ class Sight(msgspec.Struct, frozen=True, kw_only=True):
     source: str = ""
 
 
+LEADS_ON = Sight(state="ro", why="leads to something visible")
+
+
 class _View:
     """A plan, arranged for looking paths up."""
 
@@ -53,7 +56,7 @@ class _View:
         top = self._top(path)
         match top:
             case None:
-                return Sight(state="absent", why="not part of the sandbox")
+                return LEADS_ON if self._below[path] else Sight(state="absent", why="not part of the sandbox")
             case Hide(why=why):
                 return Sight(state="hidden", why=why)
             case Bind() | Copy():
@@ -69,7 +72,7 @@ class _View:
         if not top.mode & 0o444:
             return Sight(state="hidden", why=top.why)
         if self._below[path] > is_within(top.dest, path):  # something else than the folder itself
-            return Sight(state="ro", why="leads to something visible")
+            return LEADS_ON
         return Sight(state="absent" if top.dest in self._sealed else "private", why=top.why)
 
     def _top(self, path: str) -> Op | None:
