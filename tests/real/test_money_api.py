@@ -27,7 +27,7 @@ def provider():
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory, provider):
-    with Stack(tmp_path_factory.mktemp("money"), plugins=("eavs",)) as running:
+    with Stack(tmp_path_factory.mktemp("money"), plugins=("eavs",), env={"LAB_KEY": "right"}) as running:
         running.set_up()
         body = {
             "name": "fake",
@@ -184,6 +184,14 @@ def test_an_admin_at_the_machine_does_all_of_it_by_command(server, ctl, call, pr
     added = ctl(
         "providers", "add", "filed", "--kind", "openai-compatible", "--base-url", f"{provider.url}/v1",
         "--key-file", str(tmp_path / "key"), "--fallback", "fake", code=1,
+    )  # fmt: skip
+    assert "price of 'fake-1' is not known" in added
+    assert "variable NOT_THERE, which is not set" in ctl(
+        "providers", "add", "envied", "--kind", "openai", "--key-env", "NOT_THERE", code=1
+    )
+    added = ctl(
+        "providers", "add", "envied", "--kind", "openai-compatible", "--base-url", f"{provider.url}/v1",
+        "--key-env", "LAB_KEY", "--model", "fake-1", code=1,
     )  # fmt: skip
     assert "price of 'fake-1' is not known" in added
 

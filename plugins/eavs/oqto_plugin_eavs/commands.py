@@ -197,6 +197,9 @@ def providers(ctx: click.Context) -> None:
 @click.option(
     "--key-file", type=click.Path(), help="Read the key from this file at each use, and store only its path."
 )
+@click.option(
+    "--key-env", metavar="NAME", help="Take the key from this variable of the server's environment."
+)
 @click.pass_context
 def add(
     ctx: click.Context,
@@ -207,15 +210,18 @@ def add(
     models: tuple[str, ...],
     aliases: tuple[str, ...],
     key_file: str | None,
+    key_env: str | None,
     **lists: tuple[str, ...],
 ) -> None:
     """Add the provider NAME. The key is asked for, or read from standard input; it is tried first."""
-    secret = f"file:{Path(key_file).absolute()}" if key_file else _secret()
+    if key_file and key_env:
+        raise click.UsageError("Use --key-file or --key-env, not both.")
+    elsewhere = f"file:{Path(key_file).absolute()}" if key_file else f"env:{key_env}" if key_env else ""
     body: dict[str, Any] = {
         "name": name,
         "kind": kind,
         "base_url": base_url,
-        "api_key": secret.strip(),
+        "api_key": elsewhere or _secret().strip(),
         "models": list(models),
         "aliases": dict(alias.partition("=")[::2] for alias in aliases),
         **{field: list(values) for field, values in lists.items()},

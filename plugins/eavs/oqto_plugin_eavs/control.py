@@ -155,6 +155,8 @@ class SetProvider(_Request, frozen=True, kw_only=True, tag="provider.set"):
 
     provider: Provider
     probe: bool = True
+    environment: dict[str, str] = {}
+    """The variable that an `env:NAME` in `api_key` means, where that is the asker's."""
 
 
 class DropProvider(_Request, frozen=True, kw_only=True, tag="provider.delete"):
@@ -172,6 +174,12 @@ class Configure(_Request, frozen=True, kw_only=True, tag="provider.configure"):
     platform_window: Window = "total"
 
 
+class SetEnvironment(_Request, frozen=True, kw_only=True, tag="provider.environment"):
+    """The variables that stored keys are read from, as they are now."""
+
+    environment: dict[str, str]
+
+
 class Sources(_Request, frozen=True, kw_only=True, tag="source.list"):
     """The providers as an agent sees them, at `proxy_url`, with the key in `key_env`."""
 
@@ -185,7 +193,7 @@ class HealthCheck(_Request, frozen=True, kw_only=True, tag="health"):
 
 Request = (
     Mint | Settle | AccountUsage | Report | Limit | SetGroup | ListWallets | CreateKey | RotateKey | ListKeys | Revoke
-    | Alerts | ReadMetrics | ListProviders | SetProvider | DropProvider | Configure | Sources | HealthCheck
+    | Alerts | ReadMetrics | ListProviders | SetProvider | DropProvider | Configure | SetEnvironment | Sources | HealthCheck
 )  # fmt: skip
 
 
@@ -350,26 +358,20 @@ class Done(_Reply, frozen=True, kw_only=True, tag="done"):
     pass
 
 
+class Configured(_Reply, frozen=True, kw_only=True, tag="configured"):
+    """Done. `wants` are the variables that `SetEnvironment` should bring."""
+
+    wants: tuple[str, ...] = ()
+
+
 class Failed(_Reply, frozen=True, kw_only=True, tag="failed"):
     problem: Problem
 
 
 Reply = (
-    Minted
-    | Settled
-    | UsageReply
-    | ReportReply
-    | KeysReply
-    | CreatedReply
-    | WalletsReply
-    | AlertsReply
-    | MetricsReply
-    | ProvidersReply
-    | SourcesReply
-    | HealthReply
-    | Done
-    | Failed
-)
+    Minted | Settled | UsageReply | ReportReply | KeysReply | CreatedReply | WalletsReply | AlertsReply | MetricsReply
+    | ProvidersReply | SourcesReply | HealthReply | Done | Configured | Failed
+)  # fmt: skip
 
 encode = msgspec.json.Encoder().encode
 decode_request = msgspec.json.Decoder(Request).decode

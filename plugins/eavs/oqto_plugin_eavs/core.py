@@ -316,7 +316,9 @@ async def configure(context: Context, settings: Eavs) -> None:
         platform_limit_nusd=_nusd(settings.platform_budget_usd),
         platform_window=settings.platform_budget_window,
     )
-    await control.ask(_socket(context), ask)
+    wants = _expect(control.Configured, await control.ask(_socket(context), ask)).wants
+    if found := {name: os.environ[name] for name in wants if name in os.environ}:
+        await control.ask(_socket(context), control.SetEnvironment(environment=found))
 
 
 def provider_of(name: str, entry: ProviderConfig) -> Provider:

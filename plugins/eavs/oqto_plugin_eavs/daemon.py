@@ -23,7 +23,7 @@ from oqto_platform.errors import Internal, Invalid, OqtoError
 from . import control
 from .admission import Till
 from .crew import Crew
-from .desk import Desk
+from .desk import Desk, Parts
 from .express import Express
 from .keys import Keys
 from .ledger import Ledger
@@ -31,6 +31,7 @@ from .metrics import Metrics
 from .providers import Registry
 from .proxy import Limits, Proxy
 from .server import BACKLOG, Server
+from .shelf import Shelf
 from .store import Store
 from .upstream import Pool
 from .vault import Vault
@@ -62,43 +63,47 @@ async def _build(place: Place, stack: AsyncExitStack) -> None:
     for folder in (place.state, place.data):
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     _check_free(place)
+    store, ledger, keys = await _open_books(place, stack)
+    metrics = Metrics(ledger, store)
+    pool, till = Pool(ca_file=place.ca_file), Till(keys, ledger, metrics)
+    proxy = Proxy(till=till, registry=Registry(), pool=pool, limits=Limits())
+    crew = Crew(proxy, keys, ledger, metrics)
+    shelf = Shelf(store, Vault(place.data / "vault.key"))
+    parts = Parts(store=store, ledger=ledger, keys=keys, proxy=proxy, metrics=metrics, crew=crew, shelf=shelf)
+    desk = Desk(parts, place)
+    await desk.load()
+    await _serve(parts, place, stack)
+    stack.callback(place.control_socket.unlink, missing_ok=True)
+    # Last, because whoever started us takes this socket's answer for readiness.
+    await stack.enter_async_context(await _open_door(place.control_socket, desk))
+
+
+async def _open_books(place: Place, stack: AsyncExitStack) -> tuple[Store, Ledger, Keys]:
+    """What was spent and which keys are in force, with what a crash left settled."""
     store = Store(place.data / "ledger.db", is_durable=place.is_durable)
     stack.push_async_callback(store.close)
-    ledger, registry = Ledger(store), Registry()
+    ledger = Ledger(store)
     if left := await ledger.load():
         log.warning("calls were cut off by a crash and are billed at their estimate", calls=left)
     keys = Keys(store, ledger)
     await keys.load()
     await ledger.recall(keys.flow_of)
-    metrics = Metrics(ledger, store)
-    pool, till = Pool(ca_file=place.ca_file), Till(keys, ledger, metrics)
-    proxy = Proxy(till=till, registry=registry, pool=pool, limits=Limits())
-    crew = Crew(proxy, keys, ledger, metrics)
-    vault = Vault(place.data / "vault.key")
-    desk = Desk(
-        store=store,
-        ledger=ledger,
-        keys=keys,
-        proxy=proxy,
-        vault=vault,
-        metrics=metrics,
-        crew=crew,
-        place=place,
-    )
-    await desk.load()
+    return store, ledger, keys
+
+
+async def _serve(parts: Parts, place: Place, stack: AsyncExitStack) -> None:
+    """Take calls, here or in workers."""
     listeners = _listen(place, stack)
     if place.workers > 1:
-        stack.push_async_callback(crew.close)
-        await crew.start(place, listeners)
-    else:
-        server = Server(proxy.handle, Express(proxy, keys, ledger).take)
-        stack.callback(server.close)
-        for listener in listeners:
-            await server.listen_on(listener)
-        stack.push_async_callback(proxy.close)
-    stack.callback(place.control_socket.unlink, missing_ok=True)
-    # Last, because whoever started us takes this socket's answer for readiness.
-    await stack.enter_async_context(await _open_door(place.control_socket, desk))
+        stack.push_async_callback(parts.crew.close)
+        await parts.crew.start(place, listeners)
+        return
+    express = Express(parts.proxy, parts.keys, parts.ledger)
+    server = Server(parts.proxy.handle, express.take)
+    stack.callback(server.close)
+    for listener in listeners:
+        await server.listen_on(listener)
+    stack.push_async_callback(parts.proxy.close)
 
 
 def _listen(place: Place, stack: AsyncExitStack) -> list[socket.socket]:

@@ -2,36 +2,36 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
+from collections import ChainMap
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from oqto_platform import clock
 from oqto_platform.errors import Conflict, Invalid, NotFound
 from oqto_platform.types import Check
 
 from . import control
 from .probe import probe
-from .providers import Provider
+from .providers import Provider, resolve
 from .proxy import Limits
+from .shelf import ENV
 from .wallet_desk import WalletDesk
 from .wallets import PLATFORM
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from .crew import Crew
     from .keys import Keys
     from .ledger import Ledger
     from .metrics import Metrics
     from .place import Place
     from .proxy import Proxy
+    from .shelf import Shelf
     from .store import Store
-    from .vault import Vault
 
-SAVE = """INSERT INTO providers (name, source, body, secret, updated_at) VALUES (?, ?, ?, ?, ?)
-ON CONFLICT(name) DO UPDATE SET source = excluded.source, body = excluded.body, secret = excluded.secret,
-updated_at = excluded.updated_at"""
 GROUPS = {
     "session": "wallet",
     "account": "account",
@@ -43,33 +43,31 @@ GROUPS = {
 }
 
 
+@dataclass(frozen=True, kw_only=True)
+class Parts:
+    """What a running proxy is made of."""
+
+    store: Store
+    ledger: Ledger
+    keys: Keys
+    proxy: Proxy
+    metrics: Metrics
+    crew: Crew
+    shelf: Shelf
+
+
 class Desk:
     """Everything that the core and the admin may ask of the proxy."""
 
-    def __init__(
-        self,
-        *,
-        store: Store,
-        ledger: Ledger,
-        keys: Keys,
-        proxy: Proxy,
-        vault: Vault,
-        metrics: Metrics,
-        crew: Crew,
-        place: Place,
-    ) -> None:
-        self._store, self._ledger, self._proxy = store, ledger, proxy
-        self._wallets = WalletDesk(store, ledger, keys)
-        self._vault, self._metrics, self._crew, self._place = vault, metrics, crew, place
+    def __init__(self, parts: Parts, place: Place) -> None:
+        self._store, self._ledger, self._proxy = parts.store, parts.ledger, parts.proxy
+        self._wallets = WalletDesk(parts.store, parts.ledger, parts.keys)
+        self._shelf, self._metrics, self._crew, self._place = parts.shelf, parts.metrics, parts.crew, place
 
     async def load(self) -> None:
         """Bring the stored providers back."""
-        for name, source, body, secret in await self._store.read(
-            "SELECT name, source, body, secret FROM providers"
-        ):
-            provider = msgspec.json.decode(body, type=Provider)
-            opened = self._vault.open(name, secret)
-            self._proxy.registry.put(msgspec.structs.replace(provider, api_key=opened, source=source))
+        for provider in await self._shelf.load():
+            self._proxy.registry.put(provider)
 
     async def answer(self, request: control.Request) -> control.Reply:
         """The reply to a request; raises `OqtoError`."""
@@ -91,6 +89,7 @@ class Desk:
             control.SetProvider: self._set_provider,
             control.DropProvider: self._drop_provider,
             control.Configure: self._configure,
+            control.SetEnvironment: self._set_environment,
             control.Sources: self._sources,
             control.HealthCheck: self._health,
         }
@@ -115,7 +114,8 @@ class Desk:
         return control.ProvidersReply(providers=[view(provider) for provider in self._proxy.registry.all()])
 
     async def _set_provider(self, ask: control.SetProvider) -> control.ProvidersReply:
-        provider = msgspec.structs.replace(ask.provider, source="admin").checked()
+        reference, key = _read_now(ask.provider, ChainMap(ask.environment, os.environ))
+        provider = msgspec.structs.replace(ask.provider, source="admin", api_key=key).checked()
         known = self._proxy.registry.get(provider.name)
         if known is not None and known.source == "config":
             text = f"provider {provider.name} comes from the configuration; change [eavs.providers.{provider.name}] there"
@@ -124,15 +124,22 @@ class Desk:
             provider = await probe(
                 provider, self._proxy.pool, allow_unpriced=self._proxy.limits.allow_unpriced
             )
-        await self._save(provider)
+        await self._shelf.save(provider, reference)
         self._proxy.registry.put(provider)
         await self._crew.tell()
         return control.ProvidersReply(providers=[view(provider)])
 
-    async def _save(self, provider: Provider) -> None:
-        body = msgspec.json.encode(msgspec.structs.replace(provider, api_key=""))
-        sealed = await asyncio.to_thread(self._vault.seal, provider.name, provider.api_key)
-        await self._store.write((SAVE, (provider.name, provider.source, body, sealed, clock.now())))
+    async def _set_environment(self, ask: control.SetEnvironment) -> control.Done:
+        """Take the keys that stand in the server's environment as they are now."""
+        for name, reference in list(self._shelf.references.items()):
+            known, now = self._proxy.registry.get(name), ask.environment.get(reference.removeprefix(ENV))
+            if known is None or now is None or now == known.api_key:
+                continue
+            fresh = msgspec.structs.replace(known, api_key=now)
+            await self._shelf.save(fresh, reference)
+            self._proxy.registry.put(fresh)
+        await self._crew.tell()
+        return control.Done()
 
     async def _drop_provider(self, ask: control.DropProvider) -> control.Done:
         known = self._proxy.registry.get(ask.name)
@@ -144,19 +151,19 @@ class Desk:
                 f"provider {ask.name} comes from the configuration; remove [eavs.providers.{ask.name}] there"
             )
             raise Conflict(in_file if known.source == "config" else built_in)
-        await self._store.write(("DELETE FROM providers WHERE name = ?", (ask.name,)))
+        await self._shelf.drop(ask.name)
         self._proxy.registry.drop(ask.name)
         await self._crew.tell()
         return control.Done()
 
-    async def _configure(self, ask: control.Configure) -> control.Done:
+    async def _configure(self, ask: control.Configure) -> control.Configured:
         wanted = {p.name: msgspec.structs.replace(p, source="config").checked() for p in ask.providers}
         for provider in self._proxy.registry.all():
             if provider.source == "config" and provider.name not in wanted:
-                await self._store.write(("DELETE FROM providers WHERE name = ?", (provider.name,)))
+                await self._shelf.drop(provider.name)
                 self._proxy.registry.drop(provider.name)
         for provider in wanted.values():
-            await self._save(provider)
+            await self._shelf.save(provider)
             self._proxy.registry.put(provider)
         if not self._ledger.wallets[PLATFORM].is_custom:
             await self._ledger.set_limit(PLATFORM, ask.platform_limit_nusd, ask.platform_window)
@@ -166,7 +173,8 @@ class Desk:
             allow_unpriced=ask.allow_unpriced,
         )
         await self._crew.tell()
-        return control.Done()
+        wants = sorted({reference.removeprefix(ENV) for reference in self._shelf.references.values()})
+        return control.Configured(wants=tuple(wants))
 
     async def _sources(self, ask: control.Sources) -> control.SourcesReply:
         usable = [provider for provider in self._proxy.registry.all() if provider.offered()]
@@ -190,6 +198,13 @@ class Desk:
         )
 
 
+def _read_now(provider: Provider, environment: Mapping[str, str]) -> tuple[str, str]:
+    """Where the key is read from, if that is an environment, which may not be ours; and the key."""
+    if not provider.api_key.startswith(ENV):
+        return "", provider.api_key
+    return provider.api_key, resolve(provider.api_key, provider.name, environment)
+
+
 def _check(provider: Provider) -> Check | None:
     if provider.is_demo:
         return None
@@ -198,7 +213,7 @@ def _check(provider: Provider) -> Check | None:
         has_key = bool(provider.key())
     except Invalid as exc:
         return Check(
-            name=name, ok=False, detail=exc.detail, repair="set the variable or make the file readable"
+            name=name, ok=False, detail=exc.detail, repair="set its key again, or make the file readable"
         )
     if has_key or provider.about.auth == "none" or provider.kind == "openai-compatible":
         return Check(name=name, ok=True, detail=provider.base_url or provider.about.base_url)

@@ -24,7 +24,7 @@ from .prices import MOST_PRICE
 from .upstream import Timeouts, Url
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
 
     from .routing import Route
     from .upstream import Headers
@@ -252,20 +252,27 @@ class Provider(msgspec.Struct, frozen=True, kw_only=True):
 DEMO = Provider(name="demo", kind="demo", source="built in")
 
 
+LOST = "lost:"
+"""What stands for a stored key that cannot be read any more, and why."""
+
+
 def is_fixed(reference: str) -> bool:
     """Whether a secret is the text itself, and need not be read again at each use."""
-    return not reference.startswith(("env:", "file:"))
+    return not reference.startswith(("env:", "file:", LOST))
 
 
-def resolve(reference: str, name: str) -> str:
-    """The secret behind `env:NAME`, `file:PATH` or the text itself."""
+def resolve(reference: str, name: str, environment: Mapping[str, str] = os.environ) -> str:
+    """The secret behind `env:NAME`, `file:PATH` or the text itself. Raises `Invalid`."""
     kind, _, target = reference.partition(":")
     if kind == "env":
-        if target not in os.environ:
+        if target not in environment:
             raise Invalid(
-                f"provider {name}: api_key names the environment variable {target}, which is not set"
+                f"provider {name}: api_key names the environment variable {target}, which is not set",
+                field="api_key",
             )
-        return os.environ[target]
+        return environment[target]
+    if reference.startswith(LOST):
+        raise Invalid(target)
     if kind != "file":
         return reference
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -80,7 +81,9 @@ def _provider_handlers(context: Context, ask: Ask) -> Sequence[Any]:
         data: JSONBody[NewProvider], identity: NamedDependency[Identity]
     ) -> control.ProviderView:
         provider = _checked(data, is_local=identity.door == "admin-socket")
-        (added,) = (await ask(control.SetProvider(provider=provider))).providers
+        kind, _, name = data.api_key.partition(":")
+        found = {name: os.environ[name]} if kind == "env" and name in os.environ else {}
+        (added,) = (await ask(control.SetProvider(provider=provider, environment=found))).providers
         context.audit("provider_set", name=data.name, kind=data.kind)
         return added  # type: ignore[no-any-return]
 

@@ -55,16 +55,21 @@ class Vault:
 
     def _key(self) -> bytes:
         try:
-            return self._path.read_bytes()
+            key = self._path.read_bytes()
         except FileNotFoundError:
             return self._make()
+        if len(key) != KEY_BYTES:
+            text = f"{self._path} is damaged; bring it back from a copy, or remove it and set the keys of providers again"
+            raise VaultFailed(text)
+        return key
 
     def _make(self) -> bytes:
-        key = secrets.token_bytes(KEY_BYTES)
-        descriptor = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        key, fresh = secrets.token_bytes(KEY_BYTES), self._path.with_suffix(".new")
+        descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
         try:
             os.write(descriptor, key)
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
+        fresh.replace(self._path)
         return key

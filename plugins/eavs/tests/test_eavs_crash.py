@@ -6,9 +6,12 @@ import json
 import socket
 import threading
 
+import pytest
 from oqto_plugin_eavs import control
 from oqto_plugin_eavs.providers import Provider
 from waiting import until
+
+from oqto_platform.errors import Invalid
 
 
 def open_stream(proxy, key, text):
@@ -123,3 +126,58 @@ def test_changing_providers_cuts_no_stream(own_proxy, provider):
         while b"[DONE]" not in data:
             data += client.recv(65536)
     assert own_proxy.settled()[0]["cost_nusd"] == 10 * 3_000 + 20 * 15_000
+
+
+def test_headers_of_a_provider_are_sealed_like_its_key(own_proxy, provider):
+    own_proxy.add(
+        "fake", "openai-compatible", f"{provider.url}/v1", headers={"x-team": "canary-of-the-header"}
+    )
+    for _ in range(2):
+        assert own_proxy.chat(own_proxy.key(), "hi").status_code == 200
+        assert provider.requests[-1].headers["x-team"] == "canary-of-the-header"
+        assert all(b"canary" not in file.read_bytes() for file in own_proxy.folder.glob("ledger*"))
+        own_proxy.kill()
+        own_proxy.start()
+
+
+@pytest.mark.parametrize("damage", [lambda file: file.unlink(), lambda file: file.write_bytes(b"torn")])
+def test_without_the_key_file_everything_works_but_the_providers_it_sealed(own_proxy, provider, damage):
+    key = own_proxy.key()
+    own_proxy.kill()
+    damage(own_proxy.folder / "vault.key")
+    own_proxy.start()
+    refused = own_proxy.chat(key, "hi")
+    assert (refused.status_code, "again" in refused.json()["error"]["message"]) == (503, True)
+    failing = {check.name for check in own_proxy.ask(control.HealthCheck()).checks if not check.ok}
+    assert "provider fake" in failing
+    (own_proxy.folder / "vault.key").unlink(missing_ok=True)
+    own_proxy.add("fake", "openai-compatible", f"{provider.url}/v1")
+    assert own_proxy.chat(key, "hi").status_code == 200
+
+
+def test_a_key_in_the_servers_environment_is_read_there_and_follows_it(own_proxy, provider):
+    fields = {
+        "kind": "openai-compatible",
+        "base_url": f"{provider.url}/v1",
+        "models": ("fake-1",),
+        "allow_unpriced": True,
+    }
+    elsewhere = Provider(name="env", api_key="env:LAB_KEY", **fields)
+    with pytest.raises(Invalid, match="variable LAB_KEY, which is not set"):
+        own_proxy.ask(control.SetProvider(provider=elsewhere, probe=False))
+    own_proxy.ask(control.SetProvider(provider=elsewhere, probe=False, environment={"LAB_KEY": "canary-1"}))
+
+    def sent():
+        assert own_proxy.chat(own_proxy.key(), "hi", provider="env").status_code == 200
+        assert b"canary" not in (own_proxy.folder / "ledger.db-wal").read_bytes()
+        return provider.requests[-1].key
+
+    assert sent() == "canary-1"
+    own_proxy.kill()
+    own_proxy.start()
+    assert sent() == "canary-1"
+    assert own_proxy.ask(control.Configure()).wants == ("LAB_KEY",)
+    own_proxy.ask(control.SetEnvironment(environment={"LAB_KEY": "canary-2"}))
+    assert sent() == "canary-2"
+    own_proxy.ask(control.DropProvider(name="env"))
+    assert own_proxy.ask(control.Configure()).wants == ()

@@ -13,6 +13,7 @@ import msgspec
 import pytest
 from oqto_plugin_eavs import control, core
 from oqto_plugin_eavs.config import Eavs, ModelPrice, ProviderConfig
+from oqto_plugin_eavs.providers import Provider
 
 from oqto_platform import config
 from oqto_platform.children import Children
@@ -94,6 +95,32 @@ async def test_a_session_has_the_calls_a_minute_of_the_configuration(house):
             await client.post("http://proxy/p/demo/v1/chat/completions", json=body) for _ in "12"
         ]
     assert (first.status_code, second.status_code) == (200, 429)
+
+
+async def test_keys_that_stand_in_the_servers_environment_follow_it(house, monkeypatch):
+    await core.prepare(house)
+    lab = Provider(
+        name="lab", kind="openai-compatible", base_url="http://127.0.0.1:9/v1", api_key="env:LAB_KEY"
+    )
+    socket_path = str(house.state_dir / "control.sock")
+    await control.ask(
+        socket_path, control.SetProvider(provider=lab, probe=False, environment={"LAB_KEY": "one"})
+    )
+    told = []
+    monkeypatch.setattr(core.control, "ask", recorded(told, core.control.ask))
+    monkeypatch.setenv("LAB_KEY", "two")
+    await core.prepare(house)
+    assert [ask.environment for ask in told if isinstance(ask, control.SetEnvironment)] == [
+        {"LAB_KEY": "two"}
+    ]
+
+
+def recorded(told, ask):
+    async def record(path, request, **options):
+        told.append(request)
+        return await ask(path, request, **options)
+
+    return record
 
 
 async def test_the_process_outlives_its_starter_and_is_adopted(house):
