@@ -351,8 +351,3 @@ def reply_of(line: bytes) -> Reply:
 def failed(error: OqtoError) -> Failed:
     """The reply for an error."""
     return Failed(problem=error.to_problem())
-
-
-def as_any(raw: msgspec.Raw) -> Any:
-    """The JSON value inside a `Sent`."""
-    return msgspec.json.decode(raw)

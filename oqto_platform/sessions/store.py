@@ -14,7 +14,7 @@ from oqto_platform.db import Database
 from oqto_platform.db.models import SessionRow
 from oqto_platform.errors import Conflict, LimitReached, NotFound
 from oqto_platform.sessions.states import LIVE, check_move
-from oqto_platform.types import AccountId, Session, SessionId, SessionState
+from oqto_platform.types import Session, SessionId, SessionState
 from oqto_platform.workspaces.recent import move_to_top
 
 
@@ -175,8 +175,3 @@ def _stored(row: SessionRow) -> Stored:
 
 
 _IN_SESSION = Session.__struct_fields__
-
-
-def owner_of(stored: Stored) -> AccountId:
-    """Whose session it is."""
-    return stored.session.account_id

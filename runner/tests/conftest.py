@@ -117,7 +117,7 @@ class Runner:
 
     async def send(self, session_id, command):
         reply = await self.call(wire.Send(session_id=session_id, command=command))
-        return wire.as_any(reply.data)
+        return msgspec.json.decode(reply.data)
 
     async def prompt(self, session_id, message, client_id=""):
         return await self.send(session_id, canon.Prompt(message=message, client_id=client_id))

@@ -25,7 +25,6 @@ class Meter:
         self.tier = ""
         self.text_bytes = 0
         self.is_final = False
-        self.has_failed = False
         self.is_doubtful = False
         """Whether counts came that cannot be."""
         self._strip = strip_usage

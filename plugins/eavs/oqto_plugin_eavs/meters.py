@@ -112,8 +112,6 @@ class ChatMeter(Meter):
             self.model = chunk.model
         if chunk.service_tier:
             self.tier = chunk.service_tier
-        if chunk.error is not None:
-            self.has_failed = True
         found = chunk.usage or (chunk.x_groq.usage if chunk.x_groq else None) or inner
         if found is not None and (tokens := found.tokens()) is not None:
             self.tokens = tokens
@@ -181,7 +179,6 @@ class _Message(_Struct):
 
 
 class _MessagesEvent(_Struct):
-    type: str = ""
     message: _Message | None = None
     delta: _MessagesDelta | None = None
     usage: _MessagesUsage | None = None
@@ -206,7 +203,6 @@ class MessagesMeter(Meter):
         if event.usage is not None:
             self._note(event.usage)
             self.is_final = self.tokens is not None and event.usage.output_tokens is not None
-        self.has_failed |= event.type == "error"
         return True
 
     def _note(self, usage: _MessagesUsage | None) -> None:
@@ -254,7 +250,6 @@ class _Response(_Struct):
 
 
 class _ResponsesEvent(_Struct):
-    type: str = ""
     response: _Response | None = None
     delta: Any = None
 
@@ -273,7 +268,6 @@ class ResponsesMeter(Meter):
             self._note(event.response)
         if isinstance(event.delta, str):
             self.text_bytes += len(event.delta)
-        self.has_failed |= event.type in ("error", "response.failed")
         return True
 
     def _note(self, response: _Response) -> None:
@@ -305,7 +299,6 @@ class _GeminiReply(_Struct):
     usageMetadata: _GeminiUsage | None = None  # noqa: N815
     modelVersion: str | None = None  # noqa: N815
     candidates: list[dict[str, Any]] | None = None
-    error: msgspec.Raw | None = None
 
 
 class GeminiMeter(Meter):
@@ -321,7 +314,6 @@ class GeminiMeter(Meter):
 
     def _note(self, reply: _GeminiReply, size: int) -> None:
         self.model = reply.modelVersion or self.model
-        self.has_failed |= reply.error is not None
         if reply.usageMetadata is not None:
             self.tokens = reply.usageMetadata.tokens()
             self.is_final = any("finishReason" in candidate for candidate in reply.candidates or ())

@@ -40,9 +40,6 @@ class Rates(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbi
         return self
 
 
-NO_RATES = Rates()
-
-
 class Wait(msgspec.Struct, frozen=True):
     """How long until the next call may come, and why."""
 

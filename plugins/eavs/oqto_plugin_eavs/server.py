@@ -23,7 +23,6 @@ from .request import HIGH_WATER, Request, head_of
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
-    from pathlib import Path
 
     Handler = Callable[[Request], Awaitable[None]]
     Quick = Callable[[Request], bool]
@@ -321,11 +320,6 @@ class Server:
         loop = asyncio.get_running_loop()
         self._listeners.append(await loop.create_server(self._connection, host, port, backlog=BACKLOG))
         self._sweep()
-
-    async def listen_unix(self, path: Path) -> None:
-        """Accept on a Unix socket. Raises `OSError`."""
-        loop = asyncio.get_running_loop()
-        self._listeners.append(await loop.create_unix_server(self._connection, path, backlog=BACKLOG))
 
     async def listen_on(self, listener: socket.socket) -> None:
         """Accept on a socket that listens already, TCP or Unix; several processes may share it."""

@@ -18,7 +18,6 @@ class Events:
 
     def __init__(self) -> None:
         self._tail = b""
-        self.overflowed = False
 
     def feed(self, chunk: bytes) -> list[bytes]:
         """The events that `chunk` completes."""
@@ -26,7 +25,6 @@ class Events:
         events = _plain(data) if b"\r" not in data else _any(data)
         self._tail = events.pop()
         if len(self._tail) > LIMIT:
-            self.overflowed = True
             events.append(self.rest())
         return events
 

@@ -263,7 +263,8 @@ def _mounts(rule: Rule, below: list[str], seals: list[str], disk: Disk) -> list[
     pinned = wishes.pins(rule.path, below)
     if not pinned:
         return [bind]
-    carried = [Bind(dest=path, source=path, is_pin=True, why="pin") for path in (rule.path, *pinned)]
+    # Buried below the writable mount that follows: their only use is that a mount point cannot be renamed.
+    carried = [Bind(dest=path, source=path, why="pin") for path in (rule.path, *pinned)]
     return [*carried, bind]
 
 

@@ -31,8 +31,6 @@ class Bind(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     source: str
     writable: bool = False
     is_checked: bool = True
-    is_pin: bool = False
-    """Buried below the writable mount that follows: its only use is that a mount point cannot be renamed."""
     why: str = ""
 
 
