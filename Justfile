@@ -1,6 +1,6 @@
 # For those whose fingers say `just`: every recipe is the make target of the same name.
 
-default:
+help:
     @make help
 
 [no-exit-message]
