@@ -34,12 +34,6 @@ def set_up(
     """
     chosen = _now.directives = Directives(env.get("OQTO_LOG") or env.get("RUST_LOG") or "", level)
     stream: Any = _opened.replace(_Tee(out, Path(file))) if file else _opened.replace(out)
-    has_colours = out.isatty() and "NO_COLOR" not in env
-    renderer: Any = (
-        structlog.dev.ConsoleRenderer(colors=has_colours)
-        if out.isatty()
-        else structlog.processors.JSONRenderer()
-    )
     structlog.configure(
         processors=[
             *([chosen.drop] if chosen.by_name else []),
@@ -50,7 +44,7 @@ def set_up(
             structlog.processors.format_exc_info,
             _name,
             redact,
-            renderer,
+            _renderer(out, has_colours="NO_COLOR" not in env),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(chosen.lowest),
         logger_factory=_Factory(stream),
@@ -71,6 +65,13 @@ def check_variable(env: Mapping[str, str]) -> None:
         word = piece.rpartition("=")[2]
         if word.lower() not in LEVELS:
             raise ConfigError(f"OQTO_LOG: {word!r} is none of {', '.join(map(repr, LEVELS))}")
+
+
+def _renderer(out: TextIO, *, has_colours: bool) -> Any:
+    """For eyes on a terminal; for programs anywhere else."""
+    if out.isatty():
+        return structlog.dev.ConsoleRenderer(colors=has_colours)
+    return structlog.processors.JSONRenderer()
 
 
 def is_shown(logger: str, method: str) -> bool:

@@ -142,12 +142,9 @@ def _privileges(
     sections = hooks.register_all("register_config")
     known = [key.name for key in keys.leaves(name, sections[name])] if name in sections else []
     if side == "runner":
-        return Privileges(
-            side=side,
-            hooks=info.hooks,
-            keys=known,
-            harnesses=list(contributions.harnesses(hooks).get(name, ())),
-        )
+        harnesses = list(contributions.harnesses(hooks).get(name, ()))
+        return Privileges(side=side, hooks=info.hooks, keys=known, harnesses=harnesses)
+    panels = hooks.register_all("register_panels").values()
     context, paths = context_of(hooks), config.peek(path, os.environ, "paths", Paths)
     return Privileges(
         side=side,
@@ -156,9 +153,7 @@ def _privileges(
         routes=[line for router in contributions.routers(hooks, context) for line in _routes(router)],
         tables=[str(table) for owner in contributions.tables(hooks) for table in owner.metadata.tables],
         jobs=[f"{job.name} every {job.every_s:g} s" for job in contributions.jobs(hooks, context)],
-        panels=[
-            panel.element for panels in hooks.register_all("register_panels").values() for panel in panels
-        ],
+        panels=[panel.element for some in panels for panel in some],
         folders=[f"{paths.data_dir}/{name}", f"{paths.state_dir}/{name}"],
     )
 

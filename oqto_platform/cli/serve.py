@@ -68,16 +68,16 @@ def serve(
     """Start the server."""
     if config_path:
         os.environ["OQTO_CONFIG"] = config_path
-    flags = {}
-    if mode or local_mode:
-        flags["OQTO__BACKEND__MODE"] = mode or "local"
-    if single_user:
-        flags["OQTO__LOCAL__SINGLE_USER"] = "true"
     is_told = bool(host or port)
     host, port = _listen(host, port)
-    if is_told:
-        flags["OQTO__SERVER__LISTEN"] = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-    os.environ.update(flags, **{environment.FLAGS: ",".join(flags)})
+    address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    flags = {
+        "OQTO__BACKEND__MODE": mode or ("local" if local_mode else ""),
+        "OQTO__LOCAL__SINGLE_USER": "true" if single_user else "",
+        "OQTO__SERVER__LISTEN": address if is_told else "",
+    }
+    told = {name: value for name, value in flags.items() if value}
+    os.environ.update(told, **{environment.FLAGS: ",".join(told)})
     if single_user and host not in LOOPBACK:
         raise ConfigError(
             f"--host {host}: personal mode answers on 127.0.0.1 only; leave out --single-user or --host"

@@ -48,12 +48,7 @@ def examine(
         *_left_behind(data_dir, state_dir),
     ]
     running = ask()
-    if running is not None:
-        told = {check.name for check in checks if not check.ok}
-        checks += [Check(name="server", ok=True, detail="it runs, and says:")]
-        checks += [check for check in running if check.ok or check.name not in told]
-    else:
-        checks += _at_rest(env, settings)
+    checks += _at_rest(env, settings) if running is None else _as_it_runs(running, checks)
     told = {check.name for check in checks}
     return [*checks, *(check for check in _of_all_plugins(path, env, settings) if check.name not in told)]
 
@@ -112,6 +107,13 @@ def _left_behind(data_dir: Path, state_dir: Path) -> list[Check]:
         )
         for one in absent.left_behind(data_dir, state_dir)
     ]
+
+
+def _as_it_runs(running: list[Check], found: list[Check]) -> list[Check]:
+    """What the server says of itself, without what was `found` failing already."""
+    told = {check.name for check in found if not check.ok}
+    head = Check(name="server", ok=True, detail="it runs, and says:")
+    return [head, *(check for check in running if check.ok or check.name not in told)]
 
 
 def _at_rest(env: Mapping[str, str], settings: Settings) -> list[Check]:

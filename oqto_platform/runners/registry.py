@@ -66,32 +66,28 @@ def _principal(uid: int) -> Principal:
 
 
 def _child(socket: str, state_dir: Path, settings: Settings, env: Mapping[str, str]) -> Child:
+    folder = state_dir / "runner"
     # -I: nothing that an agent leaves in ~/.local or in the environment is loaded into the runner.
-    argv = [
-        sys.executable,
-        "-I",
-        "-m",
-        "oqto_runner",
-        "--socket",
-        socket,
-        "--state-dir",
-        str(state_dir / "runner"),
-    ]
+    argv = [sys.executable, "-I", "-m", "oqto_runner", "--socket", socket, "--state-dir", str(folder)]
     argv += ["--idle-exit-s", str(IDLE_EXIT_S)]
     if Path(settings.source).is_file():
         argv += ["--config", settings.source]
-    argv += [item for name in _plugins(settings, "disabled") for item in ("--disable-plugin", name)]
-    only = tuple(name for name in env.get("OQTO_PLUGINS", "").split(",") if name) or _plugins(
-        settings, "only"
-    )
-    argv += [item for name in only for item in ("--only-plugin", name)]
     return Child(
         name="runner",
-        argv=tuple(argv),
+        argv=(*argv, *_choice_of_plugins(settings, env)),
         socket=socket,
-        log_file=str(state_dir / "runner" / "runner.log"),
+        log_file=str(folder / "runner.log"),
         env={name: env[name] for name in INHERITED if name in env},
     )
+
+
+def _choice_of_plugins(settings: Settings, env: Mapping[str, str]) -> list[str]:
+    named = tuple(name for name in env.get("OQTO_PLUGINS", "").split(",") if name)
+    disabled, only = _plugins(settings, "disabled"), named or _plugins(settings, "only")
+    return [
+        *(word for name in disabled for word in ("--disable-plugin", name)),
+        *(word for name in only for word in ("--only-plugin", name)),
+    ]
 
 
 def _plugins(settings: Settings, field: str) -> tuple[str, ...]:

@@ -38,13 +38,16 @@ class Site:
         for file, text in sources.items():
             if text is not None:
                 (package / f"{file}.py").write_text(textwrap.dedent(text))
-        info = self.folder / f"{module}-{version}.dist-info"
+        sides = [side for side, text in (("core", core), ("runner", runner)) if text is not None]
+        points = "\n".join(f"[oqto.{side}]\n{name} = {module}.{side}\n" for side in sides)
+        self._describe(distribution, version, requires, points)
+
+    def _describe(self, distribution: str, version: str, requires: str, points: str) -> None:
+        info = self.folder / f"{distribution.replace('-', '_')}-{version}.dist-info"
         info.mkdir()
         head = f"Metadata-Version: 2.1\nName: {distribution}\nVersion: {version}\n"
         (info / "METADATA").write_text(f"{head}Requires-Dist: {requires}\n")
-        sides = [side for side, text in (("core", core), ("runner", runner)) if text is not None]
-        lines = [f"[oqto.{side}]\n{name} = {module}.{side}\n" for side in sides]
-        (info / "entry_points.txt").write_text("\n".join(lines))
+        (info / "entry_points.txt").write_text(points)
 
     def env(self, **more: str) -> dict[str, str]:
         return {"HOME": str(self.home), "PATH": os.environ["PATH"], "PYTHONPATH": str(self.folder), **more}

@@ -110,24 +110,8 @@ class Conversation:
 
     async def _connect(self, wanted: str) -> ClientConnection:
         self._choice = choice = self._choose(wanted)
-        request, provider = self._exchange.request, choice.provider
-        url = provider.url(self._route, without_key(request.query))
-        offered = request.headers.get(b"sec-websocket-protocol", b"").decode("latin-1").split(",")
-        protocols = [name.strip() for name in offered if name.strip() and KEY_PROTOCOL not in name]
-        headers = headers_for(request.headers, choice, self._route)
         try:
-            self._provider = await connect(
-                f"{url.scheme.replace('http', 'ws')}://{url.authority}{url.path}",
-                additional_headers=[(n.decode("latin-1"), v.decode("latin-1")) for n, v in headers],
-                subprotocols=protocols or None,  # type: ignore[arg-type]
-                ssl=self._proxy.pool.context(url),
-                proxy=None if url.host in LOOPBACK else True,
-                compression=None,
-                max_size=MESSAGE_LIMIT,
-                user_agent_header=None,
-                close_timeout=CLOSE_S,
-                open_timeout=provider.timeouts.connect_s,
-            )
+            self._provider = await self._reach(choice)
         except InvalidStatus as exc:
             said = (exc.response.body or b"")[:EXCERPT].decode(errors="replace")
             text = f"The provider refused the WebSocket with status {exc.response.status_code}. {said}"
@@ -135,6 +119,25 @@ class Conversation:
         except (OSError, TimeoutError, WebSocketException) as exc:
             raise UpstreamFailed(f"cannot open a WebSocket to the provider: {exc}", was_sent=False) from exc
         return self._provider
+
+    async def _reach(self, choice: Choice) -> ClientConnection:
+        request, provider = self._exchange.request, choice.provider
+        url = provider.url(self._route, without_key(request.query))
+        offered = request.headers.get(b"sec-websocket-protocol", b"").decode("latin-1").split(",")
+        protocols = [name.strip() for name in offered if name.strip() and KEY_PROTOCOL not in name]
+        headers = headers_for(request.headers, choice, self._route)
+        return await connect(
+            f"{url.scheme.replace('http', 'ws')}://{url.authority}{url.path}",
+            additional_headers=[(n.decode("latin-1"), v.decode("latin-1")) for n, v in headers],
+            subprotocols=protocols or None,  # type: ignore[arg-type]
+            ssl=self._proxy.pool.context(url),
+            proxy=None if url.host in LOOPBACK else True,
+            compression=None,
+            max_size=MESSAGE_LIMIT,
+            user_agent_header=None,
+            close_timeout=CLOSE_S,
+            open_timeout=provider.timeouts.connect_s,
+        )
 
     def _choose(self, wanted: str) -> Choice:
         return admission.choose(self._key, self._route, wanted, self._proxy.registry, self._proxy.limits)[0]

@@ -169,20 +169,7 @@ async def budget_reserve(session: Session, account: Account) -> Reservation | No
         return await there.reserve(session, account)
     host, port = address_of(settings)
     url = f"http://{host}:{port}"
-    mint = control.Mint(
-        session_id=session.id,
-        account_id=account.id,
-        workspace=session.workspace,
-        name=account.name,
-        limit_nusd=_nusd(settings.default_session_budget_usd),
-        account_limit_nusd=_nusd(settings.account_budget_usd),
-        account_window=settings.account_budget_window,
-        rates=Rates(
-            rpm=settings.default_session_rpm,
-            tpm=settings.default_session_tpm,
-            concurrent=settings.default_session_concurrent_calls,
-        ),
-    )
+    mint = _mint(session, account, settings)
     sources = asyncio.ensure_future(_sources(context, url))
     sources.add_done_callback(lambda done: done.cancelled() or done.exception())  # told by the key's failure
     try:
@@ -197,6 +184,24 @@ async def budget_reserve(session: Session, account: Account) -> Reservation | No
         env={KEY_ENV: minted.key, "EAVS_URL": url},
         sources=usable,
         relays=(Relay(port=port, socket=str(context.state_dir / "llm.sock")),),
+    )
+
+
+def _mint(session: Session, account: Account, settings: Eavs) -> control.Mint:
+    """What asks for the key of a session, within the limits of the configuration."""
+    return control.Mint(
+        session_id=session.id,
+        account_id=account.id,
+        workspace=session.workspace,
+        name=account.name,
+        limit_nusd=_nusd(settings.default_session_budget_usd),
+        account_limit_nusd=_nusd(settings.account_budget_usd),
+        account_window=settings.account_budget_window,
+        rates=Rates(
+            rpm=settings.default_session_rpm,
+            tpm=settings.default_session_tpm,
+            concurrent=settings.default_session_concurrent_calls,
+        ),
     )
 
 

@@ -95,7 +95,7 @@ def _provider_handlers(context: Context, ask: Ask) -> Sequence[Any]:
     return [list_providers, add_provider, delete_provider]
 
 
-def _checked(data: NewProvider, *, is_local: bool) -> Provider:
+def _check_key(data: NewProvider, *, is_local: bool) -> None:
     # Who administers from a browser may not make the server read files of its machine.
     if data.api_key.startswith(ELSEWHERE) and not is_local:
         raise Invalid(
@@ -109,6 +109,10 @@ def _checked(data: NewProvider, *, is_local: bool) -> Provider:
         and data.kind != "openai-compatible"
     ):
         raise Invalid(f"api_key: {KINDS[data.kind].title} needs one", field="api_key")
+
+
+def _checked(data: NewProvider, *, is_local: bool) -> Provider:
+    _check_key(data, is_local=is_local)
     return Provider(
         name=data.name,
         kind=data.kind,

@@ -21,6 +21,10 @@ OLDEST = (0, 8, 0)
 FIXED = (0, 12, 0)
 """The first version without CVE-2026-87766 (a planted symlink redirects a mount during setup)."""
 PROBE_TIMEOUT_S = 10.0
+EMPTY_SANDBOX = (
+    "--unshare-user --unshare-pid --unshare-ipc --unshare-uts --unshare-net "
+    "--disable-userns --cap-drop ALL --ro-bind / / --proc /proc -- /bin/true"
+)
 
 
 class Bubblewrap(msgspec.Struct, frozen=True, kw_only=True):
@@ -79,27 +83,7 @@ def probe() -> None:
         raise Unconfined(
             f"there is no system-call filter for {os.uname().machine}; x86_64 and aarch64 have one"
         )
-    argv = [
-        bubblewrap().path,
-        "--unshare-user",
-        "--unshare-pid",
-        "--unshare-ipc",
-        "--unshare-uts",
-        "--unshare-net",
-    ]
-    argv += [
-        "--disable-userns",
-        "--cap-drop",
-        "ALL",
-        "--ro-bind",
-        "/",
-        "/",
-        "--proc",
-        "/proc",
-        "--",
-        "/bin/true",
-    ]
-    done = _run(argv)
+    done = _run([bubblewrap().path, *EMPTY_SANDBOX.split()])
     if done.returncode:
         raise Unconfined(
             f"bubblewrap cannot make a sandbox: {done.stderr.strip()}. Repair: {namespace_repair()}"
