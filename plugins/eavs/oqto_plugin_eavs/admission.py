@@ -163,7 +163,8 @@ def refusal_of(exc: Exception) -> Refused | None:
         return Refused(402, "budget_exceeded", exc.detail)
     if isinstance(exc, TooFast):
         text = f"{exc.wait.reason} for {exc.whose}."
-        return Refused(429, "rate_limit_exceeded", text, retry_after_s=exc.wait.seconds)
+        wait = exc.wait
+        return Refused(429, "rate_limit_exceeded", text, retry_after_s=wait.seconds, used_up=wait.used_up)
     return Refused(503, "ledger_unavailable", exc.detail) if isinstance(exc, StoreFailed) else None
 
 

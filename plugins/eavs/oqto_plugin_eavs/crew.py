@@ -157,7 +157,7 @@ class Branch(wire.Line):
         if (no := refusal_of(exc)) is None:
             log.error("a worker's question failed", exc_info=exc)
             no = Refused(503, "ledger_unavailable", "The ledger failed; see its log.")
-        self.say(wire.No(n, no.http_status, no.reason, no.detail, no.retry_after_s))
+        self.say(wire.No(n, no.http_status, no.reason, no.detail, no.retry_after_s, no.used_up))
 
 
 class Crew:

@@ -45,6 +45,8 @@ class Wait(msgspec.Struct, frozen=True):
 
     seconds: float
     reason: str
+    used_up: tuple[str, int] = ("", 0)
+    """See `refusals.UsedUp`."""
 
 
 class Flow:
@@ -68,16 +70,17 @@ class Flow:
         if rates.concurrent and self.running >= rates.concurrent:
             return Wait(BUSY_S, "Too many calls at the same time")
         if rates.rpd and self._count(wall) >= rates.rpd:
-            return Wait(DAY_S - wall % DAY_S, "Too many calls today")
+            return Wait(DAY_S - wall % DAY_S, "Too many calls today", ("requests", rates.rpd))
         if (
             rates.rpm
             and (early := max(self._calls_at, now) + MINUTE_S / rates.rpm - now - MINUTE_S) > EARLY_S
         ):
-            return Wait(early, "Too many calls in a minute")
+            return Wait(early, "Too many calls in a minute", ("requests", rates.rpm))
         # A prompt longer than a whole minute's worth goes when nothing else has been taken.
         if rates.tpm and (ahead := self._tokens_at - now) > 0:
             early = min(ahead, ahead + tokens * MINUTE_S / rates.tpm - MINUTE_S)
-            return Wait(early, "Too many tokens in a minute") if early > EARLY_S else None
+            text = "Too many tokens in a minute"
+            return Wait(early, text, ("tokens", rates.tpm)) if early > EARLY_S else None
         return None
 
     def take(self, now: float, wall: float, tokens: int) -> None:

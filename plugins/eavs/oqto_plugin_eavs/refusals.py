@@ -45,38 +45,66 @@ GEMINI_STATUSES = {
 }
 
 
+SERVER_ERROR = 500
+UsedUp = tuple[str, int]
+"""What there is no more of for now, `requests` or `tokens`, and how many there are in all."""
+NONE: UsedUp = ("", 0)
+
+
 class Refused(OqtoError):
     """A call that does not reach a provider. `status` and `reason` are per instance."""
 
     code, title = "call-refused", "Call refused"
 
-    def __init__(self, http_status: int, reason: str, detail: str, *, retry_after_s: float = 0.0) -> None:
+    def __init__(
+        self,
+        http_status: int,
+        reason: str,
+        detail: str,
+        *,
+        retry_after_s: float = 0.0,
+        used_up: UsedUp = NONE,
+    ) -> None:
         super().__init__(detail, reason=reason)
         self.http_status, self.reason, self.retry_after_s = http_status, reason, retry_after_s
+        self.used_up = used_up
 
 
 def body(dialect: Dialect, status: int, reason: str, sentence: str, request_id: str) -> dict[str, Any]:
     """The error object of a dialect."""
     if dialect == "messages":
-        kind = ANTHROPIC_TYPES.get(status, "api_error")
+        kind = ANTHROPIC_TYPES.get(status, _other(status))
         return {"type": "error", "error": {"type": kind, "message": sentence}, "request_id": request_id}
     if dialect == "gemini":
-        return {
-            "error": {"code": status, "message": sentence, "status": GEMINI_STATUSES.get(status, "INTERNAL")}
-        }
-    kind = OPENAI_TYPES.get(status, "api_error")
+        other = "INVALID_ARGUMENT" if status < SERVER_ERROR else "INTERNAL"
+        kind = GEMINI_STATUSES.get(status, other)
+        return {"error": {"code": status, "message": sentence, "status": kind}}
+    kind = OPENAI_TYPES.get(status, _other(status))
     return {"error": {"message": sentence, "type": kind, "param": None, "code": reason}}
+
+
+def _other(status: int) -> str:
+    return "invalid_request_error" if status < SERVER_ERROR else "api_error"
 
 
 def headers(refused: Refused, request_id: str) -> list[tuple[bytes, bytes]]:
     """The headers of a refusal: what it is, who it was, and when to come again."""
-    found = [(b"content-type", b"application/json"), (b"x-eavs-request-id", request_id.encode())]
+    found = [(b"content-type", b"application/json")]
+    if request_id:
+        found.append((b"x-eavs-request-id", request_id.encode()))
     if refused.retry_after_s:
         found.append((b"retry-after", b"%d" % max(1, -int(-refused.retry_after_s // 1))))
         found.append((b"retry-after-ms", b"%d" % (refused.retry_after_s * 1000 + 1)))
+        found += _limit(refused)
     elif refused.http_status not in (502, 503, 504):
         found.append((b"x-should-retry", b"false"))
     return found
+
+
+def _limit(refused: Refused) -> list[tuple[bytes, bytes]]:
+    what, most = refused.used_up
+    values = (("limit", f"{most}"), ("remaining", "0"), ("reset", f"{refused.retry_after_s:.3f}s"))
+    return [(f"x-ratelimit-{name}-{what}".encode(), value.encode()) for name, value in values if what]
 
 
 def encode(dialect: Dialect, refused: Refused, request_id: str) -> bytes:

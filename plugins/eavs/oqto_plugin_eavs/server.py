@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, cast
 import httptools
 import structlog
 
+from . import refusals, routing
 from .head import Head, Heads
 from .request import HIGH_WATER, Request, head_of
 
@@ -225,17 +226,20 @@ class Connection(asyncio.Protocol):
         if self._reading is None and self._tunnel is None:
             self._transport.close()
             return
+        self._linger(self._transport)
+
+    def _linger(self, transport: asyncio.Transport) -> None:
         self._lingers = True
         self.resume()
-        if self._transport.can_write_eof():
-            self._transport.write_eof()
+        if transport.can_write_eof():
+            transport.write_eof()
 
     def _refuse(self, status: HTTPStatus) -> None:
         if self._serving is not None or self._waiting:
             self.abort()
         elif self._transport is not None:
-            self.send(head_of(status.value, [(b"content-length", b"0")], keeps=False))
-            self._transport.close()
+            self.send(turned_down(self._target, status))
+            self._linger(self._transport)
 
     # For the requests.
 
@@ -282,6 +286,20 @@ class Connection(asyncio.Protocol):
             return
         if now - self._since > limit:
             self.abort()
+
+
+UNREADABLE = {
+    HTTPStatus.BAD_REQUEST: "This is no request that HTTP allows.",
+    HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE: f"The head of the request is larger than {HEAD_LIMIT // 1024} KiB.",
+}
+
+
+def turned_down(target: bytes, status: HTTPStatus) -> bytes:
+    """The reply to what is no request, in the dialect of its path as far as that was read."""
+    refused = refusals.Refused(status.value, "unreadable_request", UNREADABLE[status])
+    data = refusals.encode(routing.dialect_of(target.decode("latin-1")), refused, "")
+    length = (b"content-length", b"%d" % len(data))
+    return head_of(status.value, [*refusals.headers(refused, ""), length], keeps=False) + data
 
 
 def _forget(_: bytes) -> None:

@@ -122,6 +122,7 @@ class No(msgspec.Struct, frozen=True, array_like=True, tag=23):
     reason: str
     detail: str
     retry_after_s: float = 0.0
+    used_up: tuple[str, int] = ("", 0)
 
 
 class Cancel(msgspec.Struct, frozen=True, array_like=True, tag=24):

@@ -86,10 +86,7 @@ class FarTill(wire.Line):
                 if call is not None and call.task is not None:
                     call.task.cancel()
             case wire.No():
-                refused = Refused(
-                    message.status, message.reason, message.detail, retry_after_s=message.retry_after_s
-                )
-                self._settle(message.n, refused)
+                self._settle(message.n, _refused(message))
             case wire.Known() | wire.Done():
                 self._settle(message.n, message)
 
@@ -227,6 +224,10 @@ class FarTill(wire.Line):
 
 
 _NOTHING = Tokens()
+
+
+def _refused(no: wire.No) -> Refused:
+    return Refused(no.status, no.reason, no.detail, retry_after_s=no.retry_after_s, used_up=no.used_up)
 
 
 def _stretched(call: LentCall, hold: int, done: asyncio.Future[Any]) -> None:

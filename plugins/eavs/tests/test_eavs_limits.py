@@ -39,6 +39,10 @@ def test_too_many_calls_are_refused_in_the_callers_dialect_with_the_time_to_wait
     error = refused.json()["error"]
     assert refused.status_code == 429
     assert 1 <= int(refused.headers["retry-after"]) <= 60
+    limited = {name: value for name, value in refused.headers.items() if name.startswith("x-ratelimit")}
+    assert (limited.pop("x-ratelimit-reset-requests").endswith("s"), limited) == (
+        True, {"x-ratelimit-limit-requests": "1", "x-ratelimit-remaining-requests": "0"},
+    )  # fmt: skip
     assert "this session" in error["message"]
     kinds = {"messages": ("type", "rate_limit_error"), "gemini": ("status", "RESOURCE_EXHAUSTED")}
     name, kind = kinds.get(dialect, ("type", "rate_limit_error"))

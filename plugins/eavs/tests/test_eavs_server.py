@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 
 import pytest
 from oqto_plugin_eavs import server as server_module
@@ -124,12 +125,25 @@ async def test_a_refusal_reaches_a_client_that_is_still_sending():
 async def test_what_is_no_request_is_refused(said, status):
     async with Door() as door:
         pieces = [said[at : at + 50_000] for at in range(0, len(said), 50_000)]
-        try:
-            heard = await door.say(*pieces)
-        except ConnectionError:
-            heard = b"HTTP/1.1 431 "  # cut while it was still sending
+        heard = await door.say(*pieces)
         assert heard[9:12] == status
+        assert json.loads(heard.partition(b"\r\n\r\n")[2])["error"]["type"] == "invalid_request_error"
         assert not any(request.is_read for request in door.seen)
+
+
+@pytest.mark.parametrize(
+    ("path", "found"),
+    [
+        (b"/p/a/v1/messages", {"type": "error", "error": {"type": "invalid_request_error"}}),
+        (b"/v1beta/models/m:generateContent", {"error": {"code": 431, "status": "INVALID_ARGUMENT"}}),
+    ],
+)
+async def test_a_head_without_end_is_refused_in_the_dialect_of_its_path(path, found):
+    async with Door() as door:
+        heard = await door.say(b"POST " + path + b" HTTP/1.1\r\nx: " + b"y" * 70_000, b"z" * 70_000)
+        said = json.loads(heard.partition(b"\r\n\r\n")[2])
+        assert said["error"].pop("message") == "The head of the request is larger than 64 KiB."
+        assert {name: said[name] for name in found} == found
 
 
 async def test_a_client_that_leaves_ends_its_call_at_once():
