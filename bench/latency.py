@@ -26,6 +26,7 @@ import subprocess
 import tempfile
 import time
 from collections import defaultdict
+from itertools import accumulate
 from pathlib import Path
 
 import uvloop
@@ -129,15 +130,14 @@ def delays(browsers: list[Browser]) -> Delays:
     """A frame cut in two counts from the arrival of its end."""
     found: Delays = defaultdict(list)
     for browser in browsers:
-        text, times = b"", []
-        for at, data in browser.chunks:
-            times.append((len(text) + len(data), at))
-            text += data
-        current = iter(times)
-        end, at = next(current)
+        text = b"".join(data for _, data in browser.chunks)
+        times = zip(
+            accumulate(len(data) for _, data in browser.chunks), (at for at, _ in browser.chunks), strict=True
+        )
+        end, at = next(times)
         for match in STAMP.finditer(text):
             while end < match.end():
-                end, at = next(current)
+                end, at = next(times)
             written = int(match[1])
             found[match[2]].append((written, (at - written) / 1e6))
     return found

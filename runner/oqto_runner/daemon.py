@@ -156,7 +156,7 @@ class Daemon:
 
     async def _reap(self) -> None:
         if self._sessions.has_processes or self._reaper.has_suspects:
-            self._reaper.sweep()
+            await self._reaper.sweep()
 
     async def _observe(self) -> None:
         await self._sessions.observe()

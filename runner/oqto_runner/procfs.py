@@ -48,26 +48,12 @@ def table() -> dict[int, Proc]:
     return {proc.pid: proc for pid in pids if (proc := read(pid))}
 
 
-def descendants(procs: dict[int, Proc], roots: set[int]) -> set[int]:
-    """`roots` and everything below them."""
-    children: dict[int, list[int]] = {}
-    for proc in procs.values():
-        children.setdefault(proc.parent, []).append(proc.pid)
-    found: set[int] = set()
-    todo = list(roots)
-    while todo:
-        if (pid := todo.pop()) not in found:
-            found.add(pid)
-            todo.extend(children.get(pid, ()))
-    return found
-
-
-def environment_has(pid: int, entry: bytes) -> bool:
-    """Whether a process began with the environment entry `entry` (`NAME=value`)."""
+def environment(pid: int) -> list[bytes]:
+    """The entries (`NAME=value`) with which a process began; nothing when it is gone or somebody else's."""
     try:
-        return entry in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+        return Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
     except OSError:
-        return False
+        return []
 
 
 def boot_id() -> str:

@@ -14,11 +14,13 @@ import contextlib
 import ctypes
 import os
 import signal
+from collections.abc import Iterable
 
 import structlog
 
 from oqto_platform import clock
 from oqto_runner import cgroup, procfs
+from oqto_runner.census import MARK, Census
 from oqto_runner.procfs import Proc
 
 KILL_TIMEOUT_S = 5.0
@@ -46,20 +48,14 @@ class Scope:
         self.leader = leader
         self.group = group
         self._is_inherited = is_inherited
-        self._marker = f"OQTO_SESSION_ID={session_id}".encode()
+        self._mark = MARK + session_id.encode()
         self._seen: set[tuple[int, int]] = {leader.key} if leader else set()
 
-    def members(self, procs: dict[int, Proc] | None = None) -> list[Proc]:
-        """
-        Every living process of the session; remembers them, so that one which leaves its group is still known.
-
-        `procs` is the process table where the caller has read it already.
-        """
-        procs = procfs.table() if procs is None else procs
-        found = procfs.descendants(procs, self._roots(procs)) - {os.getpid()}
-        alive = [procs[pid] for pid in found if pid in procs]
-        self._seen = {proc.key for proc in alive}
-        return [proc for proc in alive if not proc.is_zombie]
+    def members(self, census: Census) -> list[Proc]:
+        """Every living process of the session; remembers them, so that one which leaves its group is still known."""
+        found = [proc for proc in census.below(self._roots(census)) if proc.pid != os.getpid()]
+        self._seen = {proc.key for proc in found}
+        return [proc for proc in found if not proc.is_zombie]
 
     def terminate(self) -> None:
         """SIGTERM to the agent's process group."""
@@ -69,12 +65,12 @@ class Scope:
 
     def kill_now(self) -> None:
         """One round of SIGKILL, without waiting."""
-        self._kill_once(self.members())
+        self._kill_once(self.members(self._census()))
 
     async def kill(self) -> bool:
         """SIGKILL until nothing is left; `False` when something survives `KILL_TIMEOUT_S`."""
         deadline = clock.monotonic() + KILL_TIMEOUT_S
-        while members := self.members():
+        while members := self.members(await asyncio.to_thread(self._census)):
             if clock.monotonic() > deadline:
                 log.error("processes survive SIGKILL", pids=[proc.pid for proc in members])
                 return False
@@ -85,35 +81,33 @@ class Scope:
             self.group.remove()
         return True
 
+    def _census(self) -> Census:
+        return Census.taken(reads_all=self._is_inherited)
+
     def _kill_once(self, members: list[Proc]) -> None:
         if self.group is not None:
             self.group.kill()
         for proc in members:
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.kill(proc.pid, signal.SIGKILL)
+            # The table is some milliseconds old; its number may be somebody else's by now.
+            if (now := procfs.read(proc.pid)) is not None and now.key == proc.key:
+                with contextlib.suppress(ProcessLookupError, PermissionError):
+                    os.kill(proc.pid, signal.SIGKILL)
 
     def _reap(self) -> None:
         # The leader belongs to the event loop; the others became our children when they were orphaned.
-        for pid, _ in self._seen:
-            if self.leader is None or pid != self.leader.pid:
-                with contextlib.suppress(ChildProcessError):
-                    os.waitpid(pid, os.WNOHANG)
+        _collect(pid for pid, _ in self._seen if self.leader is None or pid != self.leader.pid)
 
-    def _roots(self, procs: dict[int, Proc]) -> set[int]:
-        known = {proc.pid for proc in procs.values() if proc.key in self._seen}
+    def _roots(self, census: Census) -> set[int]:
+        known = {key[0] for key in self._seen if census.find(key) is not None}
         grouped = set(self.group.pids()) if self.group is not None else set()
-        return known | grouped | self._of_session(procs) | self._orphans(procs)
+        led = census.grouped(self.leader) if self.leader is not None else set()
+        return known | grouped | led | census.marked(self._mark)
 
-    def _of_session(self, procs: dict[int, Proc]) -> set[int]:
-        leader = self.leader
-        if leader is None or procs.get(leader.pid, leader).key != leader.key:
-            return set()  # the number now belongs to somebody else
-        return {p.pid for p in procs.values() if leader.pid in (p.group, p.session)}
 
-    def _orphans(self, procs: dict[int, Proc]) -> set[int]:
-        parent = os.getpid()
-        near = (proc.pid for proc in procs.values() if self._is_inherited or proc.parent == parent)
-        return {pid for pid in near if procfs.environment_has(pid, self._marker)}
+def _collect(pids: Iterable[int]) -> None:
+    for pid in pids:
+        with contextlib.suppress(ChildProcessError):
+            os.waitpid(pid, os.WNOHANG)
 
 
 class Reaper:
@@ -126,11 +120,9 @@ class Reaper:
     def has_suspects(self) -> bool:
         return bool(self._before)
 
-    def sweep(self) -> None:
-        zombies = _zombies() if _has_zombie() else set()
-        for pid, _ in zombies & self._before:
-            with contextlib.suppress(ChildProcessError):
-                os.waitpid(pid, os.WNOHANG)
+    async def sweep(self) -> None:
+        zombies = await asyncio.to_thread(_zombies) if _has_zombie() else set()
+        _collect(pid for pid, _ in zombies & self._before)
         self._before = zombies
 
 

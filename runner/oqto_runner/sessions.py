@@ -29,8 +29,9 @@ from oqto_platform.errors import AgentFailed, Conflict, DiskFull, NotFound
 from oqto_platform.hooks import Hooks
 from oqto_platform.types import ConfinedPlan, Launch, Outcome, Session, SessionId, StopReason
 from oqto_platform.wire import Done, Following, SessionStatus
-from oqto_runner import browse, procfs, recovery, workspaces
+from oqto_runner import browse, recovery, workspaces
 from oqto_runner.agent import Agent
+from oqto_runner.census import Census
 from oqto_runner.deliveries import REMEMBERED, Deliveries
 from oqto_runner.eventlog import EventLog, Push
 from oqto_runner.harness import Harness
@@ -313,11 +314,11 @@ class Sessions:
         loose = [life.agent for life in self._lives.values() if life.agent.process.scope.group is None]
         if not loose:
             return
-        procs = await asyncio.to_thread(procfs.table)
+        census = await asyncio.to_thread(Census.taken)
         for agent in loose:
             # One that ends is looked at by who ends it, with a newer table.
             if agent.state not in ("stopping", "dead"):
-                agent.process.scope.members(procs)
+                agent.process.scope.members(census)
 
     async def _shut_down(self, session_id: SessionId) -> None:
         if (start := self._starts.get(session_id)) is not None:

@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from oqto_runner import cgroup, config, procfs
 from oqto_runner.activity import Activity
+from oqto_runner.census import MARK, Census
 from oqto_runner.daemon import Daemon, Options
 from oqto_runner.deliveries import REMEMBERED, Deliveries
 from oqto_runner.lines import LineSplitter
@@ -169,11 +170,32 @@ def test_the_process_table_knows_this_process_and_its_name_does_not_matter():
     try:
         odd.stdout.readline()
         assert procfs.read(odd.pid).parent == os.getpid()
-        assert odd.pid in procfs.descendants(procfs.table(), {os.getpid()})
+        assert procfs.read(odd.pid) in Census.taken().below({os.getpid()})
     finally:
         odd.kill()
         odd.communicate()
     assert procfs.read(odd.pid) is None
+
+
+def test_a_census_tells_whose_mark_a_child_carries_and_who_leads_it():
+    children = [
+        subprocess.Popen(["sleep", "60"], env={"OQTO_SESSION_ID": name}, start_new_session=True)
+        for name in ("one", "two")
+    ]
+    try:
+        census = Census.taken()
+        for child, name in zip(children, (b"one", b"two"), strict=True):
+            leader = procfs.read(child.pid)
+            assert census.marked(MARK + name) == census.grouped(leader) == {child.pid}
+            assert census.find(leader.key) == leader
+            # The number of a process that is gone may be somebody else's.
+            earlier = leader._replace(started=leader.started - 1)
+            assert census.find(earlier.key) is None
+            assert census.grouped(earlier) == set()
+    finally:
+        for child in children:
+            child.kill()
+            child.wait()
 
 
 def test_a_control_group_holds_and_ends_its_processes():
