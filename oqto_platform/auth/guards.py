@@ -40,6 +40,7 @@ COOKIE = "oqto"
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 METHODS = SAFE_METHODS | {"POST", "PUT", "PATCH", "DELETE"}
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
+LOOPBACK_ADDRESSES = ("127.", "::1", "::ffff:127.")
 ADMIN_SOCKET = Identity(
     account_id=AccountId("admin-socket"), name="admin-socket", role="admin", door="admin-socket"
 )
@@ -64,7 +65,7 @@ class Gate:
     ASGI middleware in front of everything. `origins()` are the configured other origins.
 
     `loopback_only`: personal mode answers only to loopback names, so that a web page cannot reach it
-    through a name of its own (DNS rebinding). `max_body_mb()` is the largest request body.
+    through a name of its own (DNS rebinding), and under them only to this machine. `max_body_mb()` is the largest request body.
     """
 
     def __init__(
@@ -122,8 +123,8 @@ class Gate:
             return
         headers = {name: value.decode("latin-1") for name, value in scope["headers"] if name in _LOOKED_AT}
         host = headers.get(b"host", "")
-        if self._loopback_only and _hostname(host) not in LOOPBACK | {_hostname(o) for o in self._origins()}:
-            raise Forbidden(f"this server answers on 127.0.0.1 only, not as {host!r}")
+        if self._loopback_only:
+            self._check_personal(scope, host)
         if (length := headers.get(b"content-length", "")).isdecimal():
             limit_mb = self._max_body_mb()
             if int(length) > limit_mb * 2**20:
@@ -138,6 +139,15 @@ class Gate:
             and headers.get(b"sec-fetch-site", "none") not in ("none", "same-origin")
         ):
             raise Forbidden("requests from other sites are not allowed")
+
+    def _check_personal(self, scope: Scope, host: str) -> None:
+        name = _hostname(host)
+        if name not in LOOPBACK:
+            if name not in {_hostname(origin) for origin in self._origins()}:
+                raise Forbidden(f"this server answers on 127.0.0.1 only, not as {host!r}")
+        elif (client := scope.get("client")) and not client[0].startswith(LOOPBACK_ADDRESSES):
+            # Whoever calls from elsewhere can say any name.
+            raise Forbidden(f"personal mode answers this machine only, not {client[0]}")
 
     def _is_ours(self, origin: str, host: str) -> bool:
         return origin in self._origins() or (bool(host) and _netloc(origin) == host)
