@@ -77,8 +77,8 @@ def _groups():
 
 
 def _hierarchies() -> list[Path]:
-    """Where groups for memory and processes are made: of version 1 one for each, of version 2 the one for both."""
-    found = [CGROUP / name for name in ("memory", "pids")]
+    """Where groups for memory, processes and processor time are made: of version 1 one for each, of version 2 the one for both."""
+    found = [CGROUP / name for name in ("memory", "pids", "cpuacct")]
     return [folder for folder in (CGROUP, *found) if (folder / "cgroup.procs").exists()]
 
 

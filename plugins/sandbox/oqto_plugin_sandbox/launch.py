@@ -59,6 +59,9 @@ class Cage(msgspec.Struct, frozen=True, kw_only=True):
     groups: tuple[str, ...] = ()
     causes: tuple[tuple[str, str], ...] = ()
     rlimits: tuple[tuple[int, int], ...] = ()
+    cpu_time: str = ""
+    """The file that counts the processor time of the sandbox's control group; empty without one."""
+
     report: int = -1
     """The writing end of a pipe for what the init process sees; nobody listens when it is negative."""
 
@@ -273,8 +276,16 @@ def _statements(cage: Cage, owned: Descriptors) -> list[tuple[object, ...]]:
         *([("filter", owned.memory("oqto-filter", program))] if program else []),
         *(("cause", fd, why) for fd, why in causes),
         *([("wall", policy.limits.wall_seconds)] if policy.limits.wall_seconds else []),
+        *_processor_time(cage, owned),
         *([("report", owned.adopt(os.dup(cage.report)))] if cage.report >= 0 else []),
     ]
+
+
+def _processor_time(cage: Cage, owned: Descriptors) -> list[tuple[object, ...]]:
+    if not cage.cpu_time:
+        return []
+    counter = owned.adopt(os.open(cage.cpu_time, os.O_RDONLY | os.O_CLOEXEC))
+    return [("cpu", counter, cage.policy.limits.cpu_seconds)]
 
 
 def _expected_status(policy: Policy) -> list[tuple[str, str]]:

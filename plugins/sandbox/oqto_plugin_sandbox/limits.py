@@ -1,5 +1,5 @@
 """
-Memory and process limits of one sandbox: control groups where the host lets us make them, rlimits elsewhere.
+Limits of memory, processes and processor time of one sandbox: control groups where the host lets us make them, rlimits elsewhere.
 
 Version 1 needs write access to the `memory` and `pids` hierarchies (root), version 2 a delegated group
 (`delegation.py`).
@@ -36,6 +36,9 @@ class Groups(msgspec.Struct, frozen=True, kw_only=True):
     causes: tuple[tuple[str, str], ...] = ()
     missing: tuple[str, ...] = ()
     """Limits that no group holds; an rlimit stands in."""
+
+    cpu_time: str = ""
+    """The file that counts the processor time of all its processes; empty where each one has an rlimit alone."""
 
     def met(self) -> dict[str, int]:
         """How often each controller stopped something so far."""
@@ -74,10 +77,25 @@ def make_groups(limits: Limits, name: str) -> Groups:
             missing.append(controller)
         else:
             found[controller] = folder
-    folders = tuple(sorted({str(folder) for folder in found.values()}))
+    counting, cpu_time = _counting(limits, name)
+    folders = tuple(sorted({str(folder) for folder in (*found.values(), *counting)}))
     causes = _causes(found["memory"], limits) if "memory" in found else ()
     entries = tuple(f"{folder}/cgroup.procs" for folder in folders)
-    return Groups(folders=folders, entries=entries, causes=causes, missing=tuple(missing))
+    return Groups(folders=folders, entries=entries, causes=causes, missing=tuple(missing), cpu_time=cpu_time)
+
+
+def _counting(limits: Limits, name: str) -> tuple[list[Path], str]:
+    """A group that counts processor time, with its file. Version 2 counts in every group, without a controller."""
+    if not limits.cpu_seconds:
+        return [], ""
+    unified = delegation.unified()
+    parent, file = (unified, "cpu.stat") if unified else (_own_part("cpuacct"), "cpuacct.usage")
+    if parent is None:
+        return [], ""
+    folder = parent / f"{PREFIX}{name}"
+    with contextlib.suppress(OSError):
+        folder.mkdir(exist_ok=True)
+    return ([folder], str(folder / file)) if (folder / file).exists() else ([], "")
 
 
 def stand_ins(limits: Limits, missing: tuple[str, ...]) -> list[tuple[int, int]]:
@@ -128,9 +146,15 @@ def _parent(controller: str) -> _Parent | None:
     folder = delegation.unified()
     if folder is not None and delegation.hands_down(folder, controller):
         return _Parent(folder, is_unified=True)
+    own = _own_part(controller)
+    return _Parent(own, is_unified=False) if own else None
+
+
+def _own_part(controller: str) -> Path | None:
+    """Our group of version 1, if we may divide it."""
     own = delegation.own_groups().get(controller)
     if own is None:
         return None
     folder = delegation.ROOT / controller / own.lstrip("/")
     is_ours = all(os.access(folder / name, os.W_OK) for name in ("", "cgroup.procs"))
-    return _Parent(folder, is_unified=False) if is_ours else None
+    return folder if is_ours else None

@@ -130,9 +130,8 @@ class Sandboxes:
         attached.voice = Voice(_held(cage), groups, reading, partial(self._tell, name))
         attached.watch = Watch(self.owner, workspace, attached.stated, cage.plan)
         try:
-            return launch.launch(
-                replace(cage, groups=groups.entries, causes=groups.causes, rlimits=rlimits, report=writing)
-            )
+            held = {"groups": groups.entries, "causes": groups.causes, "cpu_time": groups.cpu_time}
+            return launch.launch(replace(cage, **held, rlimits=rlimits, report=writing))
         finally:
             os.close(writing)
 

@@ -63,6 +63,15 @@ def test_public_addresses_are():
     assert is_public("2620:fe::fe")
 
 
+async def test_e18_an_ipv6_address_is_denied_as_a_decision_that_is_noted(proxy):
+    path, port, notes = proxy
+    for line in (f"CONNECT [::1]:{port} HTTP/1.1", f"GET http://[::ffff:127.0.0.1]:{port}/ HTTP/1.1"):
+        assert (await talk(path, f"{line}\r\n\r\n".encode())).startswith(b"HTTP/1.1 403 ")
+    assert [(note.host, note.port, note.is_allowed) for note in notes] == [
+        ("[::1]", port, False), ("[::ffff:127.0.0.1]", port, False),
+    ]  # fmt: skip
+
+
 # -- the server ----------------------------------------------------------------------------------
 
 

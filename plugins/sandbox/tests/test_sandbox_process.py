@@ -192,6 +192,51 @@ async def test_d25_a_fork_bomb_meets_its_limit(sandboxes):
     await boxes.close()
 
 
+BURN = "import time\nwhile time.process_time() < {}: pass"
+
+
+async def test_processor_time_of_many_short_processes_ends_the_session_with_its_cause(sandboxes):
+    """None of them uses as much as the limit; together they would go on without end."""
+    from oqto_plugin_sandbox import limits
+
+    boxes, workspace, _ = sandboxes
+    policy(workspace, "[limits]\ncpu_seconds = 1")
+    groups = limits.make_groups(Limits(cpu_seconds=1), "tried")
+    groups.remove()
+    if not groups.cpu_time:
+        pytest.skip("no control group that counts processor time on this machine")
+    script = f"i=0; while [ $((i=i+1)) -le 60 ]; do /usr/bin/python3 -c '{BURN.format(0.3)}'; done; echo ALL"
+    spawn = SpawnPlan(argv=("/bin/sh", "-c", script), cwd=str(workspace))
+    code, out, err = await execute(await boxes.confine("s", str(workspace), spawn))
+    assert (code, out) == (143, "")
+    assert "ended: processor time limit 1 s" in err
+    twin = SpawnPlan(
+        argv=("/usr/bin/python3", "-c", BURN.format(0.1) + "\nprint('done')"), cwd=str(workspace)
+    )
+    assert (await execute(await boxes.confine("s", str(workspace), twin)))[1] == "done\n"
+    await boxes.close()
+
+
+async def test_without_control_groups_each_process_has_the_processor_time_and_dies_by_its_name(
+    sandboxes, monkeypatch
+):
+    from oqto_plugin_sandbox import limits
+
+    monkeypatch.setattr(limits.delegation, "unified", lambda: None)
+    monkeypatch.setattr(limits, "_own_part", lambda controller: None)
+    boxes, workspace, _ = sandboxes
+    policy(workspace, "[limits]\ncpu_seconds = 1")
+    script = (
+        f"/usr/bin/python3 -c '{BURN.format(30)}'; echo code $?; exec /usr/bin/python3 -c '{BURN.format(30)}'"
+    )
+    spawn = SpawnPlan(argv=("/bin/bash", "-c", script), cwd=str(workspace))
+    code, out, err = await execute(await boxes.confine("s", str(workspace), spawn))
+    assert (code, out) == (152, "code 152\n")
+    assert "CPU time limit exceeded" in err
+    assert "killed: processor time limit of one process" in err
+    await boxes.close()
+
+
 async def test_without_control_groups_rlimits_stand_in(sandboxes, monkeypatch):
     from oqto_plugin_sandbox import limits
 

@@ -24,6 +24,10 @@ _SENTENCES = {
     "memory": ("limits.memory_mb", "A process was killed: the session used more memory than its limit"),
     "pids": ("limits.pids", "The session could not start another process: it has as many as its limit"),
 }
+_ENDS = {
+    "wall": ("limits.wall_seconds", "The session was ended: its time is over"),
+    "cpu": ("limits.cpu_seconds", "The session was ended: its processor time is used up"),
+}
 
 
 class Voice:
@@ -82,10 +86,8 @@ class Voice:
         return [line.split("\t") for line in lines if line]
 
     def _reported(self, words: list[str]) -> AccessDenied:
-        if words[0] == "wall":
-            return judging.limit_denied(
-                self._held.policy, "limits.wall_seconds", "The session was ended: its time is over"
-            )
+        if words[0] in _ENDS:
+            return judging.limit_denied(self._held.policy, *_ENDS[words[0]])
         return judging.processes_ended(self._held.policy, words[1:])
 
     def _say(self, denial: AccessDenied) -> None:

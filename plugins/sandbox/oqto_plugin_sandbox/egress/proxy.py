@@ -27,9 +27,12 @@ MAX_CONNECTIONS = 256
 HEAD_S, RESOLVE_S, CONNECT_S, IDLE_S = 10.0, 10.0, 10.0, 600.0
 CHUNK = 256 * 1024
 
-_CONNECT = re.compile(rb"CONNECT ([^\s/:@\[\]\0]{1,253}):([0-9]{1,5}) HTTP/1\.[01]")
+_HOST = rb"([^\s/:@\[\]?#\0]{1,253}|\[[0-9A-Fa-f:.%]{2,60}\])"
+"""An IPv6 address is understood so that its denial is told and noted; no list can name one."""
+
+_CONNECT = re.compile(rb"CONNECT " + _HOST + rb":([0-9]{1,5}) HTTP/1\.[01]")
 _ABSOLUTE = re.compile(
-    rb"([A-Z]{1,20}) http://([^\s/:@\[\]?#\0]{1,253})(?::([0-9]{1,5}))?(/[^\s]*|\?[^\s]*)? HTTP/1\.[01]",
+    rb"([A-Z]{1,20}) http://" + _HOST + rb"(?::([0-9]{1,5}))?(/[^\s]*|\?[^\s]*)? HTTP/1\.[01]",
 )
 _HOP_BY_HOP = re.compile(
     rb"(?i)(host|proxy-[a-z-]+|connection|keep-alive|te|trailer|upgrade)[ \t]*:",

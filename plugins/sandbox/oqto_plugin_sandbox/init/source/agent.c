@@ -17,7 +17,7 @@
 
 /* Since Linux 5.13, the same numbers everywhere; linux/landlock.h. */
 enum { LANDLOCK_CREATE = 444, LANDLOCK_ADD_RULE = 445, LANDLOCK_RESTRICT = 446, LANDLOCK_PATH_BENEATH = 1 };
-enum { CLOSE_RANGE = 436, MOST_DESCRIPTORS = 1 << 16, LONGEST_PATH = 4096, LONGEST_FILTER = 1024 };
+enum { CPU_GRACE_S = 5, CLOSE_RANGE = 436, MOST_DESCRIPTORS = 1 << 16, LONGEST_PATH = 4096, LONGEST_FILTER = 1024 };
 
 static void must(long answer, const char *what) {
     if (answer < 0)
@@ -33,13 +33,16 @@ static void forget_signals(void) {
     must(sigprocmask(SIG_SETMASK, &none, NULL), "signals");
 }
 
-/* Lower an rlimit, soft and hard; never above what is allowed already. */
+static rlim_t lower(rlim_t one, rlim_t other) {
+    return one < other ? one : other; /* no limit is the highest number */
+}
+
+/* Lower an rlimit, soft and hard; never above what is allowed already. SIGXCPU, which says why, comes before SIGKILL. */
 static void limit(int which, rlim_t wanted) {
     struct rlimit held;
     must(getrlimit(which, &held), "limits");
-    if (held.rlim_max != RLIM_INFINITY && held.rlim_max < wanted)
-        wanted = held.rlim_max;
-    must(setrlimit(which, &(struct rlimit){wanted, wanted}), "limits");
+    rlim_t most = lower(held.rlim_max, which == RLIMIT_CPU ? wanted + CPU_GRACE_S : wanted);
+    must(setrlimit(which, &(struct rlimit){lower(wanted, most), most}), "limits");
 }
 
 static void allow(long ruleset, char **rule) {

@@ -17,7 +17,7 @@ static const struct {
     {"group", 1},   {"mount", 2},  {"status", 2}, {"relay", 2},  {"rlimit", 2}, {"landlock", 3}, {"allow", 2},
     {"filter", 1},  {"cause", 2},  {"wall", 1},   {"report", 1}, {"trial", 0},  {"account", 2},  {"base", 1},
     {"folder", 1},  {"bind", 4},   {"system", 2}, {"tmpfs", 3},  {"copy", 3},   {"data", 2},     {"hide", 2},
-    {"link", 2},    {"proc", 1},   {"dev", 1},    {"seal", 1},   {"cwd", 1},
+    {"link", 2},    {"proc", 1},   {"dev", 1},    {"seal", 1},   {"cwd", 1},    {"cpu", 2},
 };
 
 /* Untouched pages of it cost nothing. */

@@ -13,14 +13,18 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { GRACE_MS = 5000, SETTLE_MS = 50, PAUSE_MS = 20, MOST_NAMES = 64, LONGEST_NAME = 64, LONGEST_REPORT = 4096, BATCH = 64 };
+enum { GRACE_MS = 5000, SETTLE_MS = 50, PAUSE_MS = 20, COUNT_MS = 500 };
+enum { MOST_NAMES = 64, LONGEST_NAME = 64, LONGEST_REPORT = 4096, BATCH = 64 };
 
 static struct {
     struct statements config;
     pid_t agent;
     int report;
-    const char *wall_s; /* NULL: no limit */
+    const char *limit;   /* the one that ends the agent at that time; NULL: none */
+    const char *limit_s;
     long long ends_at_ms;
+    char **cpu; /* NULL: nothing counts the processor time of all processes, or it is used up */
+    long long cpu_before_ms, counts_at_ms;
     long long listens_at_ms; /* 0: nothing pauses */
     int signal_at_end;
 } self = {.report = -1, .signal_at_end = SIGTERM};
@@ -48,8 +52,8 @@ static void tell(int which) {
 
 /* SIGTERM first, SIGKILL after the grace period. */
 static void time_is_over(void) {
-    say("ended: wall clock limit ", self.wall_s, " s", NULL);
-    report((const char *const[]){"wall", NULL});
+    say("ended: ", strcmp(self.limit, "wall") ? "processor time" : "wall clock", " limit ", self.limit_s, " s", NULL);
+    report((const char *const[]){self.limit, NULL});
     tell(self.signal_at_end);
     self.signal_at_end = SIGKILL;
     self.ends_at_ms += GRACE_MS;
@@ -124,6 +128,8 @@ static void explain_kill(void) {
 static noreturn void finish(int status) {
     if (WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL)
         explain_kill();
+    if (WIFSIGNALED(status) && WTERMSIG(status) == SIGXCPU)
+        say("killed: processor time limit of one process", NULL);
     report_rest();
     _exit(WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status));
 }
@@ -145,16 +151,38 @@ static void take_signals(int signals) {
     }
 }
 
+/* Version 2 of control groups counts microseconds with a name before them, version 1 nanoseconds. */
+static long long cpu_ms(int counter) {
+    char text[4096];
+    ssize_t size = pread(counter, text, sizeof text - 1, 0);
+    text[size > 0 ? size : 0] = '\0';
+    const char *named = strstr(text, "usage_usec ");
+    return named ? strtoll(named + strlen("usage_usec "), NULL, 10) / 1000 : strtoll(text, NULL, 10) / 1000000;
+}
+
+static void count_cpu(void) {
+    if (!self.cpu || self.signal_at_end == SIGKILL || now_ms() < self.counts_at_ms)
+        return;
+    self.counts_at_ms = now_ms() + COUNT_MS;
+    long long used_ms = cpu_ms((int)number(self.cpu[0])) - self.cpu_before_ms;
+    if (used_ms < (long long)number(self.cpu[1]) * 1000)
+        return;
+    self.limit = "cpu";
+    self.limit_s = self.cpu[1];
+    self.ends_at_ms = now_ms();
+    self.cpu = NULL;
+}
+
 static int left_ms(void) {
-    if (!self.wall_s)
+    if (!self.limit)
         return -1;
     long long left = self.ends_at_ms - now_ms();
     return left < 0 ? 0 : left > 1000000 ? 1000000 : (int)left;
 }
 
 static int wait_ms(void) {
-    int left = left_ms();
-    return self.listens_at_ms && (left < 0 || left > PAUSE_MS) ? PAUSE_MS : left;
+    int left = left_ms(), most = self.listens_at_ms ? PAUSE_MS : self.cpu ? COUNT_MS : -1;
+    return most >= 0 && (left < 0 || left > most) ? most : left;
 }
 
 /* Counted by the clock, because other connections may keep us busy all the while. */
@@ -185,7 +213,10 @@ int watch_signals(int poll) {
 
 static void begin(struct statements config, pid_t agent) {
     char **wall = first_of(config, "wall");
-    self.wall_s = wall ? wall[0] : NULL;
+    self.limit = wall ? "wall" : NULL;
+    self.limit_s = wall ? wall[0] : NULL;
+    self.cpu = first_of(config, "cpu");
+    self.cpu_before_ms = self.cpu ? cpu_ms((int)number(self.cpu[0])) : 0;
     self.ends_at_ms = wall ? now_ms() + (long long)number(wall[0]) * 1000 : 0;
     char **reported = first_of(config, "report");
     self.report = reported ? (int)number(reported[0]) : -1;
@@ -205,7 +236,8 @@ noreturn void supervise(struct statements config, pid_t agent, int poll, int sig
         bury_connections();
         end_pauses(poll);
         take_signals(signals);
-        if (self.wall_s && now_ms() >= self.ends_at_ms)
+        count_cpu();
+        if (self.limit && now_ms() >= self.ends_at_ms)
             time_is_over();
     }
 }
