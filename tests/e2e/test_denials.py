@@ -7,22 +7,13 @@ import socket
 from pathlib import Path
 
 import pytest
+from scripted import scripted_env
 
 from oqto_platform.testing.llm import ScriptedProvider
 from oqto_platform.testing.stack import Stack
 
 pytestmark = pytest.mark.e2e
 
-CONFIG = """
-[eavs.providers.scripted]
-kind = "openai-compatible"
-base_url = "{url}/v1"
-api_key = "env:REAL_PROVIDER_KEY"
-models = ["fake-1"]
-[eavs.providers.scripted.prices.fake-1]
-input = 1.0
-output = 2.0
-"""
 POLICY = 'deny_read = [".env"]\n\n[network]\nmode = "isolated"\n'
 PACKAGE = {"name": "w", "version": "1.0.0", "scripts": {"test": "node -e \"console.log('tests', 'pass')\""}}
 
@@ -30,17 +21,13 @@ PACKAGE = {"name": "w", "version": "1.0.0", "scripts": {"test": "node -e \"conso
 @pytest.fixture
 def held(tmp_path: Path, chromium):
     """A server whose only workspace has a policy of its own, and a model that does what the message says."""
-    with ScriptedProvider() as provider:
-        config = tmp_path / "config.toml"
-        config.write_text(CONFIG.format(url=provider.url))
-        env = {"OQTO_CONFIG": str(config), "REAL_PROVIDER_KEY": "sk-real-canary-0123456789"}
-        with Stack(tmp_path, env=env) as stack:
-            stack.set_up()
-            (stack.workspace / ".oqto").mkdir()
-            (stack.workspace / ".oqto/sandbox.toml").write_text(POLICY)
-            (stack.workspace / ".env").write_text("KEY=canary")
-            (stack.workspace / "package.json").write_text(json.dumps(PACKAGE))
-            yield stack
+    with ScriptedProvider() as provider, Stack(tmp_path, env=scripted_env(tmp_path, provider)) as stack:
+        stack.set_up()
+        (stack.workspace / ".oqto").mkdir()
+        (stack.workspace / ".oqto/sandbox.toml").write_text(POLICY)
+        (stack.workspace / ".env").write_text("KEY=canary")
+        (stack.workspace / "package.json").write_text(json.dumps(PACKAGE))
+        yield stack
 
 
 def tool(name: str, **arguments: str) -> str:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from scripted import scripted_env
 
 from oqto_platform.testing.llm import ScriptedProvider
 from oqto_platform.testing.stack import Stack
@@ -51,36 +52,13 @@ def provider() -> Iterator[ScriptedProvider]:
         yield scripted
 
 
-def scripted_config(root: Path, provider: ScriptedProvider, **eavs: object) -> Path:
-    """A config.toml with the scripted provider, priced."""
-    path = root / "config.toml"
-    lines = [f"{name} = {value}" for name, value in eavs.items()]
-    path.write_text(
-        "[eavs]\n"
-        + "\n".join(lines)
-        + f"""
-[eavs.providers.scripted]
-kind = "openai-compatible"
-base_url = "{provider.url}/v1"
-api_key = "env:REAL_PROVIDER_KEY"
-models = ["fake-1"]
-[eavs.providers.scripted.prices.fake-1]
-input = 1.0
-output = 2.0
-"""
-    )
-    return path
-
-
 @pytest.fixture
 def pi_stack(tmp_path: Path, needs_pi: None, provider: ScriptedProvider) -> Iterator[Callable[..., Stack]]:
     """Make a signed-in server whose sessions use pi against the scripted provider."""
     made: list[Stack] = []
 
     def make(**eavs: object) -> Stack:
-        config = scripted_config(tmp_path, provider, **eavs)
-        env = {"OQTO_CONFIG": str(config), "REAL_PROVIDER_KEY": "sk-real-canary-0123456789"}
-        stack = Stack(tmp_path, env=env)
+        stack = Stack(tmp_path, env=scripted_env(tmp_path, provider, **eavs))
         made.append(stack)
         stack.__enter__()
         stack.set_up()
