@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 
-PATIENCE_S = 40.0
+PATIENCE_S = 60.0
 
 
 def until(holds, what="it", *, timeout_s=PATIENCE_S):
@@ -22,5 +22,5 @@ async def async_until(holds, what="it", *, timeout_s=PATIENCE_S):
     deadline = time.monotonic() + timeout_s
     while not (found := holds()):
         assert time.monotonic() < deadline, f"{what} did not happen within {timeout_s:g} s"
-        await asyncio.sleep(0.01)
+        await asyncio.sleep(0.02)
     return found
