@@ -47,6 +47,8 @@ def understand(body: bytes) -> Ask:
         raise Refused(400, "invalid_request", f"The request is not what this path takes: {exc}.") from exc
     except (msgspec.DecodeError, UnicodeDecodeError) as exc:
         raise Refused(400, "invalid_json", f"The body is not JSON: {exc}.") from exc
+    except RecursionError as exc:
+        raise Refused(400, "invalid_json", "The body is nested too deeply.") from exc
 
 
 def as_object(values: dict[str, bytes]) -> bytes:

@@ -21,7 +21,7 @@ from . import admission, refusals, transcription
 from .dial import LOOPBACK
 from .forwarding import headers_for
 from .ledger import Bill
-from .meter import CHARACTERS_PER_TOKEN, Meter
+from .meter import CHARACTERS_PER_TOKEN, UNREADABLE, Meter
 from .meters import ResponsesMeter
 from .prices import Tokens
 from .realtime import RealtimeMeter
@@ -176,14 +176,17 @@ class Conversation:
         self._socket.close(sayable(self._socket.close_code), "")
 
     async def _to_provider(self, message: str | bytes) -> None:
-        said = _understood(message)
+        # What is not read cannot be checked: it might ask for any model.
+        if (said := _understood(message)) is None:
+            raise Refused(400, "invalid_request", "A message is no JSON object that this path takes.")
         if self._provider is None:
-            await self._connect((said.model if said else "") or "")
-        if said is not None and self._route.action == "realtime":
+            await self._connect(said.model or "")
+        if self._route.action == "realtime":
             self._note_sound(said)
-        if said is not None and said.type == "response.create" and self._turn is None:
-            self._turn = await self._open(message, said)
+        if said.type == "response.create":
+            asked = message
             message = self._renamed(message, said)
+            self._turn = self._turn or await self._open(asked, said)
         assert self._provider is not None
         await self._provider.send(message)
 
@@ -266,11 +269,13 @@ class Conversation:
             raise Refused(402, "budget_exceeded", text)
 
     def _renamed(self, message: str | bytes, said: _Message) -> str | bytes:
-        turn = self._turn
-        if turn is None or not said.model or said.model == turn.choice.model:
+        """The message with the provider's name of the model. Raises `Refused` for one that may not be used."""
+        if said.response is not None and said.response.model:
+            self._choose(said.response.model)
+        if not said.model or (name := self._choose(said.model).model) == said.model:
             return message
         whole = msgspec.json.decode(message)
-        whole["model"] = turn.choice.model
+        whole["model"] = name
         return msgspec.json.encode(whole).decode()
 
     def _bill(self, outcome: str) -> asyncio.Future[None]:
@@ -295,5 +300,5 @@ class Conversation:
 def _understood(message: str | bytes) -> _Message | None:
     try:
         return _read(message) if isinstance(message, str) else None
-    except (msgspec.MsgspecError, UnicodeDecodeError):
+    except UNREADABLE:
         return None

@@ -13,7 +13,7 @@ CHARACTERS_PER_TOKEN = 3.3
 MOST = 10**8
 Count = Annotated[int, msgspec.Meta(ge=0, le=MOST)]
 """What a provider may say it counted. Less than nothing would pay money back, and sums of much more fit no ledger."""
-UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError)
+UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 
 
 class Meter:

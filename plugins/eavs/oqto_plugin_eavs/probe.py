@@ -8,6 +8,7 @@ import msgspec
 
 from oqto_platform.errors import Invalid
 
+from .meter import UNREADABLE
 from .relay import whole
 from .routing import Route
 from .untaken import (
@@ -118,7 +119,7 @@ def _message(body: bytes) -> str:
     try:
         error = msgspec.json.decode(body)["error"]
         said = error["message"] if isinstance(error, dict) else error
-    except (msgspec.DecodeError, KeyError, TypeError):
+    except (*UNREADABLE, KeyError, TypeError):
         said = body[:EXCERPT].decode(errors="replace") if not body.lstrip().startswith(b"<") else ""
     return str(said)[:EXCERPT]
 
@@ -126,7 +127,7 @@ def _message(body: bytes) -> str:
 def _ids(provider: Provider, body: bytes) -> list[str]:
     try:
         found = msgspec.json.decode(body, type=_List)
-    except msgspec.DecodeError as exc:
+    except UNREADABLE as exc:
         where = provider.base_url or provider.about.base_url
         text = f"What answers at {where} is not an LLM API. Check base_url; most end in /v1."
         raise ProviderNotAnApi(text, field="base_url") from exc

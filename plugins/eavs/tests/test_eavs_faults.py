@@ -32,6 +32,7 @@ def post(proxy, path, body, key=None, **headers):
         (CHAT, b"{not json", 400, "invalid_json"),
         (CHAT, b"", 400, "invalid_json"),
         (CHAT, b"[1, 2]", 400, "invalid_request"),
+        (CHAT, b'{"messages": ' + b"[" * 10_000 + b"]" * 10_000 + b"}", 400, "invalid_json"),
         (CHAT, {"messages": HELLO}, 400, "missing_model"),
         (CHAT, {"model": 7, "messages": HELLO}, 400, "invalid_request"),
         (CHAT, {"model": "gpt-nobody", "messages": HELLO}, 403, "model_not_allowed"),

@@ -107,6 +107,18 @@ def test_an_array_cut_at_any_byte_means_the_same():
     assert (passed, meter.tokens.output, meter.is_final) == (whole, 500, True)
 
 
+@pytest.mark.parametrize("kind", [ChatMeter, MessagesMeter, ResponsesMeter, GeminiMeter])
+def test_an_event_nested_without_end_passes_and_is_paid_for(kind):
+    deep = b'{"candidates": [{"x": ' + b"[" * 50_000 + b"]" * 50_000 + b"}]}"
+    meter, other = kind(), kind()
+    assert meter.event(deep)
+    other.whole(deep)
+    for found in (meter, other):
+        tokens, is_estimated = found.best(7)
+        assert (tokens.input, is_estimated) == (7, True)
+        assert tokens.output > 10_000
+
+
 def test_an_event_of_two_data_lines_is_joined():
     assert payload(b'event: x\ndata: {"a":\ndata:1}\n\n') == b'{"a":\n1}'
 

@@ -147,6 +147,29 @@ def test_a_response_that_the_provider_begins_by_itself_is_billed_too(proxy, sock
     assert [row["output"] for row in proxy.settled()] == [30]
 
 
+DEEP = '{"type": "response.create", "model": "dear-1", "input": ' + "[" * 9_000 + "]" * 9_000 + "}"
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        json.dumps({"type": "response.create", "model": "dear-1"}),
+        json.dumps({"type": "response.create", "response": {"model": "dear-1"}}),
+        json.dumps({"type": "response.create", "model": "dear-1", "max_output_tokens": 1.5}),
+        json.dumps({"type": "response.create", "model": "dear-1"}).encode(),
+        DEEP,
+    ],
+)
+def test_no_message_leads_to_a_model_that_may_not_be_used(proxy, socket_to, vendor, asked):
+    """Not even while another response runs, nor in a form that the vendor may read and we do not."""
+    with socket_to("responses", proxy.key()) as client:
+        say(client, model="fake-1", do="hang")
+        until(client, "response.output_text.delta")
+        client.send(asked)
+        assert closed_by(client).rcvd.code == 1008
+    assert [message.get("model") for message in vendor.heard] == ["fake-1"]
+
+
 def test_a_key_in_the_subprotocol_is_taken_and_not_passed_on(proxy, socket_to, vendor):
     names = ["realtime", f"openai-insecure-api-key.{proxy.key()}"]
     with socket_to("realtime?model=fake-1", "", subprotocols=names) as client:
