@@ -67,7 +67,14 @@ class Cage(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def design(
-    policy: Policy, workspace: str, spawn: SpawnPlan, home: str, uid: int, *, reserves: bool = False
+    policy: Policy,
+    workspace: str,
+    spawn: SpawnPlan,
+    home: str,
+    uid: int,
+    *,
+    reserves: bool = False,
+    nested: tuple[str, ...] = (),
 ) -> Cage:
     """Compute everything for one spawn. Raises `Unconfined` or `Invalid` and changes nothing."""
     relays = spawn.relays if policy.network.mode != "open" else ()
@@ -79,6 +86,7 @@ def design(
         readable=tuple(sorted({os.path.realpath(path) for path in spawn.readable})),
         writable=tuple(sorted({os.path.realpath(path) for path in spawn.writable})),
         sockets=sockets,
+        nested=nested,
         reserves=reserves,
     )
     return Cage(

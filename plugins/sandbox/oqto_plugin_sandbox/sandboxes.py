@@ -19,6 +19,7 @@ from oqto_plugin_sandbox.denials.judging import Held
 from oqto_plugin_sandbox.denials.voice import Voice
 from oqto_plugin_sandbox.egress.proxy import PORT, EgressProxy
 from oqto_plugin_sandbox.egress.rules import Decision
+from oqto_plugin_sandbox.known import Known
 from oqto_plugin_sandbox.plan.render import Vanished
 from oqto_plugin_sandbox.policy.load import Owner, load, stamps
 from oqto_plugin_sandbox.policy.model import Policy
@@ -78,6 +79,7 @@ class Sandboxes:
         self._tell = tell
         self._attached: dict[str, _Attached] = {}
         self._stubs = stubs.Stubs(state_dir / "reserved")
+        self._known = Known(state_dir / "workspaces")
 
     async def confine(self, name: str, workspace: str, spawn: SpawnPlan) -> ConfinedPlan:
         """Confine one process. The policy files are read now, so a change holds from the next start on."""
@@ -88,6 +90,7 @@ class Sandboxes:
             return launch.unconfined(spawn)
         policy = replace(policy, deny_read=tuple(sorted({*policy.deny_read, *self._private})))
         await self.ended(name)
+        self._known.add(workspace)
         proxy = await self._proxy(name, policy)
         attached = _Attached(
             stated=stated,
@@ -118,7 +121,8 @@ class Sandboxes:
     def _launch_once(
         self, name: str, policy: Policy, workspace: str, spawn: SpawnPlan, attached: _Attached
     ) -> ConfinedPlan:
-        cage = launch.design(policy, workspace, spawn, self.owner.home, self.owner.uid, reserves=True)
+        nested, who = self._known.below(workspace), self.owner
+        cage = launch.design(policy, workspace, spawn, who.home, who.uid, reserves=True, nested=nested)
         attached.waiting = list(cage.plan.notes)
         self._stubs.give_back(attached.held)
         attached.held = self._stubs.hold(cage.plan.reserved)

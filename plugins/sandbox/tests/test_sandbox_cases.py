@@ -8,6 +8,7 @@ E network and sockets, F failing closed and the life of a sandbox.
 from __future__ import annotations
 
 import ast
+import re
 from collections import Counter
 from pathlib import Path
 
@@ -180,6 +181,14 @@ def test_every_case_is_tried_as_the_table_says(place):
     assert [test for _, _, test in cases if test not in known] == []
     tried = {case: "both" if asked_for(test, known) & AS_BOTH else "none" for case, _, test in cases}
     assert tried == {case: who for case, who, _ in cases}
+
+
+def test_every_vector_of_the_merge_is_named_by_a_test():
+    names = [name for place in ("policy", "reads") for name in functions(place_of(place))]
+    spans = [span for name in names for span in re.findall(r"_m(\d+)(?:_to_m(\d+))?", name)]
+    assert {number for first, last in spans for number in range(int(first), int(last or first) + 1)} == set(
+        range(1, 27)
+    )
 
 
 def test_only_these_cases_need_no_account():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -61,6 +62,28 @@ async def test_the_workspace_file_holds_for_the_next_start(sandboxes):
     _, out, err = await execute(confined)
     assert (out, "Read-only" in err) == ("", True)
     assert confined.summary.startswith("can read here; network: open; profile development")
+    await boxes.close()
+
+
+async def test_an_agent_above_another_workspace_leaves_its_policy_alone(sandboxes):
+    """Also after the runner was started again; a workspace that is gone is forgotten."""
+    boxes, workspace, _ = sandboxes
+    inner, gone = workspace / "packages/inner", workspace / "gone"
+    for folder in (inner, gone):
+        folder.mkdir(parents=True)
+        spawn = SpawnPlan(argv=("/bin/true",), cwd=str(folder))
+        assert (await execute(await boxes.confine("s", str(folder), spawn)))[0] == 0
+    (inner / ".oqto/sandbox.toml").write_text("readonly_workspace = true")
+    shutil.rmtree(gone)
+    await boxes.close()
+    boxes = Sandboxes(boxes.owner, workspace.parents[1] / "state", lambda name, decision: None)
+    script = "echo > packages/inner/.oqto/sandbox.toml; mv packages p; mv packages/inner x; rm -r packages/inner/.oqto; echo on > packages/inner/file; mkdir gone/"
+    spawn = SpawnPlan(argv=("/bin/sh", "-c", script), cwd=str(workspace))
+    code, _, err = await execute(await boxes.confine("s", str(workspace), spawn))
+    assert (code, err.count("Read-only file system"), err.count("busy")) == (0, 2, 2), err
+    assert (inner / ".oqto/sandbox.toml").read_text() == "readonly_workspace = true"
+    assert (inner / "file").read_text() == "on\n"
+    assert len(list((workspace.parents[1] / "state/workspaces").iterdir())) == 2
     await boxes.close()
 
 
@@ -128,7 +151,8 @@ async def test_proxy_mode_end_to_end(sandboxes, monkeypatch):
     ]
     await boxes.ended("s")
     await boxes.ended("s")
-    assert not list((workspace.parent.parent / "state").iterdir())
+    left = {path.name for path in (workspace.parent.parent / "state").iterdir()}
+    assert left == {"workspaces"}, "its socket is gone"
     far.close()
 
 

@@ -114,6 +114,9 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     uid: int
     readable: tuple[str, ...] = ()
     writable: tuple[str, ...] = ()
+    nested: tuple[str, ...] = ()
+    """Other workspaces below this one; their policies are not this agent's to change."""
+
     reserves: bool = False
     """Somebody makes and removes the folders that keep denied names; without that they are left alone."""
     sockets: tuple[tuple[str, str], ...] = ()

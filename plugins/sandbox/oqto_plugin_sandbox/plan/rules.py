@@ -99,6 +99,8 @@ def _workspace(policy: Policy, request: Request) -> Iterator[Rule]:
     why = "readonly_workspace" if policy.readonly_workspace else "the workspace"
     yield Rule(path=request.workspace, access=access, rank=WORKSPACE_RANK, why=why)
     yield from _each(protected_paths(policy, request.workspace), "ro", PROTECT_RANK, "protect_defaults")
+    policies = (f"{nested}/.oqto" for nested in request.nested)
+    yield from _each(policies, "ro", PROTECT_RANK, "the policy of another workspace")
 
 
 def protected_paths(policy: Policy, workspace: str) -> list[str]:
