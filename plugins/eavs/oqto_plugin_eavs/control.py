@@ -23,7 +23,8 @@ from .providers import Provider
 from .rates import Rates
 from .wallets import Window
 
-LIMIT = 8 * 2**20
+LIMIT = 64 * 2**20
+"""Longest line: a report of `desk.MOST_ROWS`."""
 TIMEOUT_S = 20.0
 
 

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from .shelf import Shelf
     from .store import Store
 
+MOST_ROWS = 200_000
 GROUPS = {
     "session": "wallet",
     "account": "account",
@@ -101,9 +102,13 @@ class Desk:
         rows = await self._store.read(
             f"SELECT {group}, count(*), sum(cost_nusd), sum(input), sum(cache_read), sum(cache_write + cache_write_1h),"  # noqa: S608 fixed words
             f" sum(output), sum(is_estimated) FROM calls WHERE state = 'settled' AND started_at >= ? AND started_at < ? AND (? = '' OR account = ?)"
-            f" GROUP BY 1 ORDER BY 1",
-            (ask.since, ask.until, ask.account_id, ask.account_id),
+            f" GROUP BY 1 ORDER BY 1 LIMIT ?",
+            (ask.since, ask.until, ask.account_id, ask.account_id, MOST_ROWS + 1),
         )
+        if len(rows) > MOST_ROWS:
+            raise Invalid(
+                f"the report has more than {MOST_ROWS} lines; ask for fewer days, or by another name"
+            )
         fields = control.Row.__struct_fields__
         return control.ReportReply(rows=[control.Row(**dict(zip(fields, row, strict=True))) for row in rows])
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import socket
+import sqlite3
 import threading
+from contextlib import closing
 
 import pytest
 from oqto_plugin_eavs import control
@@ -126,6 +128,23 @@ def test_changing_providers_cuts_no_stream(own_proxy, provider):
         while b"[DONE]" not in data:
             data += client.recv(65536)
     assert own_proxy.settled()[0]["cost_nusd"] == 10 * 3_000 + 20 * 15_000
+
+
+MANY = """WITH RECURSIVE n(i) AS (SELECT ? UNION ALL SELECT i + 1 FROM n WHERE i < ?)
+INSERT INTO calls (id, wallet, account, workspace, key_id, provider, model, dialect, priced_as, state, hold_nusd, cost_nusd, started_at)
+SELECT 'c' || i, 'session:ses_0123456789_' || i, 'acc', '/w', 'k', 'fake', 'm', 'chat', 'x', 'settled', 1, 5, 1.0 FROM n"""
+
+
+def test_a_report_of_many_sessions_comes_whole_or_says_what_to_ask(own_proxy):
+    with closing(sqlite3.connect(own_proxy.folder / "ledger.db", timeout=10)) as ledger, ledger:
+        ledger.execute(MANY, (1, 100_000))
+    rows = own_proxy.ask(control.Report(by="session")).rows
+    assert (len(rows), sum(row.cost_nusd for row in rows)) == (100_000, 500_000)
+    with closing(sqlite3.connect(own_proxy.folder / "ledger.db", timeout=10)) as ledger, ledger:
+        ledger.execute(MANY, (100_001, 200_001))
+    with pytest.raises(Invalid, match="ask for fewer days"):
+        own_proxy.ask(control.Report(by="session"))
+    assert own_proxy.ask(control.Report(by="model")).rows[0].calls == 200_001
 
 
 def test_headers_of_a_provider_are_sealed_like_its_key(own_proxy, provider):
