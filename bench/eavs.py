@@ -1,11 +1,19 @@
 """What a call through the LLM proxy costs, against nginx as a plain reverse proxy in the same run.
 
-    python bench/eavs.py [--calls 4000] [--streams 768] [--rounds 5]
+    python bench/eavs.py [--calls 20000] [--streams 1024] [--rounds 5]
 
 CPU per call comes from /proc (time on a CPU of the process tree), and proxy and nginx take turns within a few
-seconds; the medians of the rounds count. On a busy machine both numbers grow, so read the ratios. The proxy checks a key, sets money aside on disk, meters, prices and writes a durable row for
-each call; nginx only forwards. Where the program `litellm` is on the PATH it takes part, with one worker and without
-a database. Everything stays on the loopback.
+seconds; the medians of the rounds count. On a busy machine both numbers grow, so read the ratios. The proxies are bound
+to one core; the clients and the provider, which are `peer.c`, to another, so that they take nothing of the first. Our
+proxy checks a key, sets money aside on disk, meters, prices and writes a durable row for each call; nginx only forwards.
+
+Two lines have a limit: plain calls as fast as each can, where nginx never sleeps and we wait for the disk; and streams
+whose words come at times of their own, as those of agents that know nothing of each other. Below each stands the other
+way: plain calls at about the same pace for both, because the provider takes up to 20 ms, as models do and longer; and
+streams whose words all come in the same instants, as far as the clients begin together.
+
+Where the program `litellm` is on the PATH it takes part, with one worker and without a database. Everything stays on the
+loopback.
 """
 
 from __future__ import annotations
@@ -23,23 +31,9 @@ import tempfile
 import time
 from pathlib import Path
 
-import uvloop
 from oqto_plugin_eavs import control
 from oqto_plugin_eavs.providers import ModelCost, Provider
 
-WORDS = 20
-PACE_S = 0.02
-USAGE = b'"usage":{"prompt_tokens":10,"completion_tokens":20,"total_tokens":30}'
-PLAIN = (
-    b'{"id":"chatcmpl-1","object":"chat.completion","created":1,"model":"m","choices":[{"index":0,"message":'
-)
-PLAIN += b'{"role":"assistant","content":"' + b"word " * 50 + b'"},"finish_reason":"stop"}],' + USAGE + b"}"
-CHUNK = b'data: {"id":"c","object":"chat.completion.chunk","created":1,"model":"m","choices":[{"index":0,"delta":{"content":"word "}}]}\n\n'
-LAST = (
-    b'data: {"id":"c","object":"chat.completion.chunk","created":1,"model":"m","choices":[],'
-    + USAGE
-    + b"}\n\ndata: [DONE]\n\n"
-)
 NGINX = """
 daemon off; user root; worker_processes 1; pid {folder}/nginx.pid; error_log {folder}/error.log;
 events {{ worker_connections 4096; }}
@@ -53,47 +47,29 @@ http {{
 """
 
 
-def chunk(data: bytes) -> bytes:
-    return b"%x\r\n%s\r\n" % (len(data), data)
+PACE_US = 20_000
+WORDS = 20
+CORES = sorted(os.sched_getaffinity(0))
+PROXY_CORE, PEER_CORE = CORES[0], CORES[-1]
 
 
-class Upstream(asyncio.Protocol):
-    """Answers every request; a body that asks for a stream gets a paced one."""
-
-    def connection_made(self, transport):
-        self.transport, self.buffer = transport, b""
-
-    def data_received(self, data):
-        self.buffer += data
-        while (end := self.buffer.find(b"\r\n\r\n")) >= 0:
-            head = self.buffer[:end].lower()
-            length = int(head.partition(b"content-length:")[2].split(b"\r\n")[0] or 0)
-            if len(self.buffer) < end + 4 + length:
-                return
-            body, self.buffer = self.buffer[end + 4 : end + 4 + length], self.buffer[end + 4 + length :]
-            self.answer(b'"stream":true' in body)
-
-    def answer(self, is_stream):
-        if not is_stream:
-            head = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n"
-            self.transport.write(head % len(PLAIN) + PLAIN)
-            return
-        self.transport.write(
-            b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
-        )
-        self.tell(WORDS)
-
-    def tell(self, left):
-        if left:
-            self.transport.write(chunk(CHUNK))
-            asyncio.get_running_loop().call_later(PACE_S, self.tell, left - 1)
-        else:
-            self.transport.write(chunk(LAST) + b"0\r\n\r\n")
+def on(core, argv, **options):
+    """A process, with all its threads and children, on one core, or on those of a set."""
+    cores = core if isinstance(core, set) else {core}
+    return subprocess.Popen(argv, preexec_fn=lambda: os.sched_setaffinity(0, cores), **options)
 
 
-async def upstream(port):
-    server = await asyncio.get_running_loop().create_server(Upstream, "127.0.0.1", port, backlog=2048)
-    await server.serve_forever()
+def built_peer(folder):
+    """The provider and the clients, which are `peer.c`: light, so that the machine is left to the proxies."""
+    if (compiler := shutil.which("cc")) is None:
+        raise SystemExit("no C compiler (cc) is here; provider and clients of this bench are peer.c")
+    source = Path(__file__).with_name("peer.c")
+    subprocess.run([compiler, "-O2", "-o", folder / "peer", source], check=True)
+    return str(folder / "peer")
+
+
+def serve_peer(peer, port):
+    return on(PEER_CORE, [peer, "serve", str(port)])
 
 
 def free_port():
@@ -117,47 +93,26 @@ def resident_mb(pid):
     return int(next(line for line in lines if line.startswith("VmRSS")).split()[1]) / 1024
 
 
-async def client(port, request, count, delays):
-    reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    for _ in range(count):
-        started = time.perf_counter()
-        writer.write(request)
-        head = await reader.readuntil(b"\r\n\r\n")
-        assert b" 200 " in head[:16], head
-        if b"chunked" in head.lower():
-            await reader.readuntil(b"0\r\n\r\n")
-        else:
-            length = int(head.lower().partition(b"content-length:")[2].split(b"\r\n")[0])
-            await reader.readexactly(length)
-        delays.append(time.perf_counter() - started)
-    writer.close()
-
-
-async def load(port, key, *, clients, calls, is_stream, path="/p/up/v1"):
-    stream = b"true" if is_stream else b"false"
-    body = b'{"model":"m","max_tokens":100,"stream":%s,"messages":[{"role":"user","content":"%s"}]}' % (
-        stream,
-        b"x" * 1000,
+def request_for(path, key, *, is_stream, spread_us=0):
+    """`spread_us`: see `peer.c`; it goes as the `user`, which every proxy passes on."""
+    stream, text = b"true" if is_stream else b"false", b"x" * 1000
+    body = (
+        b'{"model":"m","max_tokens":100,"stream":%s,"user":"%d","messages":[{"role":"user","content":"%s"}]}'
     )
+    body %= (stream, spread_us, text)
     head = f"POST {path}/chat/completions HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {key}\r\n"
-    request = (
-        head.encode() + b"content-type: application/json\r\ncontent-length: %d\r\n\r\n" % len(body) + body
-    )
-    delays = []
-    await asyncio.gather(*(client(port, request, calls // clients, delays) for _ in range(clients)))
-    return sorted(delays)
+    head += f"content-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n"
+    return head.encode() + body
 
 
-def measure(pid, port, key, **shape):
-    uvloop.run(load(port, key, **{**shape, "calls": shape["clients"]}))
-    before, started = cpu_s(pid), time.perf_counter()
-    delays = uvloop.run(load(port, key, **shape))
-    spent, took = cpu_s(pid) - before, time.perf_counter() - started
-    return {
-        "us": spent / len(delays) * 1e6,
-        "p50_ms": delays[len(delays) // 2] * 1e3,
-        "per_s": len(delays) / took,
-    }
+def load(peer, port, request, *, clients, calls, spread_us=0):
+    """Calls of `clients` at once; each begins within `spread_us`. What `peer.c` says of them."""
+    argv = [peer, "load", str(port), str(clients), str(calls), str(spread_us)]
+    process = on(PEER_CORE, argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    told, _ = process.communicate(request)
+    if process.returncode:
+        raise SystemExit(f"the clients ended with {process.returncode}")
+    return json.loads(told)
 
 
 def wait_for(address, seconds=20):
@@ -185,130 +140,135 @@ def tell(name, rounds):
 
 
 def run(folder, ports, asked):
-    processes = []
+    peer, running = built_peer(folder), {}
     try:
-        argv = [sys.executable, __file__, "--upstream", str(ports["upstream"])]
-        processes.append(subprocess.Popen(argv))
-        serve = [
-            "-m",
-            "oqto_plugin_eavs",
-            "serve",
-            "--state-dir",
-            str(folder),
-            "--listen",
-            f"127.0.0.1:{ports['eavs']}",
-        ]
-        processes.append(subprocess.Popen([sys.executable, *serve], stderr=subprocess.DEVNULL))
-        (folder / "nginx.conf").write_text(
-            NGINX.format(folder=folder, port=ports["nginx"], upstream=ports["upstream"])
-        )
-        processes.append(
-            subprocess.Popen([shutil.which("nginx") or "/usr/sbin/nginx", "-c", f"{folder}/nginx.conf"])
-        )
+        running["upstream"] = serve_peer(peer, ports["upstream"])
+        running["eavs"] = start_eavs(folder, ports["eavs"])
+        running["nginx"] = start_nginx(folder, ports["nginx"], ports["upstream"])
         for address in [*(("127.0.0.1", port) for port in ports.values()), str(folder / "control.sock")]:
             wait_for(address)
-        compare(folder, ports, processes[1].pid, processes[2].pid, asked)
+        contest = Contest(folder, peer, ports, {name: process.pid for name, process in running.items()})
+        compare(contest, asked)
         if program := shutil.which("litellm"):
-            processes.append(start_litellm(program, folder, ports["upstream"], port := free_port()))
-            wait_for(("127.0.0.1", port), 120)
-            beside_litellm(folder, ports, processes[1].pid, processes[-1].pid, port)
+            ports["litellm"] = free_port()
+            running["litellm"] = start_litellm(program, folder, ports)
+            wait_for(("127.0.0.1", ports["litellm"]), 120)
+            contest.pids["litellm"] = running["litellm"].pid
+            beside_litellm(contest)
     finally:
-        for process in reversed(processes):
+        for process in reversed(running.values()):
             process.terminate()
             process.wait(5)
 
 
-def start_litellm(program, folder, upstream, port):
+def start_eavs(folder, port, *more, cores=PROXY_CORE):
+    argv = [sys.executable, "-m", "oqto_plugin_eavs", "serve", "--state-dir", str(folder)]
+    return on(cores, [*argv, "--listen", f"127.0.0.1:{port}", *more], stderr=subprocess.DEVNULL)
+
+
+def provider(name, port):
+    """How our proxy knows the provider on `port`, with a price."""
+    url, prices = f"http://127.0.0.1:{port}/v1", {"m": ModelCost(input=3, output=15)}
+    kind = "openai-compatible"
+    return Provider(name=name, kind=kind, base_url=url, models=("m",), api_key="sk-real", prices=prices)
+
+
+def start_nginx(folder, port, upstream):
+    config = folder / "nginx.conf"
+    config.write_text(NGINX.format(folder=folder, port=port, upstream=upstream))
+    return on(PROXY_CORE, [shutil.which("nginx") or "/usr/sbin/nginx", "-c", str(config)])
+
+
+def start_litellm(program, folder, ports):
     """One worker, nothing logged, its price list from its package and not from the network."""
-    model = {"model": "openai/m", "api_base": f"http://127.0.0.1:{upstream}/v1", "api_key": "sk-real"}
+    url = f"http://127.0.0.1:{ports['upstream']}/v1"
+    model = {"model": "openai/m", "api_base": url, "api_key": "sk-real"}
     config = folder / "litellm.json"  # JSON is YAML
     config.write_text(json.dumps({"model_list": [{"model_name": "m", "litellm_params": model}]}))
-    argv = [
-        program,
-        "--config",
-        str(config),
-        "--host",
-        "127.0.0.1",
-        "--port",
-        str(port),
-        "--telemetry",
-        "False",
-    ]
-    env = {
-        **os.environ,
-        "LITELLM_LOG": "ERROR",
-        "LITELLM_LOCAL_MODEL_COST_MAP": "True",
-        "LITELLM_MASTER_KEY": "sk-bench",
-    }
-    return subprocess.Popen(argv, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-
-
-def beside_litellm(folder, ports, eavs, litellm, port, rounds=3):
-    """The same calls, far fewer of them: it takes a hundred times longer for each."""
-    key = asyncio.run(
-        control.ask(str(folder / "control.sock"), control.Mint(session_id="l", account_id="a"))
-    ).key
-    for name, shape in (
-        ("plain, 32 at once", {"clients": 32, "calls": 320, "is_stream": False}),
-        ("paced stream of 22 chunks, 32 at once", {"clients": 32, "calls": 64, "is_stream": True}),
-    ):
-        found = [
-            (
-                measure(eavs, ports["eavs"], key, **shape),
-                measure(litellm, port, "sk-bench", **shape, path="/v1"),
-            )
-            for _ in range(rounds)
-        ]
-        own, other = zip(*found, strict=True)
-        ratio = statistics.median(theirs["us"] / ours["us"] for ours, theirs in found)
-        print(
-            f"{name}: oqto-eavs {median(own, 'us'):.0f} µs CPU per call, litellm {median(other, 'us'):.0f}, {ratio:.0f} times as much"
-        )
-
-
-def compare(folder, ports, eavs, nginx, asked):
-    path = str(folder / "control.sock")
-    url, prices = f"http://127.0.0.1:{ports['upstream']}/v1", {"m": ModelCost(input=3, output=15)}
-    provider = Provider(
-        name="up", kind="openai-compatible", base_url=url, models=("m",), api_key="sk-real", prices=prices
+    argv = [program, "--config", str(config), "--host", "127.0.0.1", "--port", str(ports["litellm"])]
+    quiet = {"LITELLM_LOG": "ERROR", "LITELLM_LOCAL_MODEL_COST_MAP": "True", "LITELLM_MASTER_KEY": "sk-bench"}
+    return on(
+        PROXY_CORE,
+        [*argv, "--telemetry", "False"],
+        env={**os.environ, **quiet},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
     )
-    asyncio.run(control.ask(path, control.SetProvider(provider=provider, probe=False)))
-    key = asyncio.run(control.ask(path, control.Mint(session_id="s", account_id="a"))).key
-    idle = resident_mb(eavs)
+
+
+class Contest:
+    """The proxies before one provider, and a key of ours."""
+
+    def __init__(self, folder, peer, ports, pids):
+        self.control, self.peer, self.ports, self.pids = str(folder / "control.sock"), peer, ports, pids
+        self.ask(control.SetProvider(provider=provider("up", ports["upstream"]), probe=False))
+        self.key = self.ask(control.Mint(session_id="s", account_id="a")).key
+
+    def ask(self, request):
+        return asyncio.run(control.ask(self.control, request))
+
+    def rounds(self, other, count, shape, **theirs):
+        """Ours and another's turn by turn, `count` times."""
+        ours = {"key": self.key, "path": "/p/up/v1"}
+        return [
+            (self.measure("eavs", shape, **ours), self.measure(other, shape, **(theirs or ours)))
+            for _ in range(count)
+        ]
+
+    def measure(self, name, shape, *, key, path):
+        """CPU µs and the rest of a call, once as many were made as there are clients."""
+        shape = dict(shape)
+        is_stream, spread_us = shape.pop("is_stream"), shape.get("spread_us", 0)
+        request = request_for(path, key, is_stream=is_stream, spread_us=spread_us)
+        load(self.peer, self.ports[name], request, **{**shape, "calls": shape["clients"]})
+        before = cpu_s(self.pids[name])
+        found = load(self.peer, self.ports[name], request, **shape)
+        spent = cpu_s(self.pids[name]) - before
+        return {
+            "us": spent / found["calls"] * 1e6,
+            "p50_ms": found["call_p50_ms"],
+            "per_s": found["calls"] / found["seconds"],
+        }
+
+
+def compare(contest, asked):
+    idle = resident_mb(contest.pids["eavs"])
+    streams = {"clients": 256, "calls": asked.streams, "is_stream": True}
+    plain = {"clients": 32, "calls": asked.calls, "is_stream": False}
+    tell("plain, 32 at once (limit 4.5)", contest.rounds("nginx", asked.rounds, plain))
+    slow = {**plain, "calls": asked.calls // 4, "spread_us": PACE_US}
+    tell("  the same, the provider takes up to 20 ms", contest.rounds("nginx", asked.rounds, slow))
+    spread = {**streams, "spread_us": PACE_US}
+    tell("paced stream of 22 chunks, 256 at once (limit 2)", contest.rounds("nginx", asked.rounds, spread))
+    tell("  the same, their words in the same instants", contest.rounds("nginx", asked.rounds, streams))
+    rows = contest.ask(control.Report(by="model")).rows[0]
+    expected = rows.calls * (10 * 3_000 + 20 * 15_000)
+    memory = f"{idle:.0f} MB idle, {resident_mb(contest.pids['eavs']):.0f} MB after {rows.calls} calls"
+    print(f"memory: {memory}; ledger exact: {rows.cost_nusd == expected}")
+
+
+def beside_litellm(contest, rounds=3):
+    """The same calls, far fewer of them: it takes a hundred times longer for each."""
     for name, shape in (
-        ("plain, 32 at once", {"clients": 32, "calls": asked.calls, "is_stream": False}),
+        ("plain, 32 at once (limit 100)", {"clients": 32, "calls": 320, "is_stream": False}),
         (
-            "paced stream of 22 chunks, 256 at once",
-            {"clients": 256, "calls": asked.streams, "is_stream": True},
+            "paced stream of 22 chunks, 32 at once (limit 25)",
+            {"clients": 32, "calls": 64, "is_stream": True, "spread_us": PACE_US},
         ),
     ):
-        tell(
-            name,
-            [
-                (
-                    measure(eavs, ports["eavs"], key, **shape),
-                    measure(nginx, ports["nginx"], key, **shape),
-                )
-                for _ in range(asked.rounds)
-            ],
-        )
-    rows = asyncio.run(control.ask(path, control.Report(by="model"))).rows[0]
-    expected = rows.calls * (10 * 3_000 + 20 * 15_000)
-    print(
-        f"memory: {idle:.0f} MB idle, {resident_mb(eavs):.0f} MB after {rows.calls} calls; ledger exact: {rows.cost_nusd == expected}"
-    )
+        found = contest.rounds("litellm", rounds, shape, key="sk-bench", path="/v1")
+        own, other = zip(*found, strict=True)
+        ratio = statistics.median(theirs["us"] / ours["us"] for ours, theirs in found)
+        cost = f"oqto-eavs {median(own, 'us'):.0f} µs CPU per call, litellm {median(other, 'us'):.0f}"
+        print(f"{name}: {cost}, {ratio:.0f} times as much")
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--calls", type=int, default=4000)
-    parser.add_argument("--streams", type=int, default=768)
+    parser.add_argument("--calls", type=int, default=20_000)
+    parser.add_argument("--streams", type=int, default=1024)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--upstream", type=int, help=argparse.SUPPRESS)
     asked = parser.parse_args()
-    if asked.upstream:
-        uvloop.run(upstream(asked.upstream))
-        return
     folder = Path(tempfile.mkdtemp(prefix="bench-eavs-"))
     try:
         run(folder, {name: free_port() for name in ("upstream", "eavs", "nginx")}, asked)

@@ -2,7 +2,11 @@
 
     python bench/eavs_limits.py [--streams 1000] [--calls 20000] [--workers 2] [--soak]
 
-Everything stays on the loopback; the upstream is that of bench/eavs.py. Each line names its limit.
+Everything stays on the loopback; clients and provider are those of bench/eavs.py. Each line names its limit.
+
+The delay of a chunk is from the provider's write to the client's read, less what it takes without a proxy. Each stream
+has its own phase within the 20 ms between two words, by a seeded random number. Where all speak in the same instants,
+which is told as well, a chunk waits in the queue of a burst: that says how much is sent at once, not how soon one comes.
 """
 
 from __future__ import annotations
@@ -13,9 +17,9 @@ import shutil
 import socket
 import sqlite3
 import statistics
-import subprocess
 import sys
 import tempfile
+import threading
 import time
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,9 +28,11 @@ import eavs
 import eavs_soak
 import uvloop
 from oqto_plugin_eavs import control
-from oqto_plugin_eavs.providers import ModelCost, Provider
 
 STALLED_S = 3.0
+DELAYED = 128
+KILL_S, MORE_THAN_COME = 2.0, 1_000_000
+WORDS = b'data: {"id":"c","model":"m","choices":[{"index":0,"delta":{"content":"word "}}]}\n\n' * 100
 
 
 class Flood(asyncio.Protocol):
@@ -49,24 +55,11 @@ class Flood(asyncio.Protocol):
 
     def pour(self):
         while self.is_open and not self.transport.is_closing():
-            self.transport.write(eavs.chunk(eavs.CHUNK * 100))
+            self.transport.write(b"%x\r\n%s\r\n" % (len(WORDS), WORDS))
 
 
-class Stamps(eavs.Upstream):
-    """An upstream whose chunks say when they left."""
-
-    def tell(self, left):
-        if left:
-            now = b"%d" % time.monotonic_ns()
-            self.transport.write(eavs.chunk(eavs.CHUNK.replace(b'"word "', b'"@%s@"' % now)))
-            asyncio.get_running_loop().call_later(eavs.PACE_S, self.tell, left - 1)
-        else:
-            super().tell(0)
-
-
-async def upstream(port, kind):
-    protocol = {"flood": Flood, "stamps": Stamps, "plain": eavs.Upstream}[kind]
-    server = await asyncio.get_running_loop().create_server(protocol, "127.0.0.1", port, backlog=2048)
+async def flood(port):
+    server = await asyncio.get_running_loop().create_server(Flood, "127.0.0.1", port)
     await server.serve_forever()
 
 
@@ -75,28 +68,24 @@ class Bench:
 
     def __init__(self, folder, workers=1):
         self.folder, self.workers, self.processes = folder, workers, []
-        self.ports = {name: eavs.free_port() for name in ("proxy", "plain", "flood", "stamps")}
+        self.ports = {name: eavs.free_port() for name in ("proxy", "peer", "flood")}
 
     def __enter__(self):
-        for kind in ("plain", "flood", "stamps"):
-            argv = [sys.executable, __file__, "--upstream", f"{kind}:{self.ports[kind]}"]
-            self.processes.append(subprocess.Popen(argv))
+        self.peer = eavs.built_peer(self.folder)
+        self.processes.append(eavs.serve_peer(self.peer, self.ports["peer"]))
+        argv = [sys.executable, __file__, "--flood", str(self.ports["flood"])]
+        self.processes.append(eavs.on(eavs.PEER_CORE, argv))
         self.start()
-        for kind in ("plain", "flood", "stamps"):
-            eavs.wait_for(("127.0.0.1", self.ports[kind]))
-            url = f"http://127.0.0.1:{self.ports[kind]}/v1"
-            cost = {"m": ModelCost(input=3, output=15)}
-            provider = Provider(
-                name=kind, kind="openai-compatible", base_url=url, models=("m",), api_key="k", prices=cost
-            )
-            self.ask(control.SetProvider(provider=provider, probe=False))
+        for name in ("peer", "flood"):
+            eavs.wait_for(("127.0.0.1", self.ports[name]))
+            self.ask(control.SetProvider(provider=eavs.provider(name, self.ports[name]), probe=False))
         self.key = self.ask(control.Mint(session_id="s", account_id="a")).key
         return self
 
     def start(self):
-        argv = ["-m", "oqto_plugin_eavs", "serve", "--state-dir", str(self.folder)]
-        argv += ["--listen", f"127.0.0.1:{self.ports['proxy']}", "--workers", str(self.workers)]
-        self.proxy = subprocess.Popen([sys.executable, *argv], stderr=subprocess.DEVNULL)
+        more = ["--workers", str(self.workers)]
+        cores = {eavs.PROXY_CORE} if self.workers == 1 else set(eavs.CORES)
+        self.proxy = eavs.start_eavs(self.folder, self.ports["proxy"], *more, cores=cores)
         eavs.wait_for(str(self.folder / "control.sock"))
 
     def __exit__(self, *_):
@@ -107,61 +96,45 @@ class Bench:
     def ask(self, request):
         return asyncio.run(control.ask(str(self.folder / "control.sock"), request))
 
-    def request(self, kind, *, is_stream):
-        body = b'{"model":"m","max_tokens":100,"stream":%s,"messages":[]}' % (
-            b"true" if is_stream else b"false"
-        )
-        head = (
-            f"POST /p/{kind}/v1/chat/completions HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {self.key}\r\n"
-        )
-        return head.encode() + b"content-length: %d\r\n\r\n" % len(body) + body
+    def request(self, name, **shape):
+        return eavs.request_for(f"/p/{name}/v1", self.key, **shape)
 
-
-async def stream(port, request, delays):
-    """The words of one stream; each chunk's delay goes to `delays`."""
-    reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    writer.write(request)
-    await reader.readuntil(b"\r\n\r\n")
-    words = 0
-    while size := int(await reader.readline(), 16):
-        data, now = await reader.readexactly(size + 2), time.monotonic_ns()
-        words += data.count(b'"delta"')
-        if b"@" in data:
-            delays.append((now - int(data.split(b"@")[-2])) / 1e6)
-    writer.close()
-    return words
-
-
-async def many(port, request, count, delays):
-    return await asyncio.gather(*(stream(port, request, delays) for _ in range(count)))
+    def load(self, *, is_stream, **shape):
+        """Calls of the provider `peer` through the proxy; what the clients say of them."""
+        request = self.request("peer", is_stream=is_stream)
+        return eavs.load(self.peer, self.ports["proxy"], request, **shape)
 
 
 def open_streams(bench, count):
-    words = uvloop.run(many(bench.ports["proxy"], bench.request("plain", is_stream=True), count, []))
-    lost = sum(eavs.WORDS - found for found in words)
-    print(f"{count} open streams: {lost} chunks lost (limit 0)")
+    found = bench.load(is_stream=True, clients=count, calls=count)
+    print(f"{count} open streams: {eavs.WORDS * count - found['words']} chunks lost (limit 0)")
 
 
 def chunk_delay(bench):
-    """Three ways take turns, so that a busy machine is as busy for each."""
+    """Each stream with words at times of its own, as those of agents that know nothing of each other; then all at once."""
     with nginx(bench) as port:
-        request = bench.request("stamps", is_stream=True)
-        ports = {"direct": bench.ports["stamps"], "proxy": bench.ports["proxy"], "nginx": port}
-        found = {name: [] for name, port in ports.items() if port}
-        for _ in range(7):
-            for name, medians in found.items():
-                delays = []
-                uvloop.run(many(ports[name], request, 128, delays))
-                medians.append(statistics.median(delays))
-    later = {
-        name: statistics.median(own - direct for own, direct in zip(medians, found["direct"], strict=True))
+        ports = {"direct": bench.ports["peer"], "proxy": bench.ports["proxy"], "nginx": port}
+        ports = {name: port for name, port in ports.items() if port}
+        spread, burst = later(bench, ports, eavs.PACE_US), later(bench, ports, 0)
+    print(f"a chunk under {DELAYED} streams: {spread} (limit 0.5)")
+    print(f"  their words in the same instants, so that it waits in the queue of a burst: {burst}")
+
+
+def later(bench, ports, spread_us):
+    """The ways take turns, so that a busy machine is as busy for each."""
+    request = bench.request("peer", is_stream=True, spread_us=spread_us)
+    found = {name: [] for name in ports}
+    shape = {"clients": DELAYED, "calls": 2 * DELAYED, "spread_us": spread_us}
+    for _ in range(7):
+        for name, medians in found.items():
+            medians.append(eavs.load(bench.peer, ports[name], request, **shape)["word_p50_ms"])
+    direct = found.pop("direct")
+    added = {
+        name: statistics.median(own - floor for own, floor in zip(medians, direct, strict=True))
         for name, medians in found.items()
     }
-    beside = f"; nginx {later['nginx']:.2f}" if "nginx" in later else ""
-    print(
-        f"a chunk under 128 streams: {later['proxy']:.2f} ms later than without a proxy, median of medians"
-        f" (limit 0.5){beside}"
-    )
+    told = "; ".join(f"{name} {ms:.2f} ms later" for name, ms in added.items())
+    return f"{told} than the {statistics.median(direct):.2f} of no proxy, medians of medians"
 
 
 @contextmanager
@@ -171,9 +144,7 @@ def nginx(bench):
     if program is None:
         yield 0
         return
-    text = eavs.NGINX.format(folder=bench.folder, port=port, upstream=bench.ports["stamps"])
-    (bench.folder / "nginx.conf").write_text(text)
-    process = subprocess.Popen([program, "-c", f"{bench.folder}/nginx.conf"])
+    process = eavs.start_nginx(bench.folder, port, bench.ports["peer"])
     try:
         eavs.wait_for(("127.0.0.1", port))
         yield port
@@ -193,54 +164,32 @@ def stalled_reader(bench):
 
 
 def memory(bench, calls):
-    request = bench.request("plain", is_stream=False)
     sizes = []
     for _ in range(5):
-        uvloop.run(plain(bench.ports["proxy"], request, 32, calls // 5))
+        bench.load(is_stream=False, clients=32, calls=calls // 5)
         sizes.append(eavs.resident_mb(bench.proxy.pid))
-    slope = (sizes[-1] - sizes[1]) / (calls * 3 / 5) * 200_000
-    print(
-        f"memory over {calls} calls: {sizes[0]:.0f} to {sizes[-1]:.0f} MB; at this slope {slope:+.1f} MB over 200,000"
-    )
+    print(f"memory over {calls} calls: {sizes[0]:.0f} to {sizes[-1]:.0f} MB (whether it is flat: --soak)")
 
 
 def throughput(folder, workers, calls):
-    """Calls per second through one process, and through several beside the owner of the ledger."""
+    """Calls per second through one process on one core, and through several beside the owner of the ledger on all."""
     for count in (1, workers):
         place = folder / f"of-{count}"
         place.mkdir()
         with Bench(place, count) as bench:
-            request = bench.request("plain", is_stream=False)
-            uvloop.run(plain(bench.ports["proxy"], request, 64, calls // 4))
-            before, started = eavs.cpu_s(bench.proxy.pid), time.perf_counter()
-            done = uvloop.run(plain(bench.ports["proxy"], request, 64, calls))
-            took = time.perf_counter() - started
-            cpu = (eavs.cpu_s(bench.proxy.pid) - before) / done * 1e6
-        print(f"{count} worker(s): {done / took:.0f} calls/s, {cpu:.0f} µs CPU per call in all processes")
+            bench.load(is_stream=False, clients=64, calls=calls // 4)
+            before = eavs.cpu_s(bench.proxy.pid)
+            found = bench.load(is_stream=False, clients=64, calls=calls)
+            cpu = (eavs.cpu_s(bench.proxy.pid) - before) / found["calls"] * 1e6
+        rate = found["calls"] / found["seconds"]
+        print(f"{count} worker(s): {rate:.0f} calls/s, {cpu:.0f} µs CPU per call in all processes")
 
 
-async def plain(port, request, clients, calls):
-    delays = []
-    await asyncio.gather(*(eavs.client(port, request, calls // clients, delays) for _ in range(clients)))
-    return len(delays)
-
-
-async def until_killed(bench, finished):
-    async def call():
-        reader, writer = await asyncio.open_connection("127.0.0.1", bench.ports["proxy"])
-        try:
-            while True:
-                writer.write(bench.request("plain", is_stream=False))
-                head = await reader.readuntil(b"\r\n\r\n")
-                await reader.readexactly(int(head.lower().partition(b"content-length:")[2].split(b"\r\n")[0]))
-                finished.append(1)
-        except (asyncio.IncompleteReadError, OSError):
-            writer.close()
-
-    callers = [asyncio.create_task(call()) for _ in range(64)]
-    await asyncio.sleep(2.0)
-    bench.proxy.kill()
-    await asyncio.wait(callers)
+def until_killed(bench):
+    """How many replies had ended when the proxy was killed."""
+    stop = threading.Timer(KILL_S, bench.proxy.kill)
+    stop.start()
+    return bench.load(is_stream=False, clients=64, calls=MORE_THAN_COME)["calls"]
 
 
 def done_rows(bench):
@@ -252,12 +201,12 @@ def done_rows(bench):
 
 
 def killed(bench):
-    before, finished = done_rows(bench), []
-    uvloop.run(until_killed(bench, finished))
+    before = done_rows(bench)
+    finished = until_killed(bench)
     bench.proxy.wait()
     bench.start()
-    lost = max(0, len(finished) - (done_rows(bench) - before))
-    print(f"killed with -9 after {len(finished)} replies: {lost} rows lost (limit 0)")
+    lost = max(0, finished - (done_rows(bench) - before))
+    print(f"killed with -9 after {finished} replies: {lost} rows lost (limit 0)")
 
 
 async def rows_per_s(folder, count):
@@ -291,11 +240,10 @@ def main():
     parser.add_argument("--calls", type=int, default=20_000)
     parser.add_argument("--workers", type=int, default=2, help="beside one, how many are measured together")
     parser.add_argument("--soak", action="store_true", help="only the long ones: about a quarter of an hour")
-    parser.add_argument("--upstream", help=argparse.SUPPRESS)
+    parser.add_argument("--flood", type=int, help=argparse.SUPPRESS)
     asked = parser.parse_args()
-    if asked.upstream:
-        kind, port = asked.upstream.split(":")
-        uvloop.run(upstream(int(port), kind))
+    if asked.flood:
+        uvloop.run(flood(asked.flood))
         return
     folder = Path(tempfile.mkdtemp(prefix="bench-eavs-"))
     try:

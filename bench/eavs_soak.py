@@ -5,16 +5,19 @@ Run by `bench/eavs_limits.py --soak`, which is not part of its default run.
 
 from __future__ import annotations
 
-import asyncio
 import statistics
+import threading
 import time
 
 import eavs
-import uvloop
 
+FILLING = 200_000
+"""After so many calls SQLite's cache is full, which takes 2 MB, and Python's own pools have their size."""
 CALLS = 200_000
 STREAMS = 200
 MINUTES = 10.0
+STREAM_S, SPREAD_US, SAMPLE_S = 0.42, 400_000, 5.0
+"""How long a stream takes at least, within what time those of all clients begin, and how often memory is looked at."""
 WARM_MIN = 2.0
 """How long the sizes of buffers and tables may settle."""
 
@@ -26,16 +29,16 @@ def soak(bench, calls=CALLS, minutes=MINUTES):
 
 
 def over_calls(bench, calls, steps=20):
-    """Memory after each twentieth of the calls; the first fifth warms up."""
-    request, sizes, started = bench.request("plain", is_stream=False), [], time.monotonic()
+    """Memory after each twentieth of the calls, once as many as `FILLING` have filled SQLite's cache."""
+    bench.load(is_stream=False, clients=32, calls=FILLING)
+    sizes, started = [eavs.resident_mb(bench.proxy.pid)], time.monotonic()
     for _ in range(steps):
-        uvloop.run(_plain(bench.ports["proxy"], request, 32, calls // steps))
+        bench.load(is_stream=False, clients=32, calls=calls // steps)
         sizes.append(eavs.resident_mb(bench.proxy.pid))
-    settled = sizes[steps // 5 :]
-    slope = _slope(range(len(settled)), settled) * steps
+    slope = _slope(range(len(sizes)), sizes) * steps
     took = time.monotonic() - started
     print(
-        f"{calls} calls in {took:.0f} s: {sizes[0]:.1f} MB, {settled[0]:.1f} settled, {sizes[-1]:.1f} at the end;"
+        f"{calls} calls in {took:.0f} s, after {FILLING}: from {sizes[0]:.1f} to {sizes[-1]:.1f} MB;"
         f" slope {slope:+.2f} MB per {calls} calls (limit: flat)",
         flush=True,
     )
@@ -43,33 +46,28 @@ def over_calls(bench, calls, steps=20):
 
 def over_time(bench, minutes):
     """Streams that follow each other without a pause, and the slope of memory once warm."""
-    samples = uvloop.run(_streams(bench, minutes))
+    samples = _streams(bench, minutes)
     warm = [(at, size) for at, size in samples if at >= WARM_MIN] or samples
     slope = _slope(*zip(*warm, strict=True))
     print(
-        f"{minutes:g} min of {STREAMS} streams: {samples[0][1]:.1f} MB, {warm[0][1]:.1f} warm, {samples[-1][1]:.1f} at"
+        f"{samples[-1][0]:.1f} min of {STREAMS} streams: {samples[0][1]:.1f} MB, {warm[0][1]:.1f} warm, {samples[-1][1]:.1f} at"
         f" the end; slope {slope:+.3f} MB per minute (limit 1)",
         flush=True,
     )
 
 
-async def _plain(port, request, clients, calls):
-    await asyncio.gather(*(eavs.client(port, request, calls // clients, []) for _ in range(clients)))
-
-
-async def _streams(bench, minutes):
-    until, samples, started = time.monotonic() + minutes * 60, [], time.monotonic()
-    request = bench.request("plain", is_stream=True)
-
-    async def follow():
-        while time.monotonic() < until:
-            await eavs.client(bench.ports["proxy"], request, 5, [])
-
-    following = [asyncio.create_task(follow()) for _ in range(STREAMS)]
-    while time.monotonic() < until:
-        await asyncio.sleep(5)
+def _streams(bench, minutes):
+    """Minutes and megabytes while streams follow each other without a pause; longer than asked where they are slow."""
+    samples, started = [], time.monotonic()
+    calls = int(STREAMS * minutes * 60 / STREAM_S)
+    streams = threading.Thread(
+        target=bench.load,
+        kwargs={"is_stream": True, "clients": STREAMS, "calls": calls, "spread_us": SPREAD_US},
+    )
+    streams.start()
+    while streams.is_alive():
+        streams.join(SAMPLE_S)
         samples.append(((time.monotonic() - started) / 60, eavs.resident_mb(bench.proxy.pid)))
-    await asyncio.gather(*following)
     return samples
 
 

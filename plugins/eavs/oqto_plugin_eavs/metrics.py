@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import Counter
+from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
 from oqto_platform import clock
@@ -30,13 +31,14 @@ BUCKETS_S = (0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0)
 class _Sum:
     """What calls of one kind came to."""
 
-    __slots__ = ("calls", "cost", "estimated", "input", "output", "tokens")
+    __slots__ = ("calls", "cost", "estimated", "input", "output", "seconds", "tokens", "within")
 
     def __init__(self) -> None:
         self.calls = self.cost = self.estimated = self.input = self.output = 0
         self.tokens: Counter[str] = Counter()
+        self.seconds, self.within = 0.0, [0] * (len(BUCKETS_S) + 1)
 
-    def add(self, bill: Bill) -> None:
+    def add(self, bill: Bill, took_s: float) -> None:
         """Count a call."""
         self.calls += 1
         self.cost += bill.cost
@@ -44,6 +46,8 @@ class _Sum:
         tokens, sums = bill.tokens, self.tokens
         self.input += tokens.input
         self.output += tokens.output
+        self.seconds += took_s
+        self.within[bisect_left(BUCKETS_S, took_s)] += 1
         if tokens.cache_read or tokens.cache_write or tokens.cache_write_1h:
             sums["cache_read"] += tokens.cache_read
             sums["cache_write"] += tokens.cache_write
@@ -56,7 +60,6 @@ class Metrics:
     def __init__(self, ledger: Ledger, store: Store) -> None:
         self._ledger, self._store = ledger, store
         self._sums: dict[tuple[str, str, str, int], _Sum] = {}
-        self._seconds: dict[str, tuple[list[int], list[float]]] = {}
         self.refused: Counter[str] = Counter()
         ledger.on_bill.append(self._billed)
 
@@ -65,12 +68,7 @@ class Metrics:
         kind = (facts.provider, facts.dialect, bill.outcome, bill.status)
         if (found := self._sums.get(kind)) is None:
             found = self._sums[kind] = _Sum()
-        found.add(bill)
-        if (seconds := self._seconds.get(facts.dialect)) is None:
-            seconds = self._seconds[facts.dialect] = ([0] * (len(BUCKETS_S) + 1), [0.0])
-        took = max(clock.now() - call.started_at, 0.0)
-        seconds[0][bisect_left(BUCKETS_S, took)] += 1
-        seconds[1][0] += took
+        found.add(bill, max(clock.now() - call.started_at, 0.0))
 
     def reply(self) -> MetricsReply:
         """All of it, as numbers and as text."""
@@ -138,12 +136,11 @@ class Metrics:
         family = HistogramMetricFamily(
             "eavs_call_seconds", "From the start of a call to its bill", labels=["dialect"]
         )
-        for dialect, (counts, (total,)) in self._seconds.items():
-            running, buckets = 0, []
-            for edge, count in zip([*map(str, BUCKETS_S), "+Inf"], counts, strict=True):
-                running += count
-                buckets.append((edge, running))
-            family.add_metric([dialect], buckets, total)
+        for dialect in dict.fromkeys(kind[1] for kind in self._sums):
+            sums = [found for kind, found in self._sums.items() if kind[1] == dialect]
+            counts = [sum(column) for column in zip(*(found.within for found in sums), strict=True)]
+            edges = zip([*map(str, BUCKETS_S), "+Inf"], accumulate(counts), strict=True)
+            family.add_metric([dialect], list(edges), sum(found.seconds for found in sums))
         return family
 
 

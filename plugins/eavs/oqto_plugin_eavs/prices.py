@@ -99,10 +99,12 @@ class Price(msgspec.Struct, frozen=True, kw_only=True):
 
     def hold_nusd(self, prompt: int, output: int, *, has_sound: bool = False) -> int:
         """An upper estimate for a call of these sizes: the dearest way to be billed for the prompt."""
-        dearest, said = 0, _at(self.output, prompt)
-        for base, tiers in (self.input, self.cache_write, self.cache_write_1h):
-            rate = _at((base, tiers), prompt) if tiers else base
-            dearest = max(dearest, rate)
+        (read, tiers), (written, more), (kept, even_more) = self.input, self.cache_write, self.cache_write_1h
+        if tiers or more or even_more:
+            read, written, kept = (
+                _at(rate, prompt) for rate in (self.input, self.cache_write, self.cache_write_1h)
+            )
+        dearest, said = max(read, written, kept), _at(self.output, prompt)
         if has_sound:
             dearest = max(dearest, _at(self.audio_input or self.input, prompt))
             said = max(said, _at(self.audio_output or self.output, prompt))

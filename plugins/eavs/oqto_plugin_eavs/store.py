@@ -31,12 +31,6 @@ if TYPE_CHECKING:
 log = structlog.get_logger("oqto.eavs")
 
 RETRY_S = 0.5
-GATHER_S = 0.008
-CROWD = 4
-"""
-From this many calls on, the next sync waits a moment for company: fewer wake-ups, a tenth less CPU. It waits no
-longer than until about as many have come as lately: a machine that sleeps meanwhile is slow when it wakes.
-"""
 BEHIND_S = 0.25
 BEHIND_LIMIT = 50_000
 """Rows that may wait for a SQLite that is locked or full; then no call may leave."""
@@ -66,9 +60,6 @@ class Store:
         bring_in(self._connection, self._journal.recover())
         self._jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
         self._is_syncing = self._is_due = False
-        self._rest: asyncio.TimerHandle | None = None
-        self._crowd = 0
-        """How many calls lately waited together."""
         self._applying = threading.Event()
         self._is_urgent, self._is_closing = threading.Event(), False
         self._noted: asyncio.Future[None] | None = None
@@ -181,11 +172,7 @@ class Store:
             self._applying.set()
         _tell(closes, None)
         self._unsynced += opens
-        if self._rest is not None and len(self._unsynced) >= self._crowd:
-            self._rest.cancel()
-            self._rested()
-        else:
-            self._sync()
+        self._sync()
 
     def _put_off(self, opens: list[Waiting], closes: list[Waiting]) -> None:
         _tell(opens, self.failure)
@@ -220,14 +207,7 @@ class Store:
 
     def _synced(self, waiting: list[Waiting], failure: str | None) -> None:
         _tell(waiting, failure)
-        self._crowd = max(len(waiting), self._crowd - self._crowd // 8)
-        if len(waiting) >= CROWD and len(self._unsynced) < self._crowd:
-            self._rest = self._loop.call_later(GATHER_S, self._rested)
-        else:
-            self._rested()
-
-    def _rested(self) -> None:
-        self._rest, self._is_syncing = None, False
+        self._is_syncing = False
         self._sync()
 
     # The thread of SQLite.
