@@ -11,8 +11,8 @@ import time
 
 import eavs
 
-FILLING = 200_000
-"""After so many calls SQLite's cache is full, which takes 2 MB, and Python's own pools have their size."""
+FILLING = 400_000
+"""After so many calls SQLite's cache is full and Python's own pools have their size, which takes 4 MB."""
 CALLS = 200_000
 STREAMS = 200
 MINUTES = 10.0
