@@ -13,6 +13,9 @@ so is how late the agents themselves woke up, which shows how much of the wait i
 Measured: from that moment in the agent, just before its write(2) to stdout, to the arrival of the bytes in the
 browser's socket (the client's `data_received`). So pipe, runner, event log on disk, Unix socket, core, Granian and
 the loopback are all inside; so is the wait of 50 agents, server and client for the processors they share.
+
+On a machine that others use too, run it as `chrt -r 1 python bench/latency.py`. Programs of the lowest priority still
+keep a processor from counting as idle, and then Linux may leave server and runner together on the other one.
 """
 
 from __future__ import annotations

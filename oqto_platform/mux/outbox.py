@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from oqto_platform import clock
@@ -34,6 +34,12 @@ class _Waiting:
     text: str
     is_lines: bool
     gone: asyncio.Future[None] | None = None
+    size: int = field(init=False)
+    """In bytes, as the client gets it."""
+
+    def __post_init__(self) -> None:
+        # Python knows whether a text is ASCII; only others have to be encoded to be measured.
+        self.size = len(self.text) if self.text.isascii() else len(self.text.encode())
 
 
 class Outbox:
@@ -89,7 +95,7 @@ class Outbox:
 
     def _put(self, frame: _Waiting) -> None:
         self._waiting.append(frame)
-        self._size += len(frame.text)
+        self._size += frame.size
         self._go_on()
         if self._size > HIGH_BYTES and not self._is_full:
             self._is_full = True
@@ -127,8 +133,8 @@ class Outbox:
         frames, size = [self._waiting.popleft()], 0
         while frames[0].is_lines and self._waiting and self._waiting[0].is_lines and size < FRAME_BYTES:
             frames.append(self._waiting.popleft())
-            size += len(frames[-1].text)
-        self._size -= sum(len(frame.text) for frame in frames)
+            size += frames[-1].size
+        self._size -= sum(frame.size for frame in frames)
         return frames
 
     def _called_back(self, sent: asyncio.Future[Any]) -> None:

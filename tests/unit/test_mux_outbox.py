@@ -86,6 +86,15 @@ async def test_a_slow_client_holds_its_sources_back_and_nothing_is_lost():
     assert [frame[0] for frame in transport.frames] == ["0", "1", "2", "3", "4", "l"]
 
 
+async def test_what_waits_is_counted_as_the_client_gets_it():
+    transport, source = Transport(), Source()
+    outbox = Outbox(transport.send)
+    outbox.attach(source)
+    outbox.put("on its way", is_lines=True)
+    outbox.put("好" * (HIGH_BYTES // 2), is_lines=True)
+    assert source.pauses == 1, "three bytes each"
+
+
 async def test_who_sends_hears_when_it_is_gone_and_when_it_never_will_be():
     transport, source = Transport(), Source()
     outbox = Outbox(transport.send)
