@@ -15,6 +15,7 @@ on the PATH and works (`npm install -g @anthropic-ai/sandbox-runtime`, with soca
 from __future__ import annotations
 
 import argparse
+import contextlib
 import functools
 import json
 import os
@@ -25,7 +26,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -52,17 +53,26 @@ FLAGS = (
     "--cap-drop", "ALL", "--clearenv", "--die-with-parent", "--as-pid-1",
 )  # fmt: skip
 """Without the last the CPU time of what runs inside is nobody's: no parent waits for it."""
-SYSTEM_CALLS = """
-import os, time
-f = os.open('/dev/zero', 0)
+CALLS_EACH = 500
+SYSTEM_CALLS = f"""
+import os, sys, time
+f, pipe = os.open('/dev/zero', 0), os.pipe()
 def spent(work):
     t = time.process_time()
-    for _ in range(100000): work()
+    for _ in range({CALLS_EACH}): work()
     return time.process_time() - t
-print(spent(lambda: os.read(f, 1)), spent(lambda: os.stat('/usr')), spent(os.getppid))
+while sys.stdin.readline():
+    print(
+        spent(lambda: os.read(f, 1)), spent(lambda: os.write(pipe[1], b'.') + len(os.read(pipe[0], 1))),
+        spent(lambda: os.stat('/usr')), spent(lambda: os.close(os.open('/usr', os.O_RDONLY))), spent(os.getppid),
+        flush=True,
+    )
 """
-CALLS = ("read", "stat", "getppid")
-ROUNDS = 15
+CALLS = ("read", "write and read of a pipe", "stat", "open and close", "getppid")
+"""The last does next to nothing in the kernel and shows the most of what comes before a call."""
+
+PAIRS, TURNS = 6, 60
+COLD_RUNS = 7
 HOME_FOLDERS = (
     ".ssh", ".cache/pip", ".cargo/registry", ".cargo/bin", ".config/git", ".config/htop", ".config/gh", ".local/bin",
     ".local/share/uv", ".npm", ".rustup", "documents", "projects/one", "projects/two",
@@ -136,8 +146,8 @@ who_runs = functools.cache(owner)
 """Asked once, as by a runner: the account database answers slowly."""
 
 
-def cage(workspace: str, *argv: str) -> launch.Cage:
-    spawn, who = SpawnPlan(argv=argv or ("/bin/true",), cwd=workspace), who_runs()
+def cage(workspace: str, *argv: str, writable: tuple[str, ...] = ()) -> launch.Cage:
+    spawn, who = SpawnPlan(argv=argv or ("/bin/true",), cwd=workspace, writable=writable), who_runs()
     return launch.design(load(who, workspace), workspace, spawn, who.home, who.uid)
 
 
@@ -256,44 +266,118 @@ def middle(costs: list[Cost]) -> Cost:
 
 
 def planning(workspace: str, runs: int) -> None:
-    """Wall time and CPU time: the second does not depend on neighbours. Without old garbage, as in a runner."""
-    walls, cpus = [], []
-    slim.settle()
+    """
+    What one plan takes: the policy files read, the deny lists looked up, the mounts computed and checked.
+
+    Warm is a process that has planned the same before and only looks whether that still holds. The others plan anew:
+    because something on disk changed, because a new session has a folder of its own, because the process is new.
+    """
+    changing, own = Path(workspace) / ".envrc", Path(workspace) / "own"
+    own.mkdir()
+    slim.settle()  # without old garbage, as in a runner
+    timed("plan computation, warm", lambda: cage(workspace), runs)
+    timed("one file changed", lambda: cage(workspace), runs, lambda: toggle(changing))
+    fresh = iter(private_folders(own, runs * 3))
+    timed("a new session", lambda: cage(workspace, writable=(next(fresh),)), runs)
+    first = [json.loads(output([sys.executable, __file__, "--first", workspace])) for _ in range(COLD_RUNS)]
+    told("the first of a process", first)
+
+
+def private_folders(below: Path, count: int) -> list[str]:
+    folders = [below / str(number) for number in range(count)]
+    for folder in folders:
+        folder.mkdir()
+    return [str(folder) for folder in folders]
+
+
+def toggle(file: Path) -> None:
+    """A protected name of the workspace comes or goes."""
+    if file.exists():
+        file.unlink()
+    else:
+        file.touch()
+
+
+def timed(
+    what: str, work: Callable[[], object], runs: int, before: Callable[[], object] = lambda: None
+) -> None:
+    took = []
     for _ in range(max(runs, 20)):
-        wall, cpu = time.perf_counter(), time.process_time()
-        cage(workspace)
-        walls.append(time.perf_counter() - wall)
-        cpus.append(time.process_time() - cpu)
+        before()
+        took.append(once(work))
+    told(what, took)
+
+
+def once(work: Callable[[], object]) -> tuple[float, float]:
+    """Wall time and CPU time in seconds; the second does not depend on neighbours."""
+    wall, cpu = time.perf_counter(), time.process_time()
+    work()
+    return time.perf_counter() - wall, time.process_time() - cpu
+
+
+def told(what: str, took: list[tuple[float, float]]) -> None:
+    walls, cpus = zip(*took, strict=True)
     wall_ms, cpu_ms = statistics.median(walls) * 1e3, statistics.median(cpus) * 1e3
-    least_ms = min(cpus) * 1e3
-    print(
-        f"plan computation, warm: median {wall_ms:.2f} ms wall, {cpu_ms:.2f} ms CPU, least {least_ms:.2f} ms CPU"
-    )
+    print(f"{what:22} median {wall_ms:.2f} ms wall, {cpu_ms:.2f} ms CPU, least {min(cpus) * 1e3:.2f} ms CPU")
 
 
 def steady(workspace: str) -> None:
-    """CPU time of many system calls, bare and in the sandbox with its filters; the least of several rounds counts."""
-    outside, inside = [], []
-    for _ in range(ROUNDS):
-        outside.append(counted([PYTHON, "-c", SYSTEM_CALLS], ()))
-        ready = launch.launch(cage(workspace, PYTHON, "-c", SYSTEM_CALLS))
-        try:
-            inside.append(counted(list(ready.argv), ready.fds))
-        finally:
-            for fd in ready.fds:
-                os.close(fd)
-    ratios = [
-        min(held) / min(free)
-        for held, free in zip(zip(*inside, strict=True), zip(*outside, strict=True), strict=True)
-    ]
-    told = ", ".join(f"{name} {ratio:.3f}" for name, ratio in zip(CALLS, ratios, strict=True))
-    print(f"steady state, 100000 calls each, CPU time against bare: {told}")
+    """
+    CPU time of a mix of system calls, bare and in the sandbox; the median of the ratios of all turns.
+
+    Pairs of processes on one processor answer by turns of a few milliseconds, so that its speed is the same for both.
+    """
+    ours = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(ours)})
+    try:
+        turns = [turn for _ in range(PAIRS) for turn in pair(workspace)]
+    finally:
+        os.sched_setaffinity(0, ours)
+    ratios = [[inside / outside for outside, inside in zip(*turn, strict=True)] for turn in turns]
+    each = [statistics.median(found) for found in zip(*ratios, strict=True)]
+    whole = [sum(inside) / sum(outside) for outside, inside in turns]
+    low, middle_one, high = statistics.quantiles(whole, n=4)
+    names = ", ".join(f"{name} {ratio:.3f}" for name, ratio in zip(CALLS, each, strict=True))
+    print(f"steady state, CPU time against bare, {len(turns)} turns of {CALLS_EACH} calls of each kind:")
+    print(f"  all together {middle_one:.3f} (half of the turns {low:.3f} to {high:.3f}); {names}")
 
 
-def counted(argv: list[str], fds: tuple[int, ...]) -> list[float]:
-    done = subprocess.run(argv, env={}, pass_fds=fds, capture_output=True, text=True, check=True)
-    return [float(word) for word in done.stdout.split()]
+def pair(workspace: str) -> list[tuple[list[float], list[float]]]:
+    """The turns of one pair: what each kind of call took outside, and inside."""
+    argv = [PYTHON, "-u", "-c", SYSTEM_CALLS]
+    ready = launch.launch(cage(workspace, *argv))
+    try:
+        with answering(argv) as outside, answering(list(ready.argv), ready.fds) as inside:
+            turns = [(answer(outside), answer(inside)) for _ in range(TURNS + 1)]
+    finally:
+        for fd in ready.fds:
+            os.close(fd)
+    return turns[1:]  # the first warms up
+
+
+@contextlib.contextmanager
+def answering(argv: list[str], fds: tuple[int, ...] = ()) -> Iterator[subprocess.Popen[str]]:
+    """A process that measures once for each line; it ends with its input."""
+    pipe = subprocess.PIPE
+    with subprocess.Popen(argv, env={}, pass_fds=fds, stdin=pipe, stdout=pipe, text=True) as process:
+        yield process
+
+
+def answer(process: subprocess.Popen[str]) -> list[float]:
+    assert process.stdin is not None
+    assert process.stdout is not None
+    process.stdin.write("once more\n")
+    process.stdin.flush()
+    return [float(word) for word in process.stdout.readline().split()]
+
+
+def output(argv: list[str]) -> str:
+    return subprocess.run(argv, env={}, capture_output=True, text=True, check=True).stdout
 
 
 if __name__ == "__main__":
-    main()
+    if sys.argv[1:2] == ["--first"]:
+        who_runs()
+        print(json.dumps(once(lambda: cage(sys.argv[2]))))
+    else:
+        main()

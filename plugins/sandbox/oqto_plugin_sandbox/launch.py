@@ -12,6 +12,7 @@ import pwd
 import re
 import resource
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 
 import msgspec
@@ -19,9 +20,10 @@ import msgspec
 from oqto_platform.errors import Invalid, Unconfined
 from oqto_platform.types import ConfinedPlan, SpawnPlan
 from oqto_plugin_sandbox import first, host, landlock, mounting
-from oqto_plugin_sandbox.plan.compose import RELAY_FOLDER, compose
+from oqto_plugin_sandbox.plan.compose import RELAY_FOLDER
 from oqto_plugin_sandbox.plan.model import Plan, Request
 from oqto_plugin_sandbox.plan.opening import make_beneath
+from oqto_plugin_sandbox.plan.planned import planned
 from oqto_plugin_sandbox.plan.render import Descriptors, expected_mounts, options
 from oqto_plugin_sandbox.plan.steps import devices_mounted, steps
 from oqto_plugin_sandbox.plan.system import INSIDE_UID
@@ -91,7 +93,7 @@ def design(
     )
     return Cage(
         policy=policy,
-        plan=compose(policy, request),
+        plan=planned(policy, request),
         request=request,
         relays=tuple((relay.port, inside) for relay, (_, inside) in zip(relays, sockets, strict=True)),
         env=environment(policy, spawn.env, request.home),
@@ -102,25 +104,12 @@ def design(
 
 def launch(cage: Cage) -> ConfinedPlan:
     """Open what the launcher needs and describe its command. The caller owns the descriptors."""
-    bwrap = host.bubblewrap()
-    if cage.policy.require_fixed_bwrap and not bwrap.is_fixed:
-        raise Unconfined(f"require_fixed_bwrap asks for bubblewrap 0.12. Repair: {host.install_command()}")
-    host.probe()
+    bwrap = _launcher(cage.policy)
     for path in cage.plan.creates:
         _create(path, cage.request)
     with Descriptors() as owned:
-        words, made_inside = _division(cage, owned, by_fd=bwrap.binds_by_fd)
-        if len(words) > MAX_OPTIONS:
-            raise Unconfined(
-                f"the policy needs {len(words)} options for bubblewrap, the limit is {MAX_OPTIONS}"
-            )
-        arguments = owned.memory("oqto-arguments", b"".join(os.fsencode(word) + b"\0" for word in words))
-        init = f"/proc/self/fd/{owned.memory('oqto-init', first.program(), is_program=True)}"
-        config = owned.memory("oqto-config", first.words([*made_inside, *_statements(cage, owned)]))
-        launcher = (init, "shield", bwrap.path, "--args", str(arguments))
-        argv = (*launcher, "--", init, str(config), *cage.argv)
         return ConfinedPlan(
-            argv=argv,
+            argv=_command(cage, bwrap, owned),
             cwd=cage.cwd,
             env={},
             fds=tuple(owned.fds),
@@ -129,6 +118,24 @@ def launch(cage: Cage) -> ConfinedPlan:
             network=cage.policy.network.mode,
             summary=summary(cage),
         )
+
+
+def _launcher(policy: Policy) -> host.Bubblewrap:
+    bwrap = host.bubblewrap()
+    if policy.require_fixed_bwrap and not bwrap.is_fixed:
+        raise Unconfined(f"require_fixed_bwrap asks for bubblewrap 0.12. Repair: {host.install_command()}")
+    host.probe()
+    return bwrap
+
+
+def _command(cage: Cage, bwrap: host.Bubblewrap, owned: Descriptors) -> tuple[str, ...]:
+    words, made_inside = _division(cage, owned, by_fd=bwrap.binds_by_fd)
+    if len(words) > MAX_OPTIONS:
+        raise Unconfined(f"the policy needs {len(words)} options for bubblewrap, the limit is {MAX_OPTIONS}")
+    arguments = owned.memory("oqto-arguments", b"".join(os.fsencode(word) + b"\0" for word in words))
+    init = f"/proc/self/fd/{owned.memory('oqto-init', first.program(), is_program=True)}"
+    config = owned.memory("oqto-config", first.words([*made_inside, *_statements(cage, owned)]))
+    return init, "shield", bwrap.path, "--args", str(arguments), "--", init, str(config), *cage.argv
 
 
 def unconfined(spawn: SpawnPlan) -> ConfinedPlan:
@@ -174,15 +181,16 @@ def environment(policy: Policy, wanted: Mapping[str, str], home: str) -> dict[st
     for name, value in passed.items():
         if "\0" in name + value or not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
             raise Invalid(f"the environment variable {name!r} cannot be passed on: bad name or a zero byte")
-    name = _account_name()
+    name = _account_name(os.getuid())
     own = {"HOME": home, "USER": name, "LOGNAME": name}
     return {**ALWAYS, **own, **_host_values(policy, refused), **passed}
 
 
-def _account_name() -> str:
+@cache
+def _account_name(uid: int) -> str:
     """Root's agents have a name of their own; a container may run us as a number that no account has."""
     try:
-        return "oqto" if os.getuid() == 0 else pwd.getpwuid(os.getuid()).pw_name
+        return "oqto" if uid == 0 else pwd.getpwuid(uid).pw_name
     except KeyError:
         return "oqto"
 

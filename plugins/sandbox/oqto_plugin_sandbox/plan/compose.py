@@ -1,18 +1,20 @@
 """Turn rules into mounts: the deepest rule wins, what is hidden stays hidden, what is protected stays put."""
 
-# ruff: noqa: PTH112, PTH120 - paths are compared and passed on as text, exactly as the kernel sees them
+# ruff: noqa: PTH120 - paths are compared and passed on as text, exactly as the kernel sees them
 
 from __future__ import annotations
 
 import os
 import stat
 from collections.abc import Iterator, Mapping
+from typing import NamedTuple
 
 from oqto_platform.errors import Unconfined
 from oqto_plugin_sandbox.plan import rules as wishes
 from oqto_plugin_sandbox.plan.closed import refuse_closed
-from oqto_plugin_sandbox.plan.composed import MOST_COPIES, PRIVATE_MB, composed, is_own, is_small, links
+from oqto_plugin_sandbox.plan.composed import MOST_COPIES, PRIVATE_MB, composed, links, rights_of_small
 from oqto_plugin_sandbox.plan.disk import Disk
+from oqto_plugin_sandbox.plan.looks import Looks
 from oqto_plugin_sandbox.plan.missing import reservable
 from oqto_plugin_sandbox.plan.model import (
     PRIVATE_PLACES,
@@ -39,42 +41,68 @@ RELAY_FOLDER = "/run/oqto"
 MAX_MOUNTS = 1000
 GUARDED = (wishes.PROTECT_RANK, wishes.DENY_WRITE_RANK, wishes.DENY_READ_RANK)
 SYSTEM_BINDS = ("/usr", "/etc", "/bin", "/sbin", "/lib", "/lib64", "/lib32")
+NO_WORKSPACE = (*SYSTEM_BINDS, "/proc", "/dev", "/sys", "/run")
 
 
-def compose(policy: Policy, request: Request) -> Plan:
-    """The plan for one session. Raises `Unconfined` where the policy cannot hold on this machine."""
+class _Choice(NamedTuple):
+    """`folders` are shown entry by entry, `rules` are those that change something, shallow first."""
+
+    denials: Denials
+    folders: Mapping[str, str]
+    rules: list[Rule]
+
+
+def compose(policy: Policy, request: Request, looks: Looks | None = None) -> Plan:
+    """
+    The plan for one session, made anew. Raises `Unconfined` where the policy cannot hold on this machine.
+
+    It follows from the policy, the request and `looks` alone, to which every look at the machine is added.
+    """
     _check_workspace(policy, request)
-    disk = Disk(request.home)
+    disk = Disk(request.home, request.workspace, looks)
     creates = _missing_folders(policy, request, disk)
     denials = wishes.denials(policy, request, disk)
-    shown = composed(policy, request, [*denials.named, *denials.sockets], disk)
     reserved = reservable(denials.hidden, request, disk) if request.reserves else ()
+    shown = composed(policy, request, [*denials.named, *denials.sockets], disk)
     wanted = wishes.gather(policy, request, denials, shown.folders, disk)
     refuse_closed((rule for rule in wanted if rule.rank in GUARDED), policy, request, disk)
-    chosen = _choose(wanted, {*creates, *reserved}, disk)
-    folders = (
-        shown.folders if policy.home == "rw" else {request.home: f'home = "{policy.home}"', **shown.folders}
-    )
-    ops = [*system_ops(policy, request), *_composed_ops(policy, request, chosen, folders, disk)]
-    seals = [folder for folder in folders if not _is_nested(folder, folders)]
-    below, copies = _below(chosen), _copies(chosen, request, folders, disk)
-    for rule in chosen:
-        ops += copies.get(rule.path) or _mounts(rule, below[rule.path], seals, disk)
-    ops += _socket_ops(request)
-    ops += [Seal(dest=path) for path in (*sorted(seals, key=depth, reverse=True), "/")]
-    if len(ops) > MAX_MOUNTS:
-        raise Unconfined(
-            f"the policy needs {len(ops)} mounts, the limit is {MAX_MOUNTS}; deny folders, not files"
-        )
-    hidden = {rule.path for rule in chosen if rule.access == "hidden"}
+    rules = _choose(wanted, {*creates, *reserved}, disk)
+    choice = _Choice(denials, _private_folders(policy, request, shown.folders), rules)
     plan = Plan(
-        ops=tuple(ops),
+        ops=_limited(_ops(policy, request, choice, disk)),
         creates=creates,
-        reserved=tuple(path for path in reserved if path in hidden),
+        reserved=_still_hidden(reserved, rules),
         notes=(*_notes(denials, disk), *shown.gaps),
     )
     _keep_promises(plan, denials, request, disk)
     return plan
+
+
+def _private_folders(policy: Policy, request: Request, shown: Mapping[str, str]) -> Mapping[str, str]:
+    return shown if policy.home == "rw" else {request.home: f'home = "{policy.home}"', **shown}
+
+
+def _ops(policy: Policy, request: Request, choice: _Choice, disk: Disk) -> list[Op]:
+    ops = [*system_ops(policy, request, disk), *_composed_ops(policy, request, choice, disk)]
+    seals = [folder for folder in choice.folders if not _is_nested(folder, choice.folders)]
+    below, copies = _below(choice.rules), _copies(choice, request, disk)
+    for rule in choice.rules:
+        ops += copies.get(rule.path) or _mounts(rule, below[rule.path], seals, disk)
+    ops += _socket_ops(request)
+    return [*ops, *(Seal(dest=path) for path in (*sorted(seals, key=depth, reverse=True), "/"))]
+
+
+def _limited(ops: list[Op]) -> tuple[Op, ...]:
+    if len(ops) > MAX_MOUNTS:
+        raise Unconfined(
+            f"the policy needs {len(ops)} mounts, the limit is {MAX_MOUNTS}; deny folders, not files"
+        )
+    return tuple(ops)
+
+
+def _still_hidden(reserved: tuple[str, ...], rules: list[Rule]) -> tuple[str, ...]:
+    hidden = {rule.path for rule in rules if rule.access == "hidden"}
+    return tuple(path for path in reserved if path in hidden)
 
 
 def _keep_promises(plan: Plan, denials: Denials, request: Request, disk: Disk) -> None:
@@ -82,7 +110,8 @@ def _keep_promises(plan: Plan, denials: Denials, request: Request, disk: Disk) -
     platform = {*request.readable, *request.writable}
     denied = (*denials.hidden, *denials.sockets)
     hidden = [path for path in denied if path not in platform and disk.is_real(path)]
-    if broken := broken_promises(plan, hidden, [path for path in denials.read_only if disk.is_real(path)]):
+    read_only = [path for path in denials.read_only if disk.is_real(path)]
+    if broken := broken_promises(plan, hidden, read_only, disk.is_there):
         raise Unconfined(f"the plan of the sandbox does not hold: {broken[0]}; please report this policy")
 
 
@@ -96,26 +125,23 @@ def _notes(denials: Denials, disk: Disk) -> tuple[str, ...]:
 
 
 def _check_workspace(policy: Policy, request: Request) -> None:
+    if unfit := _unfit(policy, request):
+        raise Unconfined(unfit)
+
+
+def _unfit(policy: Policy, request: Request) -> str:
+    """Why this folder can be no workspace; empty when it can."""
     workspace, home = request.workspace, request.home
     if workspace == "/" or (is_within(home, workspace) and workspace != home):
-        raise Unconfined(
-            f"{workspace} contains the home directory; choose a folder below it as the workspace"
-        )
+        return f"{workspace} contains the home directory; choose a folder below it as the workspace"
     if workspace == home and not policy.allow_home_workspace:
-        raise Unconfined(
-            f"{workspace} is the home directory itself; choose a folder below it as the workspace"
-        )
-    system = next(
-        (place for place in (*SYSTEM_BINDS, "/proc", "/dev", "/sys", "/run") if is_within(workspace, place)),
-        "",
-    )
-    if system:
-        raise Unconfined(f"{workspace} lies in {system}, which belongs to the system; choose another folder")
+        return f"{workspace} is the home directory itself; choose a folder below it as the workspace"
+    if system := next((place for place in NO_WORKSPACE if is_within(workspace, place)), ""):
+        return f"{workspace} lies in {system}, which belongs to the system; choose another folder"
     for key, paths in (("deny_read", policy.deny_read), ("deny_write", policy.deny_write)):
         if path := next((path for path in paths if is_within(workspace, path)), ""):
-            raise Unconfined(
-                f"the workspace {workspace} lies in {path}, which is in {key}; choose another folder"
-            )
+            return f"the workspace {workspace} lies in {path}, which is in {key}; choose another folder"
+    return ""
 
 
 def _missing_folders(policy: Policy, request: Request, disk: Disk) -> tuple[str, ...]:
@@ -129,11 +155,7 @@ def _missing_folders(policy: Policy, request: Request, disk: Disk) -> tuple[str,
 
 def _may_create(path: str, home: str, disk: Disk) -> bool:
     parent = os.path.dirname(path)
-    return (
-        parent == f"{home}/.cache"
-        or disk.is_folder(parent)
-        or (disk.is_link(parent) and os.path.isdir(parent))
-    )
+    return parent == f"{home}/.cache" or disk.leads_to_folder(parent)
 
 
 def _choose(wanted: list[Rule], creates: set[str], disk: Disk) -> list[Rule]:
@@ -208,13 +230,11 @@ def _system_access(path: str) -> str | None:
     return "ro" if "/" + path.split("/", 2)[1] in SYSTEM_BINDS else None
 
 
-def _composed_ops(
-    policy: Policy, request: Request, chosen: list[Rule], folders: Mapping[str, str], disk: Disk
-) -> Iterator[Op]:
+def _composed_ops(policy: Policy, request: Request, choice: _Choice, disk: Disk) -> Iterator[Op]:
     """Private folders with the links of the real ones, and places for the mounts that follow."""
-    denied = {rule.path for rule in chosen if rule.access == "hidden"} | set(policy.deny_read)
-    for folder, why in folders.items():
-        nested = _is_nested(folder, folders)
+    denied = {rule.path for rule in choice.rules if rule.access == "hidden"} | set(policy.deny_read)
+    for folder, why in choice.folders.items():
+        nested = _is_nested(folder, choice.folders)
         yield Folder(dest=folder) if nested else Tmpfs(dest=folder, size_mb=PRIVATE_MB, why=why)
         if policy.home == "private" and folder == request.home:
             continue
@@ -228,19 +248,21 @@ def _is_nested(folder: str, folders: Mapping[str, str]) -> bool:
     return os.path.dirname(folder) in folders
 
 
-def _copies(
-    chosen: list[Rule], request: Request, folders: Mapping[str, str], disk: Disk
-) -> dict[str, list[Op]]:
-    """Small files of composed folders. A mount would not show what replaces them on the host either."""
+def _copies(choice: _Choice, request: Request, disk: Disk) -> dict[str, list[Op]]:
+    """
+    Small files of composed folders. A mount would not show what replaces them on the host either.
+
+    Those that the agent could read itself: the launcher copies nothing by rights that the agent lacks.
+    """
     found: dict[str, list[Op]] = {}
-    for rule in chosen:
-        is_entry = (
-            rule.rank == wishes.HOME_RANK and rule.access == "ro" and os.path.dirname(rule.path) in folders
-        )
-        status = disk.status(rule.path) if is_entry and disk.kind(rule.path) == stat.S_IFREG else None
-        if status and is_small(status) and is_own(status, request.uid) and len(found) < MOST_COPIES:
-            mode = status.st_mode & 0o777
-            found[rule.path] = [Copy(dest=rule.path, source=rule.path, mode=mode, why=rule.why)]
+    for rule in choice.rules:
+        is_entry = rule.rank == wishes.HOME_RANK and rule.access == "ro"
+        if not is_entry or disk.kind(rule.path) != stat.S_IFREG or len(found) == MOST_COPIES:
+            continue
+        if os.path.dirname(rule.path) in choice.folders:
+            uid, mode = disk.ask(rights_of_small, rule.path)
+            if uid == request.uid and mode & stat.S_IRUSR:
+                found[rule.path] = [Copy(dest=rule.path, source=rule.path, mode=mode, why=rule.why)]
     return found
 
 

@@ -6,11 +6,8 @@ name that appears later has no mask. In a composed folder neither can happen; it
 entry, and that new entries are not seen before the next start.
 """
 
-# ruff: noqa: PTH112, PTH115 - paths are compared and passed on as text, exactly as the kernel sees them
-
 from __future__ import annotations
 
-import contextlib
 import os
 import stat
 from collections.abc import Iterable, Iterator
@@ -80,9 +77,8 @@ def links(folder: str, disk: Disk) -> Iterator[tuple[str, str]]:
     """The symbolic links of a composed folder with their targets."""
     for name, kind in sorted(disk.entries(folder).items()):
         path = f"{folder}/{name}"
-        if kind == stat.S_IFLNK:
-            with contextlib.suppress(OSError):  # it was removed meanwhile
-                yield path, os.readlink(path)
+        if kind == stat.S_IFLNK and (target := disk.target(path)):
+            yield path, target
 
 
 def is_small(status: os.stat_result) -> bool:
@@ -90,9 +86,13 @@ def is_small(status: os.stat_result) -> bool:
     return stat.S_ISREG(status.st_mode) and status.st_size <= MOST_TO_COPY
 
 
-def is_own(status: os.stat_result, uid: int) -> bool:
-    """Whether the agent could read it itself: the launcher copies nothing by rights that the agent lacks."""
-    return status.st_uid == uid and bool(status.st_mode & stat.S_IRUSR)
+def rights_of_small(path: str) -> tuple[int, int]:
+    """Owner and rights of a file to copy; nobody's and none for everything else."""
+    try:
+        status = os.lstat(path)
+    except OSError:
+        return -1, 0
+    return (status.st_uid, status.st_mode & 0o777) if is_small(status) else (-1, 0)
 
 
 def _roots(policy: Policy, request: Request) -> dict[str, str]:
@@ -126,7 +126,7 @@ def _too_large(large: list[str], path: str, disk: Disk) -> list[str]:
 
 
 def _most(path: str, disk: Disk) -> int:
-    is_folder = os.path.isdir(path) if disk.is_there(path) else is_for_a_folder(path)
+    is_folder = disk.leads_to_folder(path) if disk.is_there(path) else is_for_a_folder(path)
     return MOST_FOR_FOLDERS if is_folder else MOST_FOR_FILES
 
 

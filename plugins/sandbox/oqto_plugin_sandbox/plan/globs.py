@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 from functools import lru_cache
 
 from oqto_platform.errors import Unconfined
+from oqto_plugin_sandbox.plan.disk import Disk
 
 MAX_DEPTH = 64
 """Folders below the last plain name of a pattern. Agents make folders as well, so what lies deeper refuses the start."""
@@ -45,11 +46,11 @@ def is_glob(path: str) -> bool:
     return bool(_MAGIC.search(path))
 
 
-def expand(paths: Iterable[str]) -> list[str]:
+def expand(paths: Iterable[str], disk: Disk) -> list[str]:
     """The paths with each glob replaced by what it matches now. Raises `Unconfined` beyond the bounds."""
     found: list[str] = []
     for path in paths:
-        found += _matches(path) if is_glob(path) else [path]
+        found += disk.ask(_matches, path) if is_glob(path) else [path]
     return sorted(set(found))
 
 

@@ -1,6 +1,6 @@
 """Denied names that are not there yet but could appear while the agent looks at the folder they belong into."""
 
-# ruff: noqa: PTH119, PTH120, PTH208 - paths are passed on as text, exactly as the kernel sees them
+# ruff: noqa: PTH119, PTH120 - paths are passed on as text, exactly as the kernel sees them
 
 from __future__ import annotations
 
@@ -40,7 +40,4 @@ def _is_free(path: str, disk: Disk) -> bool:
     if not disk.is_there(path):
         above = upward(os.path.dirname(path))
         return disk.is_folder(next(folder for folder in above if folder == "/" or disk.is_there(folder)))
-    try:
-        return disk.is_folder(path) and not os.listdir(path)
-    except OSError:
-        return False
+    return disk.can_list(path) and not disk.entries(path)

@@ -1,10 +1,9 @@
 """Every wish about a path, from the policy, the platform and the names that are always protected."""
 
-# ruff: noqa: PTH110, PTH113, PTH114 - paths are compared and passed on as text, exactly as the kernel sees them
-
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
@@ -12,6 +11,7 @@ from oqto_platform.errors import Unconfined
 from oqto_plugin_sandbox.plan.composed import entries
 from oqto_plugin_sandbox.plan.disk import Disk
 from oqto_plugin_sandbox.plan.globs import expand, is_glob
+from oqto_plugin_sandbox.plan.looks import kind_behind, kind_of
 from oqto_plugin_sandbox.plan.model import (
     PRIVATE_PLACES,
     Access,
@@ -65,12 +65,12 @@ def gather(
     return [
         *(rule for rule in _shown(policy, request, disk) if rule.path not in composed),
         *_composed(composed, disk),
-        *_workspace(policy, request),
+        *_workspace(policy, request, disk),
         *_each(denied.read_only, "ro", DENY_WRITE_RANK, "deny_write"),
         *_each(denied.hidden, "hidden", DENY_READ_RANK, "deny_read"),
         *_each(denied.sockets, "hidden", DENY_READ_RANK, SOCKETS_KEY),
         *secret_rules(request.uid, disk),
-        *_platform(request),
+        *_platform(request, disk),
     ]
 
 
@@ -94,37 +94,39 @@ def _shown(policy: Policy, request: Request, disk: Disk) -> Iterator[Rule]:
     yield from _each(policy.unix_sockets, "ro", EXTRA_RANK, SOCKETS_KEY)
 
 
-def _workspace(policy: Policy, request: Request) -> Iterator[Rule]:
+def _workspace(policy: Policy, request: Request, disk: Disk) -> Iterator[Rule]:
     access: Access = "ro" if policy.readonly_workspace else "rw"
     why = "readonly_workspace" if policy.readonly_workspace else "the workspace"
     yield Rule(path=request.workspace, access=access, rank=WORKSPACE_RANK, why=why)
-    yield from _each(protected_paths(policy, request.workspace), "ro", PROTECT_RANK, "protect_defaults")
+    yield from _each(protected_paths(policy, request.workspace, disk), "ro", PROTECT_RANK, "protect_defaults")
     policies = (f"{nested}/.oqto" for nested in request.nested)
     yield from _each(policies, "ro", PROTECT_RANK, "the policy of another workspace")
 
 
-def protected_paths(policy: Policy, workspace: str) -> list[str]:
+def protected_paths(policy: Policy, workspace: str, disk: Disk) -> list[str]:
     """Names in the workspace that stay read-only; `.oqto` always, the others with `protect_defaults`."""
     names = [".oqto"]
     if policy.protect_defaults:
         names = [*PROTECTED_NAMES, *([] if policy.allow_git_config else [GIT_CONFIG])]
-        names += [GIT_FILE] if os.path.isfile(f"{workspace}/{GIT_FILE}") else _submodules(workspace)
+        is_file = disk.ask(kind_behind, f"{workspace}/{GIT_FILE}") == stat.S_IFREG
+        names += [GIT_FILE] if is_file else disk.ask(_submodules, workspace)
     return [f"{workspace}/{name}" for name in names]
 
 
-def _submodules(workspace: str) -> Iterator[str]:
+def _submodules(workspace: str) -> list[str]:
     """
     `.git/modules/**/{hooks,config}`: git runs them when it enters the submodule. A folder that is closed as it is,
     because its owner may open it again. Any sign of a repository counts: the agent may remove and restore others.
     """
+    found: list[str] = []
     closed: list[str] = []
     top = f"{workspace}/.git/modules"
     for folder, names, files in os.walk(top, onerror=lambda exc: closed.append(_closed_name(exc))):
         if {"HEAD", "config"} & set(files) or "hooks" in names:
             relative = folder.removeprefix(workspace + "/")
-            yield from (f"{relative}/{name}" for name in ("hooks", "config"))
+            found += [f"{relative}/{name}" for name in ("hooks", "config")]
             names[:] = [name for name in names if name == "modules"]
-    yield from (path.removeprefix(workspace + "/") for path in closed if path)
+    return found + [path.removeprefix(workspace + "/") for path in closed if path]
 
 
 def _closed_name(exc: OSError) -> str:
@@ -133,7 +135,7 @@ def _closed_name(exc: OSError) -> str:
 
 def denied_paths(paths: Iterable[str], disk: Disk) -> Iterator[str]:
     """Denied paths as written and as they resolve: the data is reachable by both names. Globs are expanded."""
-    for path in expand(paths):
+    for path in expand(paths, disk):
         yield path
         if (target := _resolved(path, disk)) != path:
             yield target
@@ -146,19 +148,19 @@ def _resolved(path: str, disk: Disk) -> str:
     if not disk.is_link(path):
         folder, _, name = path.rpartition("/")
         return f"{disk.real(folder or '/').rstrip('/')}/{name}"
-    target = os.path.realpath(path)
-    if os.path.islink(target):
+    target = disk.end(path)
+    if disk.ask(kind_of, target) == stat.S_IFLNK:
         raise Unconfined(f"the denied path {path} is a link that leads to itself; remove the link")
     return target
 
 
-def _platform(request: Request) -> Iterator[Rule]:
+def _platform(request: Request, disk: Disk) -> Iterator[Rule]:
     for path in request.readable:
         yield Rule(path=path, access="ro", rank=PLATFORM_RANK, why="needed by the agent program")
     for path in request.writable:
         yield Rule(path=path, access="rw", rank=PLATFORM_RANK, why="private state of the agent")
     for outside, _ in request.sockets:
-        if not os.path.exists(outside):
+        if not disk.ask(kind_behind, outside):
             raise Unconfined(f"the socket {outside} does not exist; its service is not running")
 
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
+from collections.abc import Callable
 from operator import itemgetter
 from typing import Literal, TypeAlias
 
@@ -44,7 +45,8 @@ LEADS_ON = Sight(state="ro", why="leads to something visible")
 class _View:
     """A plan, arranged for looking paths up."""
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: Plan, is_there: Callable[[str], bool]) -> None:
+        self._is_there = is_there
         self._below = Counter(folder for op in plan.ops for folder in upward(op.dest))
         mounts = ((at, op) for at, op in enumerate(plan.ops) if not isinstance(op, (Seal, Link, Folder)))
         self._last = {op.dest: (at, op) for at, op in mounts}
@@ -60,13 +62,20 @@ class _View:
             case Hide(why=why):
                 return Sight(state="hidden", why=why)
             case Bind() | Copy():
-                return _bound(path, top)
+                return self._bound(path, top)
             case Tmpfs():
                 return self._empty(top, path)
             case Data():
                 return Sight(state="ro", why="made for the sandbox")
             case _:
                 return Sight(state="kernel", why="kernel interface")
+
+    def _bound(self, path: str, op: Bind | Copy) -> Sight:
+        origin = op.source + path.removeprefix(op.dest)
+        writable = isinstance(op, Bind) and op.writable
+        if not writable and not self._is_there(origin):
+            return Sight(state="absent", why=op.why, source=origin)
+        return Sight(state="rw" if writable else "ro", why=op.why, source=origin)
 
     def _empty(self, top: Tmpfs, path: str) -> Sight:
         if not top.mode & 0o444:
@@ -93,20 +102,14 @@ class _View:
 
 def show(plan: Plan, path: str) -> Sight:
     """What the agent finds at `path`."""
-    return _View(plan).show(path)
+    return _View(plan, os.path.lexists).show(path)
 
 
-def _bound(path: str, op: Bind | Copy) -> Sight:
-    origin = op.source + path.removeprefix(op.dest)
-    writable = isinstance(op, Bind) and op.writable
-    if not writable and not os.path.lexists(origin):
-        return Sight(state="absent", why=op.why, source=origin)
-    return Sight(state="rw" if writable else "ro", why=op.why, source=origin)
-
-
-def broken_promises(plan: Plan, hidden: list[str], read_only: list[str]) -> list[str]:
+def broken_promises(
+    plan: Plan, hidden: list[str], read_only: list[str], is_there: Callable[[str], bool]
+) -> list[str]:
     """Sentences about paths that the plan would show although they are denied; empty when the plan holds."""
-    view = _View(plan)
+    view = _View(plan, is_there)
     sights = [(path, view.show(path)) for path in hidden]
     found = [
         f"{path} would be readable" for path, sight in sights if sight.source and sight.state in ("ro", "rw")

@@ -1,6 +1,6 @@
 """The parts of the host that every sandbox shows: programs, libraries, settings, devices. Never /run, /var, /home."""
 
-# ruff: noqa: PTH110, PTH112, PTH116, PTH113, PTH114, PTH115 - paths are compared and passed on as text, exactly as the kernel sees them
+# ruff: noqa: PTH116 - paths are compared and passed on as text, exactly as the kernel sees them
 # ruff: noqa: S108 - /tmp is the sandbox's own
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from oqto_plugin_sandbox.plan.disk import Disk
+from oqto_plugin_sandbox.plan.looks import effective_uid, is_readable, kind_behind
 from oqto_plugin_sandbox.plan.model import (
     Bind,
     Data,
@@ -49,18 +50,18 @@ SECRET_SETTINGS = (
 )  # fmt: skip
 
 
-def system_ops(policy: Policy, request: Request) -> list[Op]:
+def system_ops(policy: Policy, request: Request, disk: Disk) -> list[Op]:
     """The mounts at the root, before everything else."""
-    ops: list[Op] = [_shared("/usr"), *_merged_usr(), _shared("/etc"), *_resolver(policy)]
+    ops: list[Op] = [_shared("/usr"), *_merged_usr(disk), _shared("/etc"), *_resolver(policy, disk)]
     if request.uid == 0:
         ops += [
-            Data(dest="/etc/passwd", content=passwd(request.home)),
-            Data(dest="/etc/group", content=group()),
+            Data(dest="/etc/passwd", content=passwd(request.home, disk)),
+            Data(dest="/etc/group", content=group(disk)),
         ]
     limits = policy.limits
     ops += [
         Kernel(dest="/proc", kind="proc"),
-        *_controls(request.uid),
+        *_controls(request.uid, disk),
         Kernel(dest="/dev", kind="dev"),
         Tmpfs(dest="/dev/shm", size_mb=limits.shm_mb or 0, mode=0o1777, why="private shared memory"),
         Seal(dest="/dev"),
@@ -70,26 +71,32 @@ def system_ops(policy: Policy, request: Request) -> list[Op]:
     return ops
 
 
-def _controls(uid: int) -> list[Op]:
+def _controls(uid: int, disk: Disk) -> list[Op]:
     """
     An agent of root has no capability but still root's number, and by that alone owns the kernel's controls: it
     could name the program that the kernel starts for a crash. bubblewrap covers only what it could write itself.
     """
-    return [_shared(path) for path in KERNEL_CONTROLS if os.path.exists(path)] if uid == 0 else []
+    return [_shared(path) for path in disk.ask(_there, KERNEL_CONTROLS)] if uid == 0 else []
+
+
+def _there(paths: tuple[str, ...]) -> list[str]:
+    return [path for path in paths if kind_behind(path)]
 
 
 def secret_rules(uid: int, disk: Disk) -> list[Rule]:
     """Settings that only root may read. For root itself also everything in /etc that others cannot read."""
-    paths = {path for path in SECRET_SETTINGS if _is_in_reach(path, uid, disk)}
+    is_ours = uid == disk.ask(effective_uid, None) != 0
+    paths = {path for path in SECRET_SETTINGS if _is_in_reach(path, disk, is_ours=is_ours)}
     if uid == 0:
-        paths.update(_private_settings())
+        paths.update(disk.ask(_private_settings, "/etc"))
     return [Rule(path=p, access="hidden", rank=SYSTEM_RANK, why="secrets of the host") for p in sorted(paths)]
 
 
-def _is_in_reach(path: str, uid: int, disk: Disk) -> bool:
+def _is_in_reach(path: str, disk: Disk, *, is_ours: bool) -> bool:
     """A file that the account cannot read needs no mask: inside it has no rights that it lacks outside."""
-    is_others = uid == os.geteuid() != 0 and disk.kind(path) == stat.S_IFREG
-    return disk.is_there(path) and not (is_others and not os.access(path, os.R_OK))
+    if is_ours and disk.kind(path) == stat.S_IFREG:
+        return disk.ask(is_readable, path)
+    return disk.is_there(path)
 
 
 def hide(path: str, *, is_folder: bool, has_children: bool, why: str) -> Hide | Tmpfs:
@@ -99,25 +106,27 @@ def hide(path: str, *, is_folder: bool, has_children: bool, why: str) -> Hide | 
     return Hide(dest=path, is_folder=is_folder, why=why)
 
 
-def passwd(home: str) -> bytes:
+def passwd(home: str, disk: Disk) -> bytes:
     """The accounts of the host with one for the agent, so that names and homes resolve."""
     own = f"oqto:x:{INSIDE_UID}:{INSIDE_UID}:Oqto agent:{home}:/bin/bash"
-    return _accounts("/etc/passwd", own)
+    return _accounts("/etc/passwd", own, disk)
 
 
-def group() -> bytes:
-    return _accounts("/etc/group", f"oqto:x:{INSIDE_UID}:")
+def group(disk: Disk) -> bytes:
+    return _accounts("/etc/group", f"oqto:x:{INSIDE_UID}:", disk)
 
 
-def _accounts(path: str, own: str) -> bytes:
+def _accounts(path: str, own: str, disk: Disk) -> bytes:
+    return ("\n".join([*disk.ask(_others, path), own]) + "\n").encode()
+
+
+def _others(path: str) -> tuple[str, ...]:
     status = os.stat(path)
-    return (
-        "\n".join([*_others(path, status.st_ino, status.st_mtime_ns, status.st_size), own]) + "\n"
-    ).encode()
+    return _read_others(path, status.st_ino, status.st_mtime_ns, status.st_size)
 
 
 @lru_cache(maxsize=4)
-def _others(path: str, _inode: int, _mtime_ns: int, _size: int) -> tuple[str, ...]:
+def _read_others(path: str, _inode: int, _mtime_ns: int, _size: int) -> tuple[str, ...]:
     """Accounts that the agent's own does not displace. Tools replace these files, so the numbers tell versions."""
     lines = Path(path).read_text(errors="replace").splitlines()
     accounts = [line for line in lines if re.match("[^:]+:[^:]*:[0-9]", line)]
@@ -136,20 +145,20 @@ def _shared(path: str) -> Bind:
     return Bind(dest=path, source=path, is_checked=False, why="system")
 
 
-def _merged_usr() -> list[Op]:
+def _merged_usr(disk: Disk) -> list[Op]:
     ops: list[Op] = []
     for path in ("/bin", "/sbin", "/lib", "/lib64", "/lib32"):
-        if os.path.islink(path):
-            ops.append(Link(dest=path, target=os.readlink(path)))
-        elif os.path.isdir(path):
+        if disk.is_link(path):
+            ops.append(Link(dest=path, target=disk.target(path)))
+        elif disk.is_folder(path):
             ops.append(_shared(path))
     return ops
 
 
-def _resolver(policy: Policy) -> list[Op]:
+def _resolver(policy: Policy, disk: Disk) -> list[Op]:
     """The file behind /etc/resolv.conf; never its directory, which holds sockets on systemd hosts."""
-    target = os.path.realpath("/etc/resolv.conf")
-    if policy.network.mode != "open" or target.startswith("/etc/") or not os.path.isfile(target):
+    target = disk.end("/etc/resolv.conf") if policy.network.mode == "open" else ""
+    if not target or target.startswith("/etc/") or disk.ask(kind_behind, target) != stat.S_IFREG:
         return []
     return [Bind(dest=target, source=target, is_checked=False, why="name resolution")]
 
@@ -166,8 +175,8 @@ class _Walk(NamedTuple):
 _last_walk: list[_Walk] = []
 
 
-def _private_settings() -> list[str]:
-    """What in /etc others may not read. Walked again when a folder changed, and at least every minute."""
+def _private_settings(top: str) -> list[str]:
+    """What below /etc others may not read. Walked again when a folder changed, and at least every minute."""
     now = time.monotonic()
     for walk in list(_last_walk):
         if now - walk.looked_at < LOOK_AGAIN_S:
@@ -175,13 +184,13 @@ def _private_settings() -> list[str]:
         if now - walk.at < WALK_AGAIN_S and _is_unchanged(walk):
             _last_walk[:] = [walk._replace(looked_at=now)]
             return walk.found
-    _last_walk[:] = [_walk_settings()]
+    _last_walk[:] = [_walk_settings(top)]
     return _last_walk[0].found
 
 
-def _walk_settings() -> _Walk:
+def _walk_settings(top: str) -> _Walk:
     folders, found = {}, []
-    for folder, names, files in os.walk("/etc"):
+    for folder, names, files in os.walk(top):
         folders[folder] = _changed_ns(folder)
         for name in [*names, *files]:
             path = f"{folder}/{name}"

@@ -13,6 +13,8 @@ from pathlib import Path
 import msgspec
 
 from oqto_platform.errors import ConfigError
+from oqto_plugin_sandbox.host import landlock_version
+from oqto_plugin_sandbox.plan.looks import Looks, Memory, end_of
 from oqto_plugin_sandbox.plan.opening import open_beneath, open_plain
 from oqto_plugin_sandbox.policy.document import MAX_BYTES, Place, Role, line_of, parse
 from oqto_plugin_sandbox.policy.merge import Layer, merge
@@ -47,28 +49,45 @@ class Owner(msgspec.Struct, frozen=True, kw_only=True):
     is_team: bool = msgspec.field(default_factory=lambda: Path(TEAM_MARK).is_dir())
 
 
+class _File(msgspec.Struct, frozen=True, kw_only=True):
+    """A policy file as it was read: the whole of it, because times and sizes do not tell every change."""
+
+    uid: int
+    mode: int
+    content: bytes
+
+
 class _Text(msgspec.Struct, frozen=True, kw_only=True):
     text: str
     digest: str
 
 
+_policies: Memory[tuple[Owner, str], Policy] = Memory()
+
+
 def load(owner: Owner, workspace: str) -> Policy:
     """The policy that holds in `workspace` now. Raises `ConfigError` that names file, line and key."""
+    return _policies.recall((owner, workspace), lambda looks: read(owner, workspace, looks))
+
+
+def read(owner: Owner, workspace: str, looks: Looks) -> Policy:
+    """The same from nothing but the arguments and `looks`, to which every look at the machine is added."""
     layers: dict[str, _Text] = {}
-    system = [layer for file in owner.system_files if (layer := _system(file, owner, layers))]
+    looks.at(_landlock, None)  # the built-in profiles depend on it
+    system = [layer for file in owner.system_files if (layer := _system(file, owner, layers, looks))]
     if owner.is_team and not system:
         raise ConfigError(
             f"{owner.system_files[0]} does not exist, and on a machine for several people root has to state the "
             "policy. Repair: sudo oqto-sandbox init"
         )
-    user = _user(owner, "user" if system else "base", layers)
+    user = _user(owner, "user" if system else "base", layers, looks)
     own = [user] if user else []
-    found = _workspace(owner, workspace, layers)
+    found = _workspace(owner, workspace, layers, looks)
     restrictions = [*(own if system else []), *([found] if found else [])]
     flat = merge(system or own, restrictions, owner.home)
     digests = tuple(f"{file}@{text.digest}" for file, text in layers.items())
     stated = [(layer, layers[layer.file].text) for layer in (*system, *own, *([found] if found else []))]
-    policy = checked(to_policy(flat, layers=digests))
+    policy = checked(to_policy(flat, layers=digests), lambda path: looks.at(end_of, path))
     rest = dict.fromkeys(KEYS, f"profile {policy.profile}")
     return msgspec.structs.replace(policy, sources={**rest, **_sources(stated, policy.profiles)})
 
@@ -103,15 +122,19 @@ def _sources(stated: list[tuple[Layer, str]], profiles: tuple[str, ...]) -> dict
     return {key: ", ".join(places) for key, places in found.items()}
 
 
-def checked(policy: Policy) -> Policy:
-    """The policy itself, if all of it can be enforced. Raises `ConfigError`."""
+def _landlock(_: None) -> int:
+    return landlock_version()
+
+
+def checked(policy: Policy, end: Callable[[str], str] = end_of) -> Policy:
+    """The policy itself, if all of it can be enforced. `end` tells where a path leads. Raises `ConfigError`."""
     for name in ALWAYS_ON:
         if not getattr(policy, name):
             raise ConfigError(
                 f"{name} = false is not available: the sandbox would not hold without it; remove the key"
             )
     _check_denials(policy)
-    _check_sockets(policy)
+    _check_sockets(policy, end)
     return policy
 
 
@@ -125,59 +148,63 @@ def _check_denials(policy: Policy) -> None:
                 )
 
 
-def _check_sockets(policy: Policy) -> None:
+def _check_sockets(policy: Policy, end: Callable[[str], str]) -> None:
     """Behind some sockets sits somebody who does as root whatever is asked: no sandbox would be left."""
     for path in policy.unix_sockets:
-        if any(
-            fnmatch.fnmatchcase(name, pattern)
-            for name in (path, os.path.realpath(path))
-            for pattern in AS_ROOT
-        ):
+        if any(fnmatch.fnmatchcase(name, pattern) for name in (path, end(path)) for pattern in AS_ROOT):
             raise ConfigError(
                 f"unix_sockets.allow: whoever reaches {path} can do anything on this machine; remove it",
                 key="unix_sockets.allow",
             )
 
 
-def _system(file: str, owner: Owner, layers: dict[str, _Text]) -> Layer | None:
-    found = _read(file, lambda: _open_file(file))
+def _system(file: str, owner: Owner, layers: dict[str, _Text], looks: Looks) -> Layer | None:
+    found = looks.at(_system_file, file)
     if found is None:
         return None
-    status, text = found
-    if status.st_uid != owner.system_uid or status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+    if found.uid != owner.system_uid or found.mode & (stat.S_IWGRP | stat.S_IWOTH):
         raise ConfigError(
             f"{file}: somebody else than root can change it. Repair: chown root {file}; chmod 644 {file}"
         )
-    return _layer(file, "base", text, owner, "", layers)
+    return _layer(found, Place(file=file, role="base", home=owner.home), layers)
 
 
-def _user(owner: Owner, role: Role, layers: dict[str, _Text]) -> Layer | None:
+def _system_file(file: str) -> _File | None:
+    return _read(file, lambda: _open_file(file))
+
+
+def _user(owner: Owner, role: Role, layers: dict[str, _Text], looks: Looks) -> Layer | None:
     file = f"{owner.home}/{USER_FILE}"
-    found = _read(file, lambda: os.open(os.path.realpath(file), os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK))
+    found = looks.at(_user_file, file)
     if found is None:
         return None
-    status, text = found
-    if status.st_uid not in (owner.uid, 0) or status.st_mode & stat.S_IWOTH:
+    if found.uid not in (owner.uid, 0) or found.mode & stat.S_IWOTH:
         raise ConfigError(f"{file}: others can change it. Repair: chmod 644 {file}")
-    return _layer(file, role, text, owner, "", layers)
+    return _layer(found, Place(file=file, role=role, home=owner.home), layers)
 
 
-def _workspace(owner: Owner, workspace: str, layers: dict[str, _Text]) -> Layer | None:
+def _user_file(file: str) -> _File | None:
+    return _read(file, lambda: os.open(file, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK))
+
+
+def _workspace(owner: Owner, workspace: str, layers: dict[str, _Text], looks: Looks) -> Layer | None:
+    found = looks.at(_workspace_file, workspace)
     file = f"{workspace}/{WORKSPACE_FILE}"
+    place = Place(file=file, role="workspace", home=owner.home, workspace=workspace)
+    return _layer(found, place, layers) if found else None
+
+
+def _workspace_file(workspace: str) -> _File | None:
     folder = os.open(workspace, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        found = _read(file, lambda: open_beneath(folder, WORKSPACE_FILE))
+        return _read(f"{workspace}/{WORKSPACE_FILE}", lambda: open_beneath(folder, WORKSPACE_FILE))
     finally:
         os.close(folder)
-    return _layer(file, "workspace", found[1], owner, workspace, layers) if found else None
 
 
-def _layer(
-    file: str, role: Role, text: _Text, owner: Owner, workspace: str, layers: dict[str, _Text]
-) -> Layer:
-    place = Place(file=file, role=role, home=owner.home, workspace=workspace)
-    layers[file] = text
-    return Layer(file=file, statements=parse(text.text, place))
+def _layer(found: _File, place: Place, layers: dict[str, _Text]) -> Layer:
+    text = layers[place.file] = _decoded(place.file, found.content)
+    return Layer(file=place.file, statements=parse(text.text, place))
 
 
 def _open_file(file: str) -> int:
@@ -189,7 +216,7 @@ def _open_file(file: str) -> int:
         os.close(fd)
 
 
-def _read(file: str, opening: Callable[[], int]) -> tuple[os.stat_result, _Text] | None:
+def _read(file: str, opening: Callable[[], int]) -> _File | None:
     try:
         fd = opening()
     except OSError as exc:
@@ -202,7 +229,7 @@ def _read(file: str, opening: Callable[[], int]) -> tuple[os.stat_result, _Text]
         status = os.fstat(fd)
         if not stat.S_ISREG(status.st_mode):
             raise ConfigError(f"{file}: is not a plain file")
-        return status, _decoded(file, _content(fd))
+        return _File(uid=status.st_uid, mode=status.st_mode, content=_content(fd))
     finally:
         os.close(fd)
 
