@@ -132,6 +132,7 @@ def _serve(host: str, port: int, workers: int, *, opens: bool) -> None:
     from granian.log import LogLevels
     from granian.server import Server as Granian
 
+    from oqto_platform.cli.interrupt import Interrupt
     from oqto_platform.worker import hold_signals
 
     # Granian puts the current folder first on the import path, whatever is installed.
@@ -148,6 +149,7 @@ def _serve(host: str, port: int, workers: int, *, opens: bool) -> None:
     )
     if opens and sys.stdout.isatty() and (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
         _open_browser_later()
+    server.main_loop_interrupt = Interrupt()  # type: ignore[assignment]  # all of an event that Granian uses
     hold_signals()
     gc.enable()
     server.serve()
