@@ -11,7 +11,11 @@ from oqto_plugin_sandbox.plan.model import is_within
 
 
 class Known:
-    """`notes` is a private folder with the path of each workspace; those that are gone are forgotten at the start."""
+    """
+    `notes` is a private folder with a link to each workspace; those that are gone are forgotten at the start.
+
+    A link is made in one step: nothing that kills the runner leaves half a path.
+    """
 
     def __init__(self, notes: Path) -> None:
         self._notes = notes
@@ -22,18 +26,18 @@ class Known:
     def add(self, workspace: str) -> None:
         if workspace in self._paths:
             return
-        self._paths.add(workspace)
         self._notes.mkdir(mode=0o700, parents=True, exist_ok=True)
         name = hashlib.sha256(os.fsencode(workspace)).hexdigest()
-        (self._notes / name).write_bytes(os.fsencode(workspace))
+        with contextlib.suppress(FileExistsError):
+            (self._notes / name).symlink_to(workspace)
+        self._paths.add(workspace)
 
     def below(self, workspace: str) -> tuple[str, ...]:
         return tuple(sorted(path for path in self._paths if path != workspace and is_within(path, workspace)))
 
     def _load(self, note: Path) -> None:
         with contextlib.suppress(OSError):
-            path = os.fsdecode(note.read_bytes())
-            if Path(path).is_dir():
-                self._paths.add(path)
+            if note.is_dir():
+                self._paths.add(str(note.readlink()))
             else:
                 note.unlink()
