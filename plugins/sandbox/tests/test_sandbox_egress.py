@@ -147,6 +147,107 @@ async def test_e26_plain_http_is_judged_too_and_rewritten(proxy, far):
     assert refused.startswith(b"HTTP/1.1 403")
 
 
+POST = "POST http://ok.test:{port}/ HTTP/1.1\r\n{fields}\r\n"
+SECONDS = [
+    b"GET http://evil.test/ HTTP/1.1\r\nHost: evil.test\r\n\r\n", b"GET / HTTP/1.1\r\nHost: evil.test\r\n\r\n",
+    b"CONNECT evil.test:443 HTTP/1.1\r\n\r\n",
+]  # fmt: skip
+BODIES = [
+    ("", b"", b""),
+    ("Content-Length: 5\r\n", b"hello", b"hello"),
+    ("Transfer-Encoding: Chunked\r\n", b"0\r\n\r\n", b"0\r\n\r\n"),
+    (
+        "Transfer-Encoding: chunked\r\n",
+        b"00005;a=b\r\nhello\r\n0 \r\nX-T: 1\r\n\r\n",
+        b"5\r\nhello\r\n0\r\n\r\n",
+    ),
+]
+
+
+@pytest.mark.parametrize("second", SECONDS)
+@pytest.mark.parametrize(("fields", "body", "passed"), BODIES)
+async def test_a_second_request_on_a_plain_connection_reaches_nobody(
+    proxy, far, fields, body, passed, second
+):
+    """The first one was judged. The server does not end the connection by itself, and the agent tries both: at once and later."""
+    path, port, _ = proxy
+    head = f"POST / HTTP/1.1\r\nHost: ok.test:{port}\r\nConnection: close\r\n{fields}\r\n".encode()
+    reader, writer = await asyncio.open_unix_connection(str(path))
+    async with asyncio.timeout(20):
+        writer.write(POST.format(port=port, fields=fields).encode() + body + second)
+        shown = await reader.readuntil(b"\r\n\r\n")
+        writer.write(second)
+        writer.write_eof()
+        await reader.read()
+    writer.close()
+    assert shown.startswith(b"POST / HTTP/1.1\r\nConnection: close\r\n")
+    assert b"".join(far[1]) == head + passed
+
+
+@pytest.mark.parametrize(
+    "fields",
+    ["Content-Length: 5\r\nTransfer-Encoding: chunked\r\n", "Content-Length: 5\r\nContent-Length: 6\r\n", "Content-Length: 5, 5\r\n",
+     "Content-Length: +5\r\n", "Content-Length : 5\r\n", "Transfer-Encoding: gzip, chunked\r\n", "Transfer-Encoding: xchunked\r\n",
+     "Transfer-Encoding\t: chunked\r\n", "X: a\r\n Transfer-Encoding: chunked\r\n", "X: a\nContent-Length: 5\r\n", "X\r\n"],
+)  # fmt: skip
+async def test_a_body_whose_end_two_readers_see_in_two_places_is_refused(proxy, far, fields):
+    path, port, _ = proxy
+    answer = await talk(path, POST.format(port=port, fields=fields).encode() + b"hello")
+    assert answer.startswith(b"HTTP/1.1 400 ")
+    assert far[1] == []
+
+
+@pytest.mark.parametrize("body", [b"5\r\nhello!!\r\n0\r\n\r\n", b"-1\r\n", b"5\nhello", b"5\r\nhel"])
+async def test_a_malformed_chunk_ends_the_connection(proxy, far, body):
+    path, port, _ = proxy
+    await talk(
+        path, POST.format(port=port, fields="Transfer-Encoding: chunked\r\n").encode() + body + SECONDS[1]
+    )
+    assert b"evil.test" not in b"".join(far[1])
+    assert not b"".join(far[1]).endswith(b"0\r\n\r\n")
+
+
+async def test_a_large_body_passes_and_so_do_interim_replies(tmp_path):
+    """A server that ignores `Connection: close` still gets no second request, since its reply says that none may come."""
+    got, left = bytearray(), asyncio.Event()
+
+    async def serve(reader, writer):
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 100 Continue\r\nX: 1\r\n\r\n")
+        got.extend(await reader.readexactly(3_000_000))
+        writer.write(b"HTTP/1.1 200 OK\r\nConnection: keep-alive\r\nContent-Length: 2\r\n\r\nok")
+        assert await reader.read() == b""
+        writer.close()
+        left.set()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+
+    async def resolver(*_):
+        return ["127.0.0.1"]
+
+    network = Network(mode="proxy", allow_domains=(f"ok.test:{port}",))
+    served = EgressProxy(network, lambda _: None, resolver=resolver, may_dial=lambda _: True)
+    await served.start(str(tmp_path / "out.sock"))
+    reader, writer = await asyncio.open_unix_connection(str(tmp_path / "out.sock"))
+    body = bytes(range(250)) * 12_000
+    async with asyncio.timeout(20):
+        writer.write(POST.format(port=port, fields="Content-Length: 3000000\r\n").encode())
+        assert await reader.readuntil(b"\r\n\r\n") == b"HTTP/1.1 100 Continue\r\nX: 1\r\n\r\n"
+        writer.write(body)
+        reply = await reader.readuntil(b"ok")
+    assert (
+        reply
+        == b"HTTP/1.1 200 OK\r\nConnection: close\r\nConnection: keep-alive\r\nContent-Length: 2\r\n\r\nok"
+    )
+    assert bytes(got) == body
+    writer.close()
+    async with asyncio.timeout(20):
+        await left.wait()
+    await served.close()
+    server.close()
+
+
 async def test_a_proxy_starts_in_a_folder_as_deep_as_any(tmp_path):
     """A socket's address is short, a state directory need not be; and what a killed runner left is no obstacle."""
     folder = tmp_path / ("deep" * 50)

@@ -2,20 +2,22 @@
 An HTTP proxy on a Unix socket: CONNECT and absolute-form requests, bounded in every direction.
 
 The session is known by the socket, so there is no token. Each name is resolved once, and the address that
-was checked is the one that is dialled. What travels inside a CONNECT tunnel is not looked at.
+was checked is the one that is dialled. What travels inside a CONNECT tunnel is not looked at; without one a
+connection carries a single request.
 """
 
 from __future__ import annotations
 
 import asyncio
 import os
-import re
 import socket
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import msgspec
 
+from oqto_plugin_sandbox.egress.passing import Ends, Exchange, tunnel
+from oqto_plugin_sandbox.egress.requests import Denied, Target, parse
 from oqto_plugin_sandbox.egress.rules import Decision, decide, is_public
 from oqto_plugin_sandbox.policy.model import Network
 
@@ -24,34 +26,9 @@ PORT = 3128
 
 MAX_HEAD = 32 * 1024
 MAX_CONNECTIONS = 256
-HEAD_S, RESOLVE_S, CONNECT_S, IDLE_S = 10.0, 10.0, 10.0, 600.0
-CHUNK = 256 * 1024
-
-_HOST = rb"([^\s/:@\[\]?#\0]{1,253}|\[[0-9A-Fa-f:.%]{2,60}\])"
-"""An IPv6 address is understood so that its denial is told and noted; no list can name one."""
-
-_CONNECT = re.compile(rb"CONNECT " + _HOST + rb":([0-9]{1,5}) HTTP/1\.[01]")
-_ABSOLUTE = re.compile(
-    rb"([A-Z]{1,20}) http://" + _HOST + rb"(?::([0-9]{1,5}))?(/[^\s]*|\?[^\s]*)? HTTP/1\.[01]",
-)
-_HOP_BY_HOP = re.compile(
-    rb"(?i)(host|proxy-[a-z-]+|connection|keep-alive|te|trailer|upgrade)[ \t]*:",
-)
+HEAD_S, RESOLVE_S, CONNECT_S = 10.0, 10.0, 10.0
 
 Resolve = Callable[[str, int], Awaitable[list[str]]]
-
-
-class _Denied(Exception):
-    def __init__(self, status: str, rule: str) -> None:
-        super().__init__(rule)
-        self.status = status
-
-
-class _Target(msgspec.Struct, frozen=True):
-    host: str
-    port: int
-    head: bytes
-    """What to send first; empty for a tunnel."""
 
 
 async def resolve(host: str, port: int) -> list[str]:
@@ -122,7 +99,7 @@ class EgressProxy:
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             await self._forward(reader, writer)
-        except _Denied as exc:
+        except Denied as exc:
             await _answer(writer, exc.status, str(exc))
         except (OSError, TimeoutError, asyncio.IncompleteReadError, asyncio.LimitOverrunError) as exc:
             await _answer(writer, "502 Bad Gateway", type(exc).__name__)
@@ -132,24 +109,19 @@ class EgressProxy:
     async def _forward(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         async with asyncio.timeout(HEAD_S):
             head = await reader.readuntil(b"\r\n\r\n")
-        target = _parse(head)
+        target = parse(head)
         address = await self._address(target)
         async with asyncio.timeout(CONNECT_S):
-            far_reader, far_writer = await asyncio.open_connection(address, target.port)
+            far = Ends(*await asyncio.open_connection(address, target.port))
         try:
-            if target.head:
-                far_writer.write(target.head)
+            if target.plain is None:
+                await tunnel(Ends(reader, writer), far)
             else:
-                writer.write(b"HTTP/1.1 200 Connection Established\r\n\r\n")
-            async with asyncio.TaskGroup() as both:
-                both.create_task(_pump(reader, far_writer))
-                both.create_task(_pump(far_reader, writer))
-        except* (OSError, TimeoutError):
-            pass  # one side went away; the answer has begun, so there is nothing left to say
+                await Exchange(Ends(reader, writer), far).run(target.plain)
         finally:
-            far_writer.close()
+            far.writer.close()
 
-    async def _address(self, target: _Target) -> str:
+    async def _address(self, target: Target) -> str:
         decision = decide(self._network, target.host, target.port)
         if not decision.is_allowed:
             raise self._denied(decision)
@@ -162,58 +134,9 @@ class EgressProxy:
             self._note(decision)
         return addresses[0]
 
-    def _denied(self, decision: Decision) -> _Denied:
+    def _denied(self, decision: Decision) -> Denied:
         self._note(decision)
-        return _Denied("403 Forbidden", f"{decision.host}:{decision.port}: {decision.rule}")
-
-
-def _parse(head: bytes) -> _Target:
-    line, _, rest = head.partition(b"\r\n")
-    if found := _CONNECT.fullmatch(line):
-        return _Target(_text(found[1]), _port(found[2]), b"")
-    if found := _ABSOLUTE.fullmatch(line):
-        method, host, port, path = found[1], _text(found[2]), _port(found[3] or b"80"), found[4] or b"/"
-        return _Target(
-            host, port, _rewritten(method, host, port, path if path[:1] == b"/" else b"/" + path, rest)
-        )
-    raise _Denied("400 Bad Request", "only CONNECT and requests with a full http:// address")
-
-
-def _rewritten(method: bytes, host: str, port: int, path: bytes, rest: bytes) -> bytes:
-    """For the server itself: path only, our own Host, no headers that are meant for the proxy."""
-    lines = [line for line in rest.split(b"\r\n") if line and not _HOP_BY_HOP.match(line)]
-    if any(b"\n" in line or b"\r" in line or line[:1] in b" \t" for line in lines):
-        raise _Denied("400 Bad Request", "malformed header")
-    name = host if port == 80 else f"{host}:{port}"  # noqa: PLR2004 - the port that http:// means
-    first = [method + b" " + path + b" HTTP/1.1", b"Host: " + name.encode("ascii"), b"Connection: close"]
-    return b"\r\n".join([*first, *lines]) + b"\r\n\r\n"
-
-
-def _text(raw: bytes) -> str:
-    try:
-        return raw.decode("ascii")
-    except UnicodeDecodeError as exc:
-        raise _Denied("400 Bad Request", "not a host name") from exc
-
-
-def _port(raw: bytes) -> int:
-    port = int(raw)
-    if not 0 < port < 65536:  # noqa: PLR2004 - what a port is
-        raise _Denied("400 Bad Request", "not a port")
-    return port
-
-
-async def _pump(source: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:
-    while True:
-        async with asyncio.timeout(IDLE_S):
-            data = await source.read(CHUNK)
-        if not data:
-            break
-        target.write(data)
-        async with asyncio.timeout(IDLE_S):
-            await target.drain()
-    if target.can_write_eof():
-        target.write_eof()
+        return Denied("403 Forbidden", f"{decision.host}:{decision.port}: {decision.rule}")
 
 
 async def _answer(writer: asyncio.StreamWriter, status: str, why: str) -> None:
