@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
-from oqto_plugin_sandbox.known import Known
+from oqto_plugin_sandbox.known import MOST_ENTRIES, MOST_FOLDERS, Known, with_policy
 
 
 def test_a_new_runner_knows_the_workspaces_of_the_one_before(tmp_path):
@@ -28,3 +30,32 @@ def test_a_workspace_that_could_not_be_noted_counts_as_unknown(tmp_path):
     (tmp_path / "notes").unlink()
     known.add(str(inner))
     assert Known(tmp_path / "notes").below(str(tmp_path / "ws")) == (str(inner),)
+
+
+def folder_with_policy(path):
+    (path / ".oqto").mkdir(parents=True)
+    return str(path)
+
+
+def test_policies_that_no_session_has_met_yet_are_found_and_kept_though_an_agent_buries_them(tmp_path):
+    notes, ws = tmp_path / "notes", tmp_path / "ws"
+    near, far = folder_with_policy(ws / "near"), folder_with_policy(ws / "packages" / "far")
+    folder_with_policy(ws / "node_modules" / "theirs")
+    folder_with_policy(ws)
+    (ws / "link").symlink_to(folder_with_policy(tmp_path / "elsewhere"))
+    assert Known(notes).below(str(ws)) == (near, far)
+    for count in range(2 * MOST_FOLDERS):
+        (ws / f"a{count}").mkdir()
+    assert with_policy(str(ws)) == []
+    assert Known(notes).below(str(ws)) == (near, far)
+
+
+def test_a_workspace_of_any_size_is_looked_through_within_bounds(tmp_path, monkeypatch):
+    for count in range(2 * MOST_ENTRIES):
+        (tmp_path / f"a{count}").mkdir()
+    listed, looked = [], []
+    scan, lstat = os.scandir, os.lstat
+    monkeypatch.setattr(os, "scandir", lambda path: listed.append(path) or scan(path))
+    monkeypatch.setattr(os, "lstat", lambda path: looked.append(path) or lstat(path))
+    assert with_policy(str(tmp_path)) == []
+    assert (len(listed), len(looked)) == (1, MOST_FOLDERS)

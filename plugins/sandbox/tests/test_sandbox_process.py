@@ -87,6 +87,21 @@ async def test_an_agent_above_another_workspace_leaves_its_policy_alone(sandboxe
     await boxes.close()
 
 
+async def test_a_policy_in_a_folder_without_a_session_so_far_is_left_alone_too(sandboxes):
+    boxes, workspace, _ = sandboxes
+    (workspace / "cloned/.oqto").mkdir(parents=True)
+    (workspace / "cloned/.oqto/sandbox.toml").write_text("readonly_workspace = true")
+    script = "echo > cloned/.oqto/sandbox.toml; rm -r cloned/.oqto; mv cloned x; echo on > cloned/file"
+    await execute(
+        await boxes.confine(
+            "s", str(workspace), SpawnPlan(argv=("/bin/sh", "-c", script), cwd=str(workspace))
+        )
+    )
+    assert (workspace / "cloned/.oqto/sandbox.toml").read_text() == "readonly_workspace = true"
+    assert (workspace / "cloned/file").read_text() == "on\n"
+    await boxes.close()
+
+
 async def test_only_a_base_file_switches_the_sandbox_off(sandboxes):
     boxes, workspace, _ = sandboxes
     spawn = SpawnPlan(argv=("/bin/sh", "-c", "echo $KEY"), cwd=str(workspace), env={"KEY": "given"})
