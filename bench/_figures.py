@@ -5,11 +5,17 @@ from __future__ import annotations
 import os
 import statistics
 import sys
+import threading
+import time
+from bisect import bisect_left, bisect_right
+from operator import attrgetter
 from pathlib import Path
+from typing import NamedTuple, Self
 
 ROOT = Path(__file__).resolve().parents[1]
 TOOLS = (Path(sys.executable).parent, ROOT / ".tools/node/bin", ROOT / ".tools/pi/node_modules/.bin")
 TICKS_PER_S = os.sysconf("SC_CLK_TCK")
+CPUS = os.cpu_count() or 1
 
 
 def claim(
@@ -38,6 +44,72 @@ def middle(values: list[float]) -> float:
 
 def percentile(values: list[float], percent: int) -> float:
     return statistics.quantiles(values, n=100, method="inclusive")[percent - 1]
+
+
+class Host:
+    """
+    What the host of a virtual machine took of its processors ("steal") for others, while the context is open.
+
+    Where the kernel tells none, it took nothing.
+    """
+
+    STEP_S = 0.1
+    """The kernel counts in ticks of 10 ms: finer steps would tell nothing more."""
+
+    def __init__(self) -> None:
+        self._samples: list[_Sample] = []
+        self._is_over = threading.Event()
+        self._sampler = threading.Thread(target=self._sample, daemon=True)
+
+    def __enter__(self) -> Self:
+        self._samples.append(_sample())
+        self._sampler.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._is_over.set()
+        self._sampler.join()
+
+    def took(self, since: int, until: int) -> float:
+        """Its share from 0 to 1 between two monotonic times in ns, as far as samples reach, in whole steps around them."""
+        begin, end = self._around(since, until)
+        return (end.stolen_s - begin.stolen_s) / max((end.at - begin.at) / 1e9 * CPUS, 1e-9)
+
+    def told(self) -> str:
+        """Its share of the whole time, in words."""
+        return f"{self.took(0, time.monotonic_ns()):.1%}"
+
+    def worked_s(self) -> float:
+        """Processor time of all programs of this machine."""
+        return self._samples[-1].worked_s - self._samples[0].worked_s
+
+    def _around(self, since: int, until: int) -> tuple[_Sample, _Sample]:
+        first = max(bisect_right(self._samples, since, key=_at) - 1, 0)
+        last = min(bisect_left(self._samples, until, key=_at), len(self._samples) - 1)
+        return self._samples[first], self._samples[last]
+
+    def _sample(self) -> None:
+        while not self._is_over.wait(self.STEP_S):
+            self._samples.append(_sample())
+
+
+class _Sample(NamedTuple):
+    at: int
+    """Monotonic, in ns."""
+    worked_s: float
+    stolen_s: float
+
+
+_at = attrgetter("at")
+
+
+def _sample() -> _Sample:
+    user, nice, system, _, _, irq, soft_irq, stolen, *_ = map(
+        int, Path("/proc/stat").read_text().split(maxsplit=11)[1:11]
+    )
+    return _Sample(
+        time.monotonic_ns(), (user + nice + system + irq + soft_irq) / TICKS_PER_S, stolen / TICKS_PER_S
+    )
 
 
 def put_tools_on_path() -> None:

@@ -277,7 +277,7 @@ def planning(workspace: str, runs: int) -> None:
     slim.settle()  # without old garbage, as in a runner
     timed("plan computation, warm", lambda: cage(workspace), runs)
     timed("one file changed", lambda: cage(workspace), runs, lambda: toggle(changing))
-    fresh = iter(private_folders(own, runs * 3))
+    fresh = iter(private_folders(own, max(runs, 20)))
     timed("a new session", lambda: cage(workspace, writable=(next(fresh),)), runs)
     first = [json.loads(output([sys.executable, __file__, "--first", workspace])) for _ in range(COLD_RUNS)]
     told("the first of a process", first)
