@@ -19,7 +19,7 @@ import structlog
 
 from oqto_platform import config
 from oqto_platform.config.sections import Paths
-from oqto_platform.hooks import installed
+from oqto_platform.hooks import installed_names
 
 if TYPE_CHECKING:
     from oqto_platform.types import PluginInfo
@@ -56,9 +56,7 @@ class LeftBehind(msgspec.Struct, frozen=True, kw_only=True):
 def names(path: Path | None, env: Mapping[str, str]) -> set[str]:
     """Every plugin that is installed on either side or was loaded once."""
     data_dir = Path(config.peek(path, env, "paths", Paths).data_dir)
-    return {entry.name for side in ("core", "runner") for entry in installed(side)} | set(
-        remembered(data_dir)
-    )
+    return installed_names() | set(remembered(data_dir))
 
 
 def remembered(data_dir: Path) -> dict[str, Known]:
@@ -83,11 +81,22 @@ def remember(data_dir: Path, infos: Iterable[PluginInfo]) -> None:
 
 def left_behind(data_dir: Path, state_dir: Path) -> list[LeftBehind]:
     """Uninstalled plugins of which data is left, alphabetical. Changes nothing."""
-    here = {entry.name for side in ("core", "runner") for entry in installed(side)}
-    known = remembered(data_dir)
+    here, known = installed_names(), remembered(data_dir)
     tables = _tables(data_dir / "oqto.db")
     found = (_of(name, known[name], (data_dir, state_dir), tables) for name in sorted(set(known) - here))
     return [one for one in found if one.folders or one.tables]
+
+
+def idle_words(disabled: Iterable[str]) -> list[str]:
+    """Names in `[plugins] disabled` that switch nothing off: misspelt, or of what was uninstalled. A start goes on."""
+    return sorted(set(disabled) - installed_names())
+
+
+def warn_of_idle_words(disabled: Iterable[str]) -> None:
+    """Say at the start which names switch nothing off."""
+    for name in idle_words(disabled):
+        log.warning("[plugins] disabled names a plugin that is not installed", plugin=name,
+                    installed=sorted(installed_names()), repair=f"oqtoctl plugins enable {name}")  # fmt: skip
 
 
 def warn(data_dir: Path, state_dir: Path) -> None:

@@ -170,6 +170,7 @@ class House:
         stack.push_async_callback(self.messenger.close)
         absent.remember(self.data_dir, self.hooks.plugins())
         absent.warn(self.data_dir, self.state_dir)
+        absent.warn_of_idle_words(self.settings.section("plugins", Plugins).disabled)
         self.services = self.app.state.services = assembly.make_services(self)
 
     def _set_parallelism(self) -> int:

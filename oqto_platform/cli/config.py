@@ -196,7 +196,7 @@ def _kinds(ctx: click.Context) -> Kinds:
     """Every section, those of the plugins included; read once per command."""
     if "kinds" not in ctx.obj:
         path = _readable(ctx)
-        chosen = configuration.peek(path, os.environ, "plugins", Plugins)
+        chosen = configuration.glimpse(path, os.environ, "plugins", Plugins)
         hooks = Hooks.load("core", disabled=chosen.disabled, only=chosen.only)
         ctx.obj["kinds"] = contributions.sections(hooks)
         ctx.obj["read"] = contributions.sections(hooks, absent.names(path, os.environ))

@@ -6,7 +6,6 @@ import json
 import os
 import pwd
 from collections.abc import Callable
-from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +23,7 @@ from oqto_platform.config.edit import edited
 from oqto_platform.config.expand import xdg
 from oqto_platform.config.sections import Paths, Plugins
 from oqto_platform.errors import NotFound
-from oqto_platform.hooks import Side, installed
+from oqto_platform.hooks import Side, installed, installed_names
 
 SIDES: tuple[Side, ...] = ("core", "runner")
 
@@ -134,16 +133,21 @@ def disable(ctx: click.Context, name: str) -> None:
 @click.pass_context
 def enable(ctx: click.Context, name: str) -> None:
     """Load the plugin NAME again from the next start on."""
-    _known(name)
+    is_idle = name in absent.idle_words(_disabled(ctx))
+    if not is_idle:
+        _known(name)
     _record(ctx, PluginSwitched(actor=_user(), target=name, state="on"))
     _edit(ctx, lambda names: [other for other in names if other != name])
-    click.echo(f"{name} is on from the next start on")
+    click.echo(
+        f"{name} is not disabled any more, and not installed"
+        if is_idle
+        else f"{name} is on from the next start on"
+    )
 
 
 def _merged(ctx: click.Context) -> list[dict[str, Any]]:
     """What is installed here, with what the running server says of it."""
-    path = configuration.locate(os.environ, ctx.obj["config"])
-    disabled = configuration.peek(path, os.environ, "plugins", Plugins).disabled
+    disabled = _disabled(ctx)
     running = {(info["name"], info["side"]): info for info in _running(ctx)}
     lines = []
     for side in SIDES:
@@ -161,6 +165,11 @@ def _merged(ctx: click.Context) -> list[dict[str, Any]]:
                 }
             )
     return lines
+
+
+def _disabled(ctx: click.Context) -> tuple[str, ...]:
+    path = configuration.locate(os.environ, ctx.obj["config"])
+    return configuration.peek(path, os.environ, "plugins", Plugins).disabled
 
 
 def _running(ctx: click.Context) -> list[dict[str, Any]]:
@@ -220,9 +229,9 @@ def _counted(count: dict[str, Any]) -> str:
 
 
 def _known(name: str) -> None:
-    names = sorted({entry.name for side in SIDES for entry in entry_points(group=f"oqto.{side}")})
+    names = installed_names()
     if name not in names:
-        raise NotFound(f"no plugin {name!r} is installed; there are: {', '.join(names)}")
+        raise NotFound(f"no plugin {name!r} is installed; there are: {', '.join(sorted(names))}")
 
 
 def _record(ctx: click.Context, event: PluginSwitched) -> None:

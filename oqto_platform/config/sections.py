@@ -326,6 +326,19 @@ class Plugins(Section, frozen=True):
         ),
     ] = ()
 
+    def check(self) -> None:
+        """A plugin that was named to be there and is not could be the one that confines or that counts money."""
+        if not self.only:
+            return  # to look costs 10 ms
+        from oqto_platform.hooks import installed_names
+
+        names = installed_names()
+        if missing := [name for name in self.only if name not in names]:
+            raise ValueError(
+                f"only: no plugin {missing[0]!r} is installed; there are: {', '.join(sorted(names))}. "
+                "Install it, or take its name out"
+            )
+
 
 CORE: dict[str, type[Section]] = {
     "logging": Logging,

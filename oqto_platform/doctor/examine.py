@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from oqto_platform import absent, config, contributions
@@ -13,7 +13,7 @@ from oqto_platform.config.sections import AgentBrowser, Logging, Paths, Plugins,
 from oqto_platform.doctor import data, network, places
 from oqto_platform.doctor.browser import browser
 from oqto_platform.errors import OqtoError
-from oqto_platform.hooks import Hooks, Side
+from oqto_platform.hooks import Hooks, Side, installed_names
 from oqto_platform.runners.registry import Registry
 from oqto_platform.settings import Settings
 from oqto_platform.types import Account, AccountId, Check
@@ -46,6 +46,7 @@ def examine(
         places.web_ui(UI),
         browser(settings.section("agent_browser", AgentBrowser)),
         *_left_behind(data_dir, state_dir),
+        *_idle_words(settings.section("plugins", Plugins).disabled, data_dir),
     ]
     running = ask()
     checks += _at_rest(env, settings) if running is None else _as_it_runs(running, checks)
@@ -106,6 +107,20 @@ def _left_behind(data_dir: Path, state_dir: Path) -> list[Check]:
             "Install it again to use that, or delete it",
         )
         for one in absent.left_behind(data_dir, state_dir)
+    ]
+
+
+def _idle_words(disabled: Sequence[str], data_dir: Path) -> list[Check]:
+    """One that was uninstalled is no failure; one that was never there may be misspelt, and what was meant runs."""
+    if not (names := absent.idle_words(disabled)):
+        return []
+    return [
+        Check(
+            name="plugins.disabled",
+            ok=set(names) <= set(absent.remembered(data_dir)),
+            detail=f"not installed: {', '.join(names)}; there are: {', '.join(sorted(installed_names()))}",
+            repair=f"oqtoctl plugins enable {names[0]} takes the name out",
+        )
     ]
 
 

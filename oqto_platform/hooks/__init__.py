@@ -12,7 +12,7 @@ from __future__ import annotations
 from oqto_platform.hooks.counted import HookCount
 from oqto_platform.hooks.failures import HookError, Origin
 from oqto_platform.hooks.implementation import BLOCKING_S, PerPlugin, Tally
-from oqto_platform.hooks.loading import PluginDeprecationWarning, installed
+from oqto_platform.hooks.loading import PluginDeprecationWarning, installed, installed_names
 from oqto_platform.hooks.registry import Hooks
 from oqto_platform.hooks.spec import PROJECT, Mode, Policy, Side, hookimpl, hookspec
 
@@ -32,4 +32,5 @@ __all__ = [
     "hookimpl",
     "hookspec",
     "installed",
+    "installed_names",
 ]

@@ -7,7 +7,7 @@ import inspect
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from importlib.metadata import EntryPoint, entry_points
-from typing import Any
+from typing import Any, get_args
 
 import structlog
 
@@ -24,6 +24,11 @@ class PluginDeprecationWarning(DeprecationWarning):
 def installed(side: Side) -> list[EntryPoint]:
     """Installed plugins of a side, alphabetical. Loads no plugin code."""
     return sorted(_everything().select(group=f"{PROJECT}.{side}"), key=lambda entry: entry.name)
+
+
+def installed_names() -> set[str]:
+    """Every plugin that is installed, on either side."""
+    return {entry.name for side in get_args(Side) for entry in installed(side)}
 
 
 @functools.cache

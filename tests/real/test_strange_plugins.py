@@ -100,6 +100,7 @@ def test_everything_starts_without_it_and_what_it_left_is_told(stack):
     assert "left behind" not in before
     stack.stop()
     del stack.env["PYTHONPATH"]  # what `pip uninstall` comes to
+    stack.env["OQTO__PLUGINS__DISABLED"] = '["veteran"]'
     stack.start()
     stack.client.cookies.clear()
     stack.sign_in()
@@ -108,4 +109,7 @@ def test_everything_starts_without_it_and_what_it_left_is_told(stack):
     assert "oqto-plugin-veteran 1.0.0  uninstalled; left behind:" in line
     assert f"the folder {stack.data_dir}/veteran" in line
     assert "tables: veteran_version, veteran_visit" in line
-    assert '"plugin is not installed any more, its data is kept"' in stack.log.read_text()
+    log = stack.log.read_text()
+    assert '"plugin is not installed any more, its data is kept"' in log
+    assert '"[plugins] disabled names a plugin that is not installed"' in log
+    assert "oqtoctl plugins enable veteran" in log

@@ -68,6 +68,20 @@ def test_what_an_uninstalled_plugin_left_is_told_and_no_failure(machine):
     assert f"the folder {data_dir}/gone" in told.detail
 
 
+def test_a_disabled_plugin_that_is_not_installed_is_told_and_fails_when_it_never_was(machine, monkeypatch):
+    (machine / ".local/share/oqto").mkdir(parents=True)
+    known = machine / ".local/share/oqto/plugins.json"
+    known.write_text('{"gone": {"distribution": "oqto-plugin-gone", "version": "2.1"}}')
+    monkeypatch.setenv("OQTO__PLUGINS__DISABLED", '["gone", "eavs"]')
+    assert examined(machine)["plugins.disabled"].ok
+    monkeypatch.setenv("OQTO__PLUGINS__DISABLED", '["gone", "sandbx"]')
+    told = examined(machine)["plugins.disabled"]
+    assert not told.ok
+    assert told.detail.startswith("not installed: gone, sandbx; there are: ")
+    assert "sandbox" in told.detail
+    assert "oqtoctl plugins enable gone" in told.repair
+
+
 def test_a_machine_on_which_nothing_was_started_yet(machine):
     checks = examined(machine)
     if not sandbox_is_there(checks):

@@ -67,6 +67,22 @@ def test_oqtoctl_disables_no_plugin_that_is_not_there(path, oqtoctl):
     assert path.read_text() == TEXT
 
 
+def test_a_disabled_plugin_that_was_uninstalled_can_be_taken_out(path, oqtoctl):
+    path.write_text(TEXT + '\n[plugins]\ndisabled = ["gone", "sandbox"]\n')
+    assert oqtoctl("plugins", "enable", "gone").output == "gone is not disabled any more, and not installed\n"
+    assert tomllib.loads(path.read_text())["plugins"] == {"disabled": ["sandbox"]}
+    assert isinstance(oqtoctl("plugins", "enable", "gone").exception, NotFound)
+
+
+def test_a_choice_of_plugins_that_cannot_be_is_refused_and_can_be_taken_back(path, oqtoctl):
+    refused = oqtoctl("config", "set", "plugins.only", '["sandbix"]')
+    assert "[plugins] only: no plugin 'sandbix' is installed; there are: " in str(refused.exception)
+    assert path.read_text() == TEXT
+    path.write_text(TEXT + '\n[plugins]\nonly = ["sandbix"]\n')
+    assert oqtoctl("config", "unset", "plugins.only").exit_code == 0
+    assert tomllib.loads(path.read_text()).get("plugins", {}) == {}
+
+
 @pytest.mark.parametrize("flags", [(), ("--json",)])
 def test_oqtoctl_shows_what_holds_but_no_secret(oqtoctl, flags):
     result = oqtoctl(*flags, "config", "show")

@@ -8,7 +8,8 @@ import pytest
 
 from oqto_platform import config
 from oqto_platform.config import keys
-from oqto_platform.config.sections import CORE, Auth, Local, Logging, Paths, Server
+from oqto_platform.config.sections import CORE, Auth, Local, Logging, Paths, Plugins, Server
+from oqto_platform.errors import ConfigError
 from oqto_platform.hooks import Hooks
 from oqto_platform.settings import Secret
 
@@ -69,11 +70,26 @@ def test_the_digest_tells_whether_anything_changed(write):
 
 def test_one_section_is_read_before_the_others_are_known(write):
     path = write("[plugins]\ndisabled = ['eavs']\n[of_a_plugin]\nx = 1\n")
-    from oqto_platform.config.sections import Plugins
-
     assert config.peek(path, HOME, "plugins", Plugins).disabled == ("eavs",)
     env = HOME | {"OQTO__PLUGINS__ONLY": '["sandbox"]', "OQTO__OF_A_PLUGIN__X": "2"}
     assert config.peek(path, env, "plugins", Plugins).only == ("sandbox",)
+
+
+@pytest.mark.parametrize("variable", [{}, {"OQTO__PLUGINS__ONLY": '["eavs", "sandbx"]'}])
+def test_only_a_plugin_that_is_installed_can_be_chosen(write, variable):
+    """It would start without what was meant, perhaps without confinement, and say nothing."""
+    path = write("[plugins]\nonly = ['eavs', 'sandbox', 'builtin']\n")
+    assert config.load(path, HOME).section("plugins", Plugins).only == ("eavs", "sandbox", "builtin")
+    path = path if variable else write("[plugins]\nonly = ['eavs', 'sandbx']\n")
+    for read in (
+        lambda: config.load(path, HOME | variable),
+        lambda: config.peek(path, HOME | variable, "plugins", Plugins),
+    ):
+        with pytest.raises(
+            ConfigError,
+            match=r"\[plugins\] only: no plugin 'sandbx' is installed; there are: .*eavs.*sandbox",
+        ):
+            read()
 
 
 def test_every_key_of_every_section_is_described():
