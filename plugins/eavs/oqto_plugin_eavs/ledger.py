@@ -19,6 +19,7 @@ import msgspec
 from oqto_platform import clock
 from oqto_platform.errors import BudgetExceeded
 
+from .changes import NewLimit, NewRates, carry_out
 from .prices import Tokens
 from .rates import Flow, Rates, Wait
 from .rows import ALERT, BY_DAY, RECENT, RECOVER, closed, opened, wallet_row
@@ -28,6 +29,7 @@ from .wallets import ALL, PLATFORM, WORDS, Call, Facts, Wallet, account_of, sess
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from .changes import Change
     from .store import Statement, Store, Told
     from .wallets import Window
 
@@ -63,6 +65,7 @@ class Ledger:
         self.wallets: dict[str, Wallet] = {}
         self.layout = 0
         """Counts the changes of names and parents of wallets."""
+        self._changing = asyncio.Lock()
         self.on_bill: list[Callable[[Call, Bill], None]] = []
 
     async def load(self) -> int:
@@ -128,26 +131,21 @@ class Ledger:
     async def set_limit(
         self, identity: str, limit_nusd: int | None, window: Window, *, is_custom: bool = False
     ) -> None:
-        """Change what a wallet may spend; counts at once. `is_custom`: the configuration no longer changes it."""
+        """Change what a wallet may spend; counts once it is on disk. `is_custom`: the configuration no longer changes it."""
         wallet = self.wallets[identity]
-        if window != wallet.window:
-            wallet.window, wallet.window_key = window, window_key(window, clock.now())
-            wallet.spent = await self._spent_since(wallet)
-        wallet.limit_nusd, wallet.is_custom = limit_nusd, is_custom or wallet.is_custom
-        wallet.told = min(wallet.told, wallet.reached())
-        await self._store.write(wallet_row(wallet))
+        await self._carry_out(NewLimit(wallet, limit_nusd, window, is_custom, self._spent_in))
 
     async def set_rates(self, identity: str, rates: Rates) -> None:
-        """Change how often a wallet's calls may come; calls that run are counted in."""
-        wallet = self.wallets[identity]
-        if wallet.flow is not None:
-            wallet.flow.rates = rates
-        elif not rates.is_open:
-            wallet.flow = Flow(rates)
-            for call in self._open_below(wallet):
-                wallet.flow.running += 1
-                call.flows = (*call.flows, wallet.flow)
-        await self._store.write(wallet_row(wallet))
+        """Change how often a wallet's calls may come, once it is on disk; calls that run are counted in."""
+        await self._carry_out(NewRates(self.wallets[identity], rates, self._open_below))
+
+    async def _carry_out(self, change: Change) -> None:
+        # To its end although whoever asked may leave: row and memory would be at odds.
+        await asyncio.shield(self._one_by_one(change))
+
+    async def _one_by_one(self, change: Change) -> None:
+        async with self._changing:
+            await carry_out(change, self._store.write, lambda: self.layout)
 
     async def rename(self, wallet: Wallet, name: str) -> None:
         """Change the name that people see."""
@@ -191,12 +189,14 @@ class Ledger:
     def _open_below(self, wallet: Wallet) -> list[Call]:
         return [call for w in self.wallets.values() if wallet in w.chain() for call in w.open_calls]
 
-    async def _spent_since(self, wallet: Wallet) -> int:
+    async def _spent_in(self, window: Wallet, wallet: Wallet) -> int:
+        """What `wallet` spent in the window of another; a bill that is no row yet is of today."""
         rows = await self._store.read(*self._days_below(wallet))
         days = [
             (datetime.fromisoformat(day).replace(tzinfo=UTC).timestamp(), cost) for _, day, cost, _ in rows
         ]
-        return sum(cost for at, cost in days if window_key(wallet.window, at) == wallet.window_key)
+        days.append((clock.now(), wallet.total - sum(cost for _, cost in days)))
+        return sum(cost for at, cost in days if window_key(window.window, at) == window.window_key)
 
     async def open_call(
         self,

@@ -14,7 +14,9 @@ from oqto_plugin_eavs import control, core
 from oqto_plugin_eavs.ledger import Bill, Facts, Ledger, Wallet
 from oqto_plugin_eavs.notices import notice_of
 from oqto_plugin_eavs.prices import Tokens
+from oqto_plugin_eavs.rates import Rates
 from oqto_plugin_eavs.store import Store
+from oqto_plugin_eavs.tables import StoreFailed
 
 from oqto_platform import clock
 from oqto_platform.errors import BudgetExceeded, NotFound
@@ -175,12 +177,27 @@ class Town:
         else:
             self.open.append(call)
 
+    async def limit(self, who, amount):
+        window = ("total", "day", "week")[amount % 3]
+        await self.ledger.set_limit(f"account:{who}", 10_000 + amount, window, is_custom=amount > 50)
+
+    async def rates(self, who, amount):
+        await self.ledger.set_rates(f"account:{who}", Rates(concurrent=amount and 100 + amount))
+
+    async def rename(self, who, amount):
+        await self.ledger.rename(self.ledger.wallets[f"account:{who}"], f"name {amount}")
+
     async def move(self, who, amount):
         parent = self.ledger.wallets[("platform", "group:x", "group:y")[amount % 3]]
         await self.ledger.move(self.ledger.wallets[f"account:{who}"], parent)
 
     def sums(self):
         return {w.id: (w.spent, w.total, w.held, w.calls) for w in self.ledger.wallets.values()}
+
+    def limits(self):
+        found = self.ledger.wallets.values()
+        kinds = {w.id: (w.limit_nusd, w.window, w.is_custom, w.name, w.parent and w.parent.id) for w in found}
+        return kinds, {w.id: w.flow.rates for w in found if w.flow and not w.flow.rates.is_open}
 
     def check(self):
         for wallet in self.ledger.wallets.values():
@@ -217,6 +234,79 @@ def test_sums_follow_accounts_between_groups_and_a_restart_finds_the_same(steps)
             await town.store.close()
 
     asyncio.run(history())
+
+
+CHANGES = st.tuples(
+    st.sampled_from(["spend", "spend", "move", "limit", "limit", "rates", "rename"]),
+    st.integers(0, 2),
+    st.integers(0, 99),
+)
+
+
+@given(turns=st.lists(st.lists(CHANGES, max_size=6), max_size=5))
+@settings(max_examples=25, deadline=None)
+def test_changes_at_the_same_time_lose_nothing_and_a_restart_finds_the_same(turns):
+    async def history():
+        with tempfile.TemporaryDirectory() as folder:
+            town = Town(folder)
+            await town.start()
+            for turn in turns:
+                await asyncio.gather(*(getattr(town, name)(who, amount) for name, who, amount in turn))
+                town.check()
+                running = {call for wallet in town.ledger.wallets.values() for call in wallet.open_calls}
+                for wallet in town.ledger.wallets.values():
+                    below = [call for call in running if wallet in call.wallet.chain()]
+                    assert wallet.flow is None or wallet.flow.running == len(below)
+            for call in town.open:
+                town.ledger.close_call(call, Bill(Tokens(), call.hold, "done", 200))
+            sums, limits = town.sums(), town.limits()
+            await town.ledger.drain()
+            await town.store.close()
+            await town.start()
+            assert {name: found[:2] for name, found in town.sums().items()} == {
+                name: found[:2] for name, found in sums.items()
+            }
+            assert town.limits() == limits
+            await town.store.close()
+
+    asyncio.run(history())
+
+
+@pytest.mark.parametrize("name", ["limit", "rates"])
+async def test_a_limit_that_could_not_be_written_is_not_in_force(tmp_path, monkeypatch, name):
+    town = Town(tmp_path)
+    await town.start()
+    before, write = town.limits(), town.store.write
+
+    def fail(*statements):
+        done = asyncio.get_running_loop().create_future()
+        done.set_exception(StoreFailed("the disk is full"))
+        return done
+
+    monkeypatch.setattr(town.store, "write", fail)
+    with pytest.raises(StoreFailed):
+        await getattr(town, name)(1, 60)
+    assert town.limits() == before
+    monkeypatch.setattr(town.store, "write", write)
+    await getattr(town, name)(1, 60)
+    assert town.limits() != before
+    await town.store.close()
+
+
+async def test_a_limit_is_set_to_the_end_though_whoever_asked_has_left(tmp_path):
+    town = Town(tmp_path)
+    await town.start()
+    asking = asyncio.create_task(town.limit(1, 60))
+    await asyncio.sleep(0)
+    asking.cancel()
+    await asyncio.wait([asking])
+    await town.limit(2, 60)  # what was written first is in force by then
+    now = town.limits()
+    assert now[0]["account:1"][0] == 10_060
+    await town.store.close()
+    await town.start()
+    assert town.limits() == now
+    await town.store.close()
 
 
 def test_a_window_opens_again_after_a_jump_of_the_clock_and_a_restart_agrees(tmp_path, monkeypatch):
