@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import msgspec
 
+from . import once
 from .refusals import Refused
 
 MOST_CHOICES = 1_024
@@ -37,12 +38,15 @@ class Ask(msgspec.Struct):
 ASKED = frozenset(Ask.__struct_fields__) - {"generationConfig"}
 """What is looked for in a long body: no objects, which may be long themselves, as Gemini's with its schema."""
 decode_ask = msgspec.json.Decoder(Ask).decode
+_decode_once = once.decoder(Ask)
 
 
 def understand(body: bytes) -> Ask:
-    """The fields of a request; raises `Refused` (400)."""
+    """The fields of a request, each of which stands in it once; raises `Refused` (400)."""
     try:
-        return decode_ask(body)
+        return _decode_once(body)
+    except once.Twice as exc:
+        raise Refused(400, "invalid_request", f"The request names {str(exc)!r} twice.") from exc
     except msgspec.ValidationError as exc:
         raise Refused(400, "invalid_request", f"The request is not what this path takes: {exc}.") from exc
     except (msgspec.DecodeError, UnicodeDecodeError) as exc:
