@@ -41,7 +41,7 @@ def server(tmp_path_factory, provider):
         yield running
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def get(server):
     def ask(path):
         reply = server.client.get(f"{BASE}{path}")
@@ -51,7 +51,7 @@ def get(server):
     return ask
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def call(server, get):
     url = get("/status")["listens"]
 
@@ -62,6 +62,13 @@ def call(server, get):
             return client.post(f"{url}/p/fake/v1/chat/completions", headers=headers, json=body)
 
     return chat
+
+
+@pytest.fixture(scope="module")
+def billed(server, call):
+    """There is something to report."""
+    made = server.client.post(f"{BASE}/keys", json={"owner": "platform", "name": "billed"}).json()
+    assert call(made["secret"]).status_code == 200
 
 
 @pytest.fixture
@@ -95,14 +102,14 @@ def test_a_key_from_its_making_to_its_end(server, get, call):
     assert (names[shown["id"]], names[rotated["key"]["id"]]) == (1, 1)
 
 
-def test_the_report_as_a_file_says_the_same_to_the_nano_dollar(server, get):
+def test_the_report_as_a_file_says_the_same_to_the_nano_dollar(server, get, billed):
     (row,) = csv.DictReader(io.StringIO(server.client.get(f"{BASE}/usage.csv?by=model").text))
     (same,) = get("/usage?by=model")
     assert (row["model"], round(float(row["cost_usd"]) * 1e9)) == ("fake/fake-1", same["cost_nusd"])
     assert get(f"/usage?since={time.time() + 60}") == []
 
 
-def test_prometheus_reads_what_was_billed(server, get):
+def test_prometheus_reads_what_was_billed(server, get, billed):
     text = server.client.get(f"{BASE}/metrics").text
     (same,) = get("/usage?by=provider")
     assert (
@@ -197,6 +204,10 @@ def test_an_admin_at_the_machine_does_all_of_it_by_command(server, ctl, call, pr
 
 
 def test_who_changed_what_is_in_the_audit_log(server):
+    made = server.client.post(f"{BASE}/keys", json={"owner": "platform", "name": "logged"}).json()
+    rotated = server.client.post(f"{BASE}/keys/{made['key']['id']}/rotate", json={"grace_s": 0}).json()
+    assert server.client.delete(f"{BASE}/keys/{rotated['key']['id']}").status_code == 204
+    assert server.client.put(f"{BASE}/limits/platform", json={"limit_usd": None}).is_success
     log = "".join(path.read_text() for path in server.root.rglob("audit*.jsonl"))
     for event in ("eavs.key_created", "eavs.key_rotated", "eavs.key_revoked", "eavs.limit_set"):
         assert event in log
