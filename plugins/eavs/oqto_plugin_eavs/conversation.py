@@ -17,7 +17,7 @@ import msgspec
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
 
-from . import admission, refusals, transcription
+from . import admission, once, refusals, transcription
 from .dial import LOOPBACK
 from .forwarding import headers_for
 from .ledger import Bill
@@ -32,6 +32,8 @@ from .upstream import UpstreamFailed
 from .websocket import MESSAGE_LIMIT, WebSocket, sayable
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from .admission import Choice
     from .exchange import Exchange
     from .keys import Key
@@ -57,6 +59,7 @@ class _Message(_Wish):
 
 
 _read = msgspec.json.Decoder(_Message).decode
+_read_once = once.decoder(_Message)
 
 
 @dataclass(eq=False)
@@ -177,7 +180,11 @@ class Conversation:
 
     async def _to_provider(self, message: str | bytes) -> None:
         # What is not read cannot be checked: it might ask for any model.
-        if (said := _understood(message)) is None:
+        try:
+            said = _understood(message, _read_once)
+        except once.Twice as exc:
+            raise Refused(400, "invalid_request", f"The message names {str(exc)!r} twice.") from exc
+        if said is None:
             raise Refused(400, "invalid_request", "A message is no JSON object that this path takes.")
         if self._provider is None:
             await self._connect(said.model or "")
@@ -297,8 +304,8 @@ class Conversation:
         self._socket.close(code, refused.detail)
 
 
-def _understood(message: str | bytes) -> _Message | None:
+def _understood(message: str | bytes, read: Callable[[str], _Message] = _read) -> _Message | None:
     try:
-        return _read(message) if isinstance(message, str) else None
+        return read(message) if isinstance(message, str) else None
     except UNREADABLE:
         return None

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 T = TypeVar("T", bound=msgspec.Struct)
-PLAIN = (str, bool, int, dict)
+PLAIN = (str, bool, int, dict, type(None))
 
 
 class Twice(Exception):
@@ -29,15 +29,15 @@ class _StandIn(type):
 
     key: str
     hint: Any
-    plain: type | None
+    plain: frozenset[type]
 
     def __instancecheck__(cls, _: object) -> bool:
         return True
 
 
-def decoder(kind: type[T]) -> Callable[[bytes], T]:
+def decoder(kind: type[T]) -> Callable[[bytes | str], T]:
     """
-    A decoder of JSON objects into `kind`, whose fields may all be null. For one thread.
+    A decoder of JSON objects into `kind`, whose fields all have a default. For one thread.
 
     Raises `Twice`, else what msgspec raises for the same bytes. Keys deeper inside are not looked at.
     """
@@ -47,7 +47,7 @@ def decoder(kind: type[T]) -> Callable[[bytes], T]:
         if stand_in in heard:
             raise Twice(stand_in.key)
         heard.add(stand_in)
-        if value is None or type(value) is stand_in.plain:
+        if type(value) in stand_in.plain:
             return value
         return msgspec.convert(value, stand_in.hint)
 
@@ -56,7 +56,7 @@ def decoder(kind: type[T]) -> Callable[[bytes], T]:
         msgspec.json.Decoder(kind).decode,
     )
 
-    def decode(body: bytes) -> T:
+    def decode(body: bytes | str) -> T:
         heard.clear()
         try:
             return read(body)
@@ -81,7 +81,7 @@ def _stand_in(key: str, hint: Any) -> _StandIn:
     return _StandIn(key, (), names)
 
 
-def _plain(hint: Any) -> type | None:
-    """The one type of values that need no further check."""
-    kinds = [get_origin(one) or one for one in get_args(hint) if one is not type(None)]
-    return kinds[0] if len(kinds) == 1 and kinds[0] in PLAIN else None
+def _plain(hint: Any) -> frozenset[type]:
+    """The types of values that need no further check."""
+    kinds = [get_origin(one) or one for one in get_args(hint) or (hint,)]
+    return frozenset(kind for kind in kinds if kind in PLAIN)

@@ -157,6 +157,9 @@ DEEP = '{"type": "response.create", "model": "dear-1", "input": ' + "[" * 9_000 
         json.dumps({"type": "response.create", "response": {"model": "dear-1"}}),
         json.dumps({"type": "response.create", "model": "dear-1", "max_output_tokens": 1.5}),
         json.dumps({"type": "response.create", "model": "dear-1"}).encode(),
+        '{"type": "response.create", "model": "dear-1", "model": "fake-1"}',
+        '{"type": "response.create", "response": {"model": "dear-1"}, "response": null}',
+        '{"type": "response.create", "model": "dear-1", "\\u0074ype": "x"}',
         DEEP,
     ],
 )
