@@ -125,7 +125,8 @@ class Outbox:
     def _hand_over(self, text: str) -> None:
         self._sent_at = clock.monotonic()
         try:
-            self._sent = asyncio.ensure_future(self._send(text))
+            sent = self._send(text)
+            self._sent = sent if asyncio.isfuture(sent) else asyncio.ensure_future(sent)
         except Exception as exc:  # noqa: BLE001 - a transport may refuse at once or later; it is the same to us
             self._fail(exc)
 
@@ -149,8 +150,10 @@ class Outbox:
         if fault is not None:
             self._fail(fault)
             return
-        frames, self._on_the_way, self._sent = self._on_the_way, [], None
-        _settle(frames, None)
+        self._sent = None
+        if self._on_the_way:
+            frames, self._on_the_way = self._on_the_way, []
+            _settle(frames, None)
 
     def _let_go_on(self) -> None:
         if self._is_full:

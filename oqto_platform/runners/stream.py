@@ -73,7 +73,11 @@ class EventStream(asyncio.Protocol):
             if self._rest:
                 whole = b"".join([*self._rest, whole])
                 self._rest, self._rest_bytes = [], 0
-            self._pass_on(whole.split(b"\n"))
+            lines = whole.split(b"\n")
+            if self._take is not None:
+                self._take(lines)
+            else:
+                self._keep_early(lines)
         if rest:
             self._keep(rest)
 
@@ -88,10 +92,7 @@ class EventStream(asyncio.Protocol):
         self._rest, self._rest_bytes = [], 0
         self.transport.abort()
 
-    def _pass_on(self, lines: list[bytes]) -> None:
-        if self._take is not None:
-            self._take(lines)
-            return
+    def _keep_early(self, lines: list[bytes]) -> None:
         if not self._reply.done():
             self._reply.set_result(lines.pop(0))
             self.pause()  # until somebody begins

@@ -187,7 +187,7 @@ class Agent:
     async def _converse(self) -> None:
         ticker = asyncio.get_running_loop().create_task(self._tick())
         try:
-            self._carry_out(self._asked(self._conversation.open))
+            self._carry_out(self._asked(self._conversation.open, clock.monotonic()))
             await self._work_off()
             await self._until_exit()
         except Exception as exc:  # a disk may fail in any way; the agent must not outlive its log
@@ -251,17 +251,18 @@ class Agent:
 
     def _work(self) -> bool:
         """What waits, step by step; `False` when a step must be settled first or the turn is over."""
-        ends_at = clock.monotonic() + _TURN_S
-        while self._unsettled is None and (step := self._next_step()) is not None:
+        now = clock.monotonic()
+        ends_at = now + _TURN_S
+        while self._unsettled is None and (step := self._next_step(now)) is not None:
             self._carry_out(step)
-            if clock.monotonic() > ends_at:
+            if (now := clock.monotonic()) > ends_at:
                 return False
         return self._unsettled is None
 
-    def _next_step(self) -> Step | None:
+    def _next_step(self, now: float) -> Step | None:
         if self._commands:
             token, command = self._commands.popleft()
-            return self._commanded(token, command)
+            return self._asked(self._conversation.command, token, command, now)
         if self._witness.told and self._ready.is_set():
             return Step(events=(self._witness.told.popleft(),))
         if self._too_long:
@@ -269,32 +270,26 @@ class Agent:
             return Step(events=(AgentError(error="the agent wrote a line over 64 MiB; it was dropped"),))
         if self._is_tick_due:
             self._is_tick_due = False
-            return self._asked(self._conversation.tick)
+            return self._asked(self._conversation.tick, now)
         if self._lines:
             line = self._lines.popleft()
-            self._let_go_on()
-            return self._asked(self._conversation.receive, line)
+            if self._is_paused and len(self._lines) < _RESUME_LINES:
+                self._is_paused = False
+                self.process.pause(is_paused=False)
+            return self._asked(self._conversation.receive, line, now)
         return None
 
-    def _let_go_on(self) -> None:
-        if self._is_paused and len(self._lines) < _RESUME_LINES:
-            self._is_paused = False
-            self.process.pause(is_paused=False)
-
     def _asked(self, ask: Callable[..., Step], *what: Any) -> Step:
-        """What the harness answers to `ask(*what, now)`."""
+        """What the harness answers."""
         try:
-            return ask(*what, clock.monotonic())
+            return ask(*what)
         except Exception as exc:  # a harness may come from anybody; its fault is told and the session lives
             log.exception("harness failed", session=self.session.id, harness=self.session.harness)
             return Step(events=(AgentError(error=f"the harness {self.session.harness} failed: {exc}"),))
 
-    def _commanded(self, token: int, command: Command) -> Step:
-        return self._asked(self._conversation.command, token, command)
-
     def _carry_out(self, step: Step) -> None:
         """Log, then act; what has to be waited for stays in `_unsettled`, and nothing else is done meanwhile."""
-        events = self._with_created(step.events)
+        events = step.events if self._ready.is_set() else self._with_created(step.events)
         try:
             self._append(events)
         except DiskFull as exc:
@@ -321,11 +316,11 @@ class Agent:
         self._note_idle()
 
     def _note_idle(self) -> None:
-        if not self._conversation.is_working:
+        if self._reason is not None and not self._conversation.is_working:
             self._idle.set()
 
     def _with_created(self, events: tuple[Event, ...]) -> tuple[Event, ...]:
-        if self._ready.is_set() or not self._conversation.is_ready:
+        if not self._conversation.is_ready:
             return events
         self._ready.set()
         return (self.created, *events)
@@ -364,7 +359,7 @@ class Agent:
             self._fail(exc.detail)
             await self.process.end()
             return
-        abort = self._commanded(_ABORT_TOKEN, Abort())
+        abort = self._asked(self._conversation.command, _ABORT_TOKEN, Abort(), clock.monotonic())
         self._written(abort.lines)
         self._log.reserve.release()
         with contextlib.suppress(DiskFull):
@@ -375,7 +370,7 @@ class Agent:
         """The process is gone: end what is open, say so last."""
         outcome = self.outcome = judged(self.process, self._reason, self._detail)
         self._is_muted = False
-        closing = self._asked(lambda now: self._conversation.close(now, outcome.detail))
+        closing = self._asked(self._conversation.close, clock.monotonic(), outcome.detail)
         with contextlib.suppress(DiskFull):
             self._append(closing.events)
         self._replies.give(closing.answers, None)

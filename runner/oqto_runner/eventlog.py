@@ -86,14 +86,13 @@ class EventLog:
 
     def append(self, *events: Event) -> None:
         """Number, stamp, encode and write `events`, all or none. Raises `DiskFull`."""
-        lines = [self._line(event, seq) for seq, event in enumerate(events, self.last + 1)]
-        durable = [
-            line for event, line in zip(events, lines, strict=True) if type(event) not in PASSING_KINDS
-        ]
+        lines = self._encoded(events)
         text = b"".join(lines)
-        self._write(text, b"".join(durable))
+        offset = self._history.size
+        self._segments.append(self.last + 1, text)
+        self._keep(events, lines, len(text))
         self.last += len(events)
-        self._track(events, lines, self._history.size - sum(map(len, durable)))
+        self._track(events, lines, offset)
         if self._listeners:
             self._tell(text)
 
@@ -110,18 +109,24 @@ class EventLog:
             if self._sync is None or self._sync.done():
                 self._sync = asyncio.get_running_loop().create_task(self._sync_files())
 
-    def _line(self, event: Event, seq: int) -> bytes:
-        event.session_id, event.runner_id = self._ids
-        event.seq, event.ts = seq, clock.now_ms()
-        return canon.encode(event) + b"\n"
+    def _encoded(self, events: tuple[Event, ...]) -> list[bytes]:
+        lines, now_ms = [], clock.now_ms()
+        for seq, event in enumerate(events, self.last + 1):
+            event.session_id, event.runner_id = self._ids
+            event.seq, event.ts = seq, now_ms
+            lines.append(canon.encode(event) + b"\n")
+        return lines
 
-    def _write(self, lines: bytes, durable: bytes) -> None:
-        self._segments.append(self.last + 1, lines)
+    def _keep(self, events: tuple[Event, ...], lines: list[bytes], size: int) -> None:
+        """The durable ones of what was just written, `size` bytes, to the history."""
+        durable = [
+            line for event, line in zip(events, lines, strict=True) if type(event) not in PASSING_KINDS
+        ]
         try:
             if durable:
-                self._history.append(durable)
+                self._history.append(b"".join(durable))
         except BaseException:  # whatever it was: both files have the events, or neither
-            self._segments.undo(self._segments.live.size - len(lines))
+            self._segments.undo(self._segments.live.size - size)
             raise
 
     async def follow(self, after: int, live: Push = never) -> AsyncGenerator[Following | bytes, None]:
@@ -161,7 +166,7 @@ class EventLog:
                 await self._attend(cursor, live)
 
     async def _attend(self, cursor: Cursor, live: Push) -> None:
-        """Pass what is appended on to `live`, moving `cursor`, until it refuses or the log is closed."""
+        """Pass what is appended on to `live` until it refuses, which moves `cursor`, or the log is closed."""
         listener = _Listener(cursor, live, asyncio.get_running_loop().create_future())
         self._listeners.append(listener)
         try:
@@ -172,9 +177,12 @@ class EventLog:
 
     def _tell(self, text: bytes) -> None:
         for listener in self._listeners[:]:
-            if _takes(listener, text):
-                self._segments.to_end(listener.cursor)
-            else:
+            try:
+                took = listener.live(text)
+            except Exception:  # noqa: BLE001 - a broken follower fails in its own task; the log and the others go on
+                took = False
+            if not took:
+                self._segments.to_last(listener.cursor, len(text))
                 self._leave(listener)
 
     def _leave(self, listener: _Listener) -> None:
@@ -249,13 +257,6 @@ class _Listener:
     cursor: Cursor
     live: Push
     left: asyncio.Future[None]
-
-
-def _takes(listener: _Listener, text: bytes) -> bool:
-    try:
-        return listener.live(text)
-    except Exception:  # noqa: BLE001 - a broken follower fails in its own task; the log and the others go on
-        return False
 
 
 class _Snapshot:

@@ -34,14 +34,18 @@ _SIGNAL_BASE = 128  # how shells and bubblewrap pass a signal on as an exit code
 
 
 class _Pipe(asyncio.Protocol):
-    """Hands on what comes through a pipe, and its end."""
+    """Hands on the lines that come through a pipe, and its end."""
 
-    def __init__(self, on_data: Callable[[bytes], None], on_end: Callable[[], None]) -> None:
-        self._on_data = on_data
+    def __init__(
+        self, splitter: LineSplitter, on_lines: Callable[[list[bytes]], None], on_end: Callable[[], None]
+    ) -> None:
+        self._splitter = splitter
+        self._on_lines = on_lines
         self._on_end = on_end
 
     def data_received(self, data: bytes) -> None:
-        self._on_data(data)
+        if lines := self._splitter.feed(data):
+            self._on_lines(lines)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._on_end()
@@ -76,9 +80,9 @@ class Process:
         loop.add_reader(ending, self._take_exit, ending)
         pipes = self._program
         self._input, _ = await loop.connect_write_pipe(asyncio.BaseProtocol, pipes.stdin)
-        output = partial(_Pipe, self._take_output, self._end_output)
+        output = partial(_Pipe, self._stdout, self._on_lines, self._end_output)
         self._output, _ = await loop.connect_read_pipe(output, pipes.stdout)
-        errors = partial(_Pipe, self._take_errors, lambda: None)
+        errors = partial(_Pipe, self._stderr, self._stderr_tail.extend, lambda: None)
         self._errors, _ = await loop.connect_read_pipe(errors, pipes.stderr)
 
     @property
@@ -101,17 +105,10 @@ class Process:
             os.close(ending)
             self.exited.set()
 
-    def _take_output(self, data: bytes) -> None:
-        if lines := self._stdout.feed(data):
-            self._on_lines(lines)
-
     def _end_output(self) -> None:
         if rest := self._stdout.rest():
             self._on_lines([rest])
         self.ended_output.set()
-
-    def _take_errors(self, data: bytes) -> None:
-        self._stderr_tail.extend(self._stderr.feed(data))
 
     def write(self, lines: tuple[bytes, ...]) -> None:
         """Queue `lines` (without newlines) for stdin; never waits. Raises `AgentFailed` when too much waits."""

@@ -149,10 +149,10 @@ class Segments:
         live.file.append(data)
         live.size = live.file.size
 
-    def to_end(self, cursor: Cursor) -> None:
-        """Move `cursor` behind everything that was appended."""
+    def to_last(self, cursor: Cursor, size: int) -> None:
+        """Move `cursor` to the last `size` bytes, which were appended at once."""
         live = self.live
-        cursor.first, cursor.offset = live.first, live.size
+        cursor.first, cursor.offset = live.first, live.size - size
 
     def undo(self, size: int) -> None:
         """Take back what was appended to the live segment beyond `size`."""
