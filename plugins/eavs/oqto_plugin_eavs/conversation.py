@@ -92,8 +92,7 @@ class Conversation:
     async def run(self) -> None:
         """Relay until one side ends it. Raises `Refused` or `UpstreamFailed` before anything is accepted."""
         if self._route.action == "realtime":
-            query = parse_qs(self._exchange.request.query.decode("latin-1"))
-            provider = await self._connect(query.get("model", [""])[0])
+            provider = await self._connect(_model_in(self._exchange.request.query))
             chosen = provider.subprotocol or ""
         else:
             chosen = ""
@@ -302,6 +301,13 @@ class Conversation:
     async def _refuse(self, refused: Refused, code: int) -> None:
         await self._socket.send(refusals.message(refused))
         self._socket.close(code, refused.detail)
+
+
+def _model_in(query: bytes) -> str:
+    named = parse_qs(query.decode("latin-1"), keep_blank_values=True).get("model", [""])
+    if len(named) > 1:  # readers differ in which one they take
+        raise Refused(400, "invalid_request", "The address names 'model' twice.")
+    return named[0]
 
 
 def _understood(message: str | bytes, read: Callable[[str], _Message] = _read) -> _Message | None:

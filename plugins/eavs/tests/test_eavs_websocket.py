@@ -187,6 +187,7 @@ def test_a_key_in_the_subprotocol_is_taken_and_not_passed_on(proxy, socket_to, v
         ("realtime?model=fake-1", "eavs-wrong", 401),
         ("realtime?model=other", None, 403),
         ("realtime", None, 400),
+        ("realtime?model=fake-1&%6dodel=dear-1", None, 400),
         ("chat/completions", None, 405),
     ],
 )
