@@ -191,11 +191,6 @@ class Connection(asyncio.Protocol):
         """Whether a failure may only mean that the peer had closed this kept connection."""
         return self.is_reused and not self._is_answered
 
-    @property
-    def is_open(self) -> bool:
-        """Whether it can carry a request."""
-        return self.transport is not None and not self.transport.is_closing()
-
     async def exchange(self, head: bytes, body: bytes, timeouts: Timeouts) -> None:
         """Send a request and wait for the head of the reply."""
         self._head = self._loop.create_future()
@@ -319,14 +314,13 @@ class Connection(asyncio.Protocol):
             self.transport.resume_reading()
 
     def close(self) -> None:
-        is_clean = (
-            not self._is_cut_short
-            and self.is_done
+        if (
+            self.is_done
             and self._is_kept
-            and not self._has_excess
-            and not self._chunks
-        )
-        if is_clean and self.is_open:
+            and not (self._is_cut_short or self._has_excess or self._chunks)
+            and self.transport is not None
+            and not self.transport.is_closing()
+        ):
             self._begin()
             self.is_idle = self.is_reused = True
             self._give_back(self)

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from .connection import Connection
     from .head import Head
     from .keys import Key, Keys
-    from .ledger import Facts, Ledger
+    from .ledger import Bounds, Facts, Ledger
     from .proxy import Proxy
     from .reply import Headers
     from .request import Request
@@ -50,12 +50,14 @@ log = structlog.get_logger("oqto.eavs")
 
 
 class Plan(msgspec.Struct, frozen=True, eq=False):
-    """All that is the same for calls with one head and one model."""
+    """All that is the same for calls with one head and one model. `is_verbatim`: bodies go on as they came."""
 
     key: Key
+    bounds: Bounds
     route: Route
     choice: Choice
     facts: Facts
+    is_verbatim: bool
     url: Url
     before_length: bytes
     after_length: bytes
@@ -73,18 +75,16 @@ class Express:
 
     def take(self, request: Request) -> bool:
         """Serve a request; `False`, and nothing done, when that is for a task."""
-        data, proxy = request.whole(), self._proxy
+        data, proxy, now = request.whole, self._proxy, clock.now()
         if data is None or len(data) > proxy.limits.max_body or proxy.is_closing:
             return False
         try:
             ask = understand(data)
-            if (plan := self._plan(request.head, ask.model or "")) is None:
+            if (plan := self._plan(request.head, ask.model or "", now)) is None:
                 return False
-            tokens, key, identity = prompt_tokens(data), plan.key, proxy.new_id()
+            tokens, wallet, identity = prompt_tokens(data), plan.key.wallet, proxy.new_id()
             hold = plan.choice.price.hold_nusd(tokens, output_tokens(ask, proxy.limits))
-            call = self._ledger.set_aside(
-                identity, key.wallet, hold, plan.facts, tokens=tokens, flow=key.flow
-            )
+            call = self._ledger.set_aside(identity, wallet, hold, plan.facts, now, plan.bounds, tokens=tokens)
         except (OqtoError, TooFast):
             return False
         exchange = Exchange(proxy, request, identity, plan.route.dialect)
@@ -94,9 +94,9 @@ class Express:
         self._ledger.note_open(call, ride.start)
         return True
 
-    def _plan(self, head: Head, model: str) -> Plan | None:
+    def _plan(self, head: Head, model: str, now: float) -> Plan | None:
         proxy = self._proxy
-        as_of = (proxy.registry.version, proxy.limits, int(clock.now() // PRICES_S), self._ledger.layout)
+        as_of = (proxy.registry.version, proxy.limits, now // PRICES_S, self._ledger.layout)
         if as_of != head.plans_at:
             head.plans, head.plans_at = {}, as_of
         if (key := self._keys.by_hash(head.key_hash)) is None:
@@ -118,7 +118,9 @@ class Express:
         url = url_for(head.query, first, route)
         begin = b"POST" + url.first_lines + b"content-length: "
         rest = head_of("POST", url, headers_for(head.headers, first, route), 0)[len(begin) + 1 :]
-        return Plan(key, route, first, facts_of(key, first, route.dialect), url, begin, rest)
+        bounds, facts = self._ledger.bounds_on(key.wallet, key.flow), facts_of(key, first, route.dialect)
+        is_verbatim = not first.drops_options and model in ("", first.model)
+        return Plan(key, bounds, route, first, facts, is_verbatim, url, begin, rest)
 
 
 class Ride(Forwarding):
@@ -149,7 +151,8 @@ class Ride(Forwarding):
             self._hand_over()
             return
         try:
-            body, self._was_sent = self._rewritten(), True
+            as_it_came = self._plan.is_verbatim and not self._strips
+            body, self._was_sent = self._body.data if as_it_came else self._rewritten(), True
             reply.send(self._plan.head(len(body)), body, self._provider.timeouts, self)
         except Exception as exc:  # noqa: BLE001 a bug ends this call and no other
             self._fail(exc)
@@ -197,7 +200,8 @@ class Ride(Forwarding):
 
     def _begin(self, reply: Connection) -> None:
         self._status, exchange = reply.status, self._exchange
-        self._headers, kind = self._begun(reply)
+        names = exchange.id, self._provider.name
+        self._headers, kind = relay.begun(reply, *names, may_be_array=self._route.is_stream)
         if kind is None:
             return
         self._outcome = "cut"

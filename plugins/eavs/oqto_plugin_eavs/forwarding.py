@@ -95,7 +95,6 @@ class Forwarding:
             ask.stream and choice.adds_usage and not (ask.stream_options or {}).get("include_usage")
         )
         self._meter = choice.meter(strip_usage=self._strips)
-        self._is_free = self._price.is_free
 
     async def run(self, *, has_next: bool = False) -> bool:
         """
@@ -165,7 +164,7 @@ class Forwarding:
 
     async def _cover(self, prompt: int, values: dict[str, bytes]) -> None:
         """Set more aside before more of a long body leaves."""
-        if self._is_free:
+        if self._price.is_free:
             return
         ask = understand(as_object(values))
         needed = self._price.hold_nusd(prompt, output_tokens(ask, self._exchange.proxy.limits))
@@ -192,7 +191,9 @@ class Forwarding:
         return msgspec.json.encode(whole)
 
     async def _relay(self, reply: Reply) -> None:
-        headers, kind = self._begun(reply)
+        self._body.release()
+        names = self._exchange.id, self._provider.name
+        headers, kind = relay.begun(reply, *names, may_be_array=self._route.is_stream)
         if kind is not None:
             await self._stream(kind, reply, headers)
             return
@@ -203,14 +204,6 @@ class Forwarding:
         await self._bill()
         headers.append((b"x-eavs-cost", b"%d.%09d" % divmod(self._cost, 10**9)))
         self._exchange.request.answer(reply.status, headers, data)
-
-    def _begun(self, reply: Reply) -> tuple[Headers, type[relay.Stream] | None]:
-        self._body.release()
-        own = [
-            (b"x-eavs-request-id", self._exchange.id.encode()),
-            (b"x-eavs-provider", self._provider.name.encode()),
-        ]
-        return relay.begun(reply, own, may_be_array=self._route.is_stream)
 
     async def _stream(self, kind: type[relay.Stream], reply: Reply, headers: Headers) -> None:
         request = self._exchange.request
@@ -227,7 +220,7 @@ class Forwarding:
 
         Answers for how many bytes of text the money is enough, as far as that was worked out.
         """
-        if self._is_free:
+        if self._price.is_free:
             return sys.maxsize
         written = round(self._meter.text_bytes / CHARACTERS_PER_TOKEN)
         needed = self._price.hold_nusd(0, written)
@@ -247,7 +240,10 @@ class Forwarding:
 
     def _made_bill(self) -> Bill:
         tokens, is_estimated = self._counts()
-        self._cost = self._final_price().cost_nusd(tokens)
+        meter = self._meter
+        is_as_asked = not meter.tier and meter.model in ("", self._model)
+        price = self._price if is_as_asked else self._final_price()
+        self._cost = price.cost_nusd(tokens)
         return Bill(tokens, self._cost, self._outcome, self._status, is_estimated)
 
     def _counts(self) -> tuple[prices.Tokens, bool]:
@@ -259,9 +255,7 @@ class Forwarding:
         return tokens, is_estimated and not (self._outcome == "done" and is_told)
 
     def _final_price(self) -> Price:
-        if self._is_free:
+        if self._price.is_free:
             return self._price
         answered = self._meter.model or self._model
-        if answered == self._model and not self._meter.tier:
-            return self._price
         return self._provider.price(answered, self._meter.tier, self._call.started_at) or self._price

@@ -55,6 +55,8 @@ class TooFast(Exception):
 
 
 DAY_S = 86_400
+Bounds = tuple[tuple[Flow, str], ...]
+"""Limits beside money that a call stands under, and in words whose they are."""
 
 
 class Ledger:
@@ -64,9 +66,10 @@ class Ledger:
         self._store = store
         self.wallets: dict[str, Wallet] = {}
         self.layout = 0
-        """Counts the changes of names and parents of wallets."""
+        """Counts the changes of names, parents and limits of wallets."""
         self._changing = asyncio.Lock()
-        self.on_bill: list[Callable[[Call, Bill], None]] = []
+        self.on_bill: list[Callable[[Call, Bill, float], None]] = []
+        """Told of each call that ended, with the time."""
 
     async def load(self) -> int:
         """Settle what a crash left and read the sums; returns how many calls were left over."""
@@ -146,6 +149,7 @@ class Ledger:
     async def _one_by_one(self, change: Change) -> None:
         async with self._changing:
             await carry_out(change, self._store.write, lambda: self.layout)
+            self.layout += 1
 
     async def rename(self, wallet: Wallet, name: str) -> None:
         """Change the name that people see."""
@@ -215,7 +219,8 @@ class Ledger:
         `after` is an attempt of the same call that failed and kept its place. Raises `TooFast`,
         `BudgetExceeded` (naming the wallet) or `StoreFailed`; nothing is taken then.
         """
-        call = self.set_aside(identity, wallet, hold, facts, tokens=tokens, flow=flow, after=after)
+        bounds = () if after else self.bounds_on(wallet, flow)
+        call = self.set_aside(identity, wallet, hold, facts, clock.now(), bounds, tokens=tokens, after=after)
         try:
             await self._store.open_row(opened(call))
         except (
@@ -231,14 +236,22 @@ class Ledger:
         wallet: Wallet,
         hold: int,
         facts: Facts,
+        now: float,
+        bounds: Bounds,
         *,
         tokens: int = 0,
-        flow: Flow | None = None,
         after: Call | None = None,
     ) -> Call:
-        """`open_call` without its row: nothing may leave before `note_open` has told that it is on the disk."""
-        flows = self._look(wallet, flow, tokens) if after is None else after.flows
-        now = clock.now()
+        """
+        `open_call` without its row: nothing may leave before `note_open` has told that it is on the disk.
+
+        `bounds` are those of `bounds_on`.
+        """
+        flows: tuple[Flow, ...] = ()
+        if after is not None:
+            flows = after.flows
+        elif bounds:
+            flows = _look(bounds, now, tokens)
         call = Call(identity, wallet, hold, now, facts, tokens, flows)
         try:
             self._afford(wallet, hold, now)
@@ -278,7 +291,8 @@ class Ledger:
         """Give up the place that a failed attempt kept."""
         self._free(call, 0)
 
-    def _look(self, wallet: Wallet, flow: Flow | None, tokens: int) -> tuple[Flow, ...]:
+    def bounds_on(self, wallet: Wallet, flow: Flow | None) -> Bounds:
+        """What limits the calls of a key beside money, as long as `layout` stays; `flow` is the key's own."""
         flows = []
         above: Wallet | None = wallet
         while above is not None:
@@ -287,19 +301,14 @@ class Ledger:
             above = above.parent
         if flow is not None:
             flows.append((flow, WORDS["key"]))
-        if not flows:
-            return ()
-        now, wall = clock.monotonic(), clock.now()
-        for found, whose in flows:
-            if (wait := found.wait(now, wall, tokens)) is not None:
-                raise TooFast(wait, whose)
-        return tuple(found for found, _ in flows)
+        return tuple(flows)
 
     def look(self, wallet: Wallet, flow: Flow | None, *, takes: bool = False) -> None:
         """Raise `TooFast` when a call would be; with `takes`, take the place of one that costs nothing and is over."""
-        flows = self._look(wallet, flow, 0)
+        now = clock.now()
+        flows = _look(self.bounds_on(wallet, flow), now, 0)
         for found in flows if takes else ():
-            found.take(clock.monotonic(), clock.now(), 0)
+            found.take(clock.monotonic(), now, 0)
             found.end()
 
     def stretch(self, call: Call, hold: int) -> bool:
@@ -325,7 +334,7 @@ class Ledger:
 
     def note_bill(self, call: Call, bill: Bill, told: Told, *, keeps_place: bool = False) -> None:
         """`close_call` for those who wait without a coroutine; at most once for a call."""
-        cost, tokens = bill.cost, bill.tokens
+        cost, tokens, now = bill.cost, bill.tokens, clock.now()
         call.wallet.open_calls.discard(call)
         owner: Wallet | None = call.wallet
         while owner is not None:
@@ -337,10 +346,10 @@ class Ledger:
                 self._tell(owner, call.wallet, owner.reached())
             owner = owner.parent
         for listener in self.on_bill:
-            listener(call, bill)
+            listener(call, bill, now)
         if not keeps_place and call.flows:
             self._free(call, tokens.prompt + tokens.output)
-        self._store.note_close(closed(call, bill, tokens), told)
+        self._store.note_close(closed(call, bill, tokens, now), told)
 
     def _tell(self, owner: Wallet, leaf: Wallet, percent: int) -> None:
         """Note for people that a wallet runs low: once for each threshold of a window."""
@@ -367,6 +376,14 @@ class Ledger:
     async def drain(self) -> None:
         """Wait until every bill is on disk."""
         await self._store.flush(1.0)
+
+
+def _look(bounds: Bounds, wall: float, tokens: int) -> tuple[Flow, ...]:
+    now = clock.monotonic()
+    for found, whose in bounds:
+        if (wait := found.wait(now, wall, tokens)) is not None:
+            raise TooFast(wait, whose)
+    return tuple(found for found, _ in bounds)
 
 
 def _broke(wallet: Wallet) -> str:

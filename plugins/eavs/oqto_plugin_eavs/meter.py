@@ -19,14 +19,14 @@ UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 class Meter:
     """Collects the counts of one reply. `tokens` is `None` until the provider told any."""
 
+    tokens: Tokens | None = None
+    model = tier = ""
+    text_bytes = 0
+    is_final = False
+    is_doubtful = False
+    """Whether counts came that cannot be."""
+
     def __init__(self, *, strip_usage: bool = False) -> None:
-        self.tokens: Tokens | None = None
-        self.model = ""
-        self.tier = ""
-        self.text_bytes = 0
-        self.is_final = False
-        self.is_doubtful = False
-        """Whether counts came that cannot be."""
         self._strip = strip_usage
 
     def event(self, data: bytes) -> bool:

@@ -11,8 +11,6 @@ from collections import Counter
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
-from oqto_platform import clock
-
 from .control import MetricsReply, Number
 from .wallets import PLATFORM
 
@@ -63,12 +61,12 @@ class Metrics:
         self.refused: Counter[str] = Counter()
         ledger.on_bill.append(self._billed)
 
-    def _billed(self, call: Call, bill: Bill) -> None:
+    def _billed(self, call: Call, bill: Bill, now: float) -> None:
         facts = call.facts
         kind = (facts.provider, facts.dialect, bill.outcome, bill.status)
         if (found := self._sums.get(kind)) is None:
             found = self._sums[kind] = _Sum()
-        found.add(bill, max(clock.now() - call.started_at, 0.0))
+        found.add(bill, max(now - call.started_at, 0.0))
 
     def reply(self) -> MetricsReply:
         """All of it, as numbers and as text."""

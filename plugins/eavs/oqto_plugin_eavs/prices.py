@@ -99,12 +99,11 @@ class Price(msgspec.Struct, frozen=True, kw_only=True):
 
     def hold_nusd(self, prompt: int, output: int, *, has_sound: bool = False) -> int:
         """An upper estimate for a call of these sizes: the dearest way to be billed for the prompt."""
-        (read, tiers), (written, more), (kept, even_more) = self.input, self.cache_write, self.cache_write_1h
-        if tiers or more or even_more:
-            read, written, kept = (
-                _at(rate, prompt) for rate in (self.input, self.cache_write, self.cache_write_1h)
-            )
-        dearest, said = max(read, written, kept), _at(self.output, prompt)
+        rates = self.input, self.cache_write, self.cache_write_1h, self.output
+        (read, tiers), (written, more), (kept, even_more), (said, most) = rates
+        if tiers or more or even_more or most:
+            read, written, kept, said = (_at(rate, prompt) for rate in rates)
+        dearest = max(read, written, kept)
         if has_sound:
             dearest = max(dearest, _at(self.audio_input or self.input, prompt))
             said = max(said, _at(self.audio_output or self.output, prompt))

@@ -44,25 +44,27 @@ class OutOfMoney(Exception):
     """The reply outgrew what was set aside, and there is no more."""
 
 
-def begun(reply: Reply, own: Headers, *, may_be_array: bool) -> tuple[Headers, type[Stream] | None]:
+def begun(
+    reply: Reply, request_id: str, provider: str, *, may_be_array: bool
+) -> tuple[Headers, type[Stream] | None]:
     """
-    The provider's headers for the client, with our `own`, and how the reply streams.
+    The provider's headers for the client, with our own, and how the reply streams.
 
     As server-sent events, as a JSON array where the path says that it `may_be_array`, or not: `None`.
     """
-    kept, kind = [], None
+    kept: Headers = []
+    kind: type[Stream] | None = None
     for pair in reply.headers:
         if pair[0] not in DROPPED:
             kept.append(pair)
         if pair[0] == b"content-type" and reply.status < ERROR:
-            kind = _kind_of_stream(pair[1], may_be_array=may_be_array)
-    return kept + own, kind
-
-
-def _kind_of_stream(content_type: bytes, *, may_be_array: bool) -> type[Stream] | None:
-    if content_type.startswith(b"text/event-stream"):
-        return Stream
-    return ArrayStream if may_be_array and content_type.startswith(b"application/json") else None
+            if pair[1].startswith(b"text/event-stream"):
+                kind = Stream
+            elif may_be_array and pair[1].startswith(b"application/json"):
+                kind = ArrayStream
+    kept.append((b"x-eavs-request-id", request_id.encode()))
+    kept.append((b"x-eavs-provider", provider.encode()))
+    return kept, kind
 
 
 async def whole(reply: Reply) -> bytes:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 HIGH_WATER = 256 * 1024
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+HEADER = b"%b: %b\r\n".__mod__
 REASONS = {status.value: status.phrase.encode() for status in HTTPStatus}
 
 
@@ -54,7 +55,7 @@ class Request:
 
     __slots__ = (
         "_body", "_connection", "_expects", "_is_chunked", "_size", "_waiter", "has_begun", "has_ended",
-        "has_left", "head", "is_read", "keeps", "on_full", "task",
+        "has_left", "head", "is_read", "keeps", "on_full", "task", "whole",
     )  # fmt: skip
 
     def __init__(self, connection: Way, head: Head, body: bytes | None = None) -> None:
@@ -65,6 +66,8 @@ class Request:
         self.on_full: Callable[[bool], None] | None = None
         self.has_begun = self.has_ended = self.has_left = False
         self._connection = connection
+        self.whole = body
+        """The body, when all of it came in one piece."""
         self._body: list[bytes] = [] if body is None else [body]
         self._size = 0
         self.is_read = body is not None
@@ -106,10 +109,6 @@ class Request:
         self._connection.resume()
         return data
 
-    def whole(self) -> bytes | None:
-        """The body, when all of it came in one piece."""
-        return self._body[0] if self.is_read and len(self._body) == 1 else None
-
     async def _arrival(self) -> None:
         if self._expects:
             self._expects = False
@@ -131,6 +130,7 @@ class Request:
     def complete(self) -> None:
         """The body is complete."""
         self.is_read = True
+        self.whole = self._body[0] if len(self._body) == 1 else None
         self._wake()
 
     def expect(self) -> None:
@@ -227,7 +227,7 @@ class Request:
 
 def head_of(status: int, headers: Headers, *, keeps: bool, is_chunked: bool = False) -> bytes:
     lines = [b"HTTP/1.1 %d %b\r\n" % (status, REASONS.get(status, b""))]
-    lines += [b"%b: %b\r\n" % pair for pair in headers]
+    lines += map(HEADER, headers)
     if is_chunked:
         lines.append(b"transfer-encoding: chunked\r\n")
     lines.append(b"\r\n" if keeps else b"connection: close\r\n\r\n")

@@ -32,18 +32,14 @@ WHERE started_at >= ? ORDER BY started_at"""
 
 def opened(call: Call) -> tuple[Any, ...]:
     """The pending row of a call: `COLUMNS`."""
-    facts = call.facts
-    return (
-        call.id, call.wallet.id, facts.account, facts.workspace, facts.key_id, facts.provider, facts.model,
-        facts.dialect, facts.priced_as, call.hold, call.started_at,
-    )  # fmt: skip
+    return (call.id, call.wallet.id, *call.facts, call.hold, call.started_at)
 
 
-def closed(call: Call, bill: Bill, t: Tokens) -> tuple[Any, ...]:
+def closed(call: Call, bill: Bill, t: Tokens, now: float) -> tuple[Any, ...]:
     """How a call ended: its id and `OUTCOME`."""
     return (
         call.id, bill.outcome, bill.status, bill.cost, int(bill.is_estimated), t.input, t.cache_read, t.cache_write,
-        t.cache_write_1h, t.output, t.reasoning, t.web_searches, clock.now(),
+        t.cache_write_1h, t.output, t.reasoning, t.web_searches, now,
     )  # fmt: skip
 
 

@@ -77,7 +77,7 @@ class Pool:
         idle = self._idle[url.origin]
         while idle:
             connection = idle.pop()
-            if connection.is_open:
+            if (transport := connection.transport) is not None and not transport.is_closing():
                 return connection
         return None
 

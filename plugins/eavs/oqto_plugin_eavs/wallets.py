@@ -10,7 +10,7 @@ import asyncio
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import lru_cache
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
 
 import msgspec
 
@@ -40,8 +40,8 @@ class Ends(Protocol):
         """End it."""
 
 
-class Facts(msgspec.Struct, frozen=True):
-    """What a row says about a call beside money."""
+class Facts(NamedTuple):
+    """What a row says about a call beside money, in the order of its columns."""
 
     account: str
     workspace: str

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import concurrent.futures
+import http.client
 import json
 import re
+import socket
 
 import pytest
 from hypothesis import given
@@ -102,6 +104,31 @@ def test_a_limit_that_comes_while_calls_run_counts_them(proxy, provider):
         assert proxy.chat(key, "hi").status_code == 429
         assert running.result().status_code == 200
     assert proxy.chat(key, "hi").status_code == 200
+
+
+def answers(client, key):
+    """The statuses of calls that arrive in one piece on one connection, as agents send them; without end."""
+    body = json.dumps({"model": "fake-1", "messages": HELLO}).encode()
+    head = f"POST /p/fake/v1/chat/completions HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {key}\r\n"
+    request = f"{head}content-length: {len(body)}\r\n\r\n".encode() + body
+    while True:
+        client.sendall(request)
+        reply = http.client.HTTPResponse(client)
+        reply.begin()
+        reply.read()
+        yield reply.status
+
+
+@pytest.mark.parametrize("whose", ["session", "account"])
+def test_a_limit_counts_from_the_next_call_of_a_client_that_has_called_before(proxy, whose):
+    wallet = f"{whose}:{proxy.name('ses' if whose == 'session' else 'acc')}"
+    with socket.create_connection(("127.0.0.1", proxy.port)) as client:
+        statuses = answers(client, proxy.key())
+        assert [next(statuses) for _ in range(3)] == [200] * 3
+        limit(proxy, wallet, rpm=1)
+        assert [next(statuses) for _ in range(2)] == [200, 429]
+        limit(proxy, wallet)
+        assert [next(statuses) for _ in range(2)] == [200, 200]
 
 
 def test_tokens_are_counted_as_the_provider_counted_them(proxy):
