@@ -94,6 +94,11 @@ class ScriptedProvider:
         """How many clients are connected now."""
         return len(self._connections)
 
+    def forget(self) -> None:
+        """As if nothing had been asked yet."""
+        self.requests.clear()
+        self._errors.clear()
+
     def __enter__(self) -> Self:
         self._thread.start()
         if not self._ready.wait(5):

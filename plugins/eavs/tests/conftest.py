@@ -13,6 +13,7 @@ import tempfile
 import threading
 from pathlib import Path
 
+import httpcore
 import httpx
 import pytest
 from oqto_plugin_eavs import control
@@ -27,12 +28,42 @@ COST = ModelCost(input=3, output=15, cache_read=0.3, cache_write=3.75)
 UNITS = {"input": 3_000, "output": 15_000, "cache_read": 300, "cache_write": 3_750}
 
 
+class OneWrite(httpcore.SyncBackend):
+    """Connections that send head and body of a request in one write, as Node's clients do and Python's do not."""
+
+    def connect_tcp(self, *args, **named):
+        return OneWriteStream(super().connect_tcp(*args, **named))
+
+
+class OneWriteStream(httpcore.NetworkStream):
+    def __init__(self, stream):
+        self._stream, self._head = stream, b""
+        self.read, self.close = stream.read, stream.close
+        self.start_tls, self.get_extra_info = stream.start_tls, stream.get_extra_info
+
+    def write(self, data, timeout=None):
+        if not self._head and data.startswith(b"POST ") and data.endswith(b"\r\n\r\n"):
+            self._head = data
+            return
+        self._stream.write(self._head + data, timeout)
+        self._head = b""
+
+
+def client_of(url, *, sends_at_once):
+    transport = httpx.HTTPTransport(trust_env=False)
+    if sends_at_once:
+        transport._pool = httpcore.ConnectionPool(network_backend=OneWrite())
+    return httpx.Client(base_url=url, transport=transport, timeout=20)
+
+
 class RunningProxy:
     """`oqto-eavs serve` as a process, in a folder of its own with short socket paths."""
 
     def __init__(self, folder, *options):
         self.folder, self.port, self.options = folder, free_port(), options
         self.url = f"http://127.0.0.1:{self.port}"
+        self.sends_at_once = True
+        """Then its calls can go the straight way; otherwise a task serves them (`express.py`)."""
         self._clients = threading.local()
         self._made = []
         self.log = folder / "log"
@@ -42,10 +73,11 @@ class RunningProxy:
     @property
     def client(self):
         """A client of this thread: httpx's blocking one may not be shared."""
-        if not hasattr(self._clients, "own"):
-            self._clients.own = httpx.Client(base_url=self.url, trust_env=False, timeout=20)
-            self._made.append(self._clients.own)
-        return self._clients.own
+        made = self._clients.__dict__
+        if self.sends_at_once not in made:
+            made[self.sends_at_once] = client_of(self.url, sends_at_once=self.sends_at_once)
+            self._made.append(made[self.sends_at_once])
+        return made[self.sends_at_once]
 
     def start(self):
         argv = [sys.executable, "-m", "oqto_plugin_eavs", "serve", "--state-dir", str(self.folder)]
@@ -134,7 +166,7 @@ def shared_provider():
 
 @pytest.fixture
 def provider(shared_provider):
-    shared_provider.requests.clear()
+    shared_provider.forget()
     return shared_provider
 
 
@@ -176,10 +208,15 @@ def shared_proxy(shared_provider):
         end(running)
 
 
-@pytest.fixture
-def proxy(shared_proxy, provider):
-    """The proxy of this file, with sessions and accounts that are this test's own; fake, claude, openai, gemini."""
+@pytest.fixture(params=[True, False], ids=["at once", "in pieces"])
+def proxy(shared_proxy, provider, request):
+    """
+    The proxy of this file, with sessions and accounts that are this test's own; fake, claude, openai, gemini.
+
+    Each test is done twice, for the two ways a call may take through it.
+    """
     shared_proxy.scope += 1
+    shared_proxy.sends_at_once = request.param
     return shared_proxy
 
 
