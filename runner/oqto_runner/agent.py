@@ -237,7 +237,8 @@ class Agent:
 
     async def _tick(self) -> None:
         while True:
-            await asyncio.sleep(TICK_S)
+            # At the same moments for all agents: else the processor wakes up for each of them.
+            await asyncio.sleep(TICK_S * 1.5 - (clock.monotonic() + TICK_S / 2) % TICK_S)
             self._is_tick_due = True
             self._go_on()
 
