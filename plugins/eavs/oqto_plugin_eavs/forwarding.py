@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from .upstream import Headers, Reply, Url
     from .wallets import Call
 
+NOTHING = prices.Tokens()
 LEFT = 499
 """Status in the row of a call whose client left; never sent."""
 
@@ -94,7 +95,8 @@ class Forwarding:
         self._strips = bool(
             ask.stream and choice.adds_usage and not (ask.stream_options or {}).get("include_usage")
         )
-        self._meter = choice.meter(strip_usage=self._strips)
+        self._meter = choice.meter()
+        self._meter.strips = self._strips
 
     async def run(self, *, has_next: bool = False) -> bool:
         """
@@ -160,7 +162,8 @@ class Forwarding:
         finally:
             self._was_sent, self._prompt_tokens = upload.is_complete, upload.prompt.tokens
             self._strips = upload.strips
-            self._meter = self._choice.meter(strip_usage=self._strips)
+            self._meter = self._choice.meter()
+            self._meter.strips = self._strips
 
     async def _cover(self, prompt: int, values: dict[str, bytes]) -> None:
         """Set more aside before more of a long body leaves."""
@@ -239,20 +242,17 @@ class Forwarding:
         )
 
     def _made_bill(self) -> Bill:
-        tokens, is_estimated = self._counts()
-        meter = self._meter
+        meter, tokens, is_estimated = self._meter, NOTHING, False
+        refused = self._status >= ERROR and self._status != LEFT
+        # Providers do not bill for errors, nor for what never reached them.
+        if not refused and (self._was_sent or self._status not in (0, LEFT)):
+            tokens, is_estimated = meter.best(self._prompt_tokens)
+            if self._outcome == "done" and meter.tokens is not None and not meter.is_doubtful:
+                is_estimated = False
         is_as_asked = not meter.tier and meter.model in ("", self._model)
         price = self._price if is_as_asked else self._final_price()
         self._cost = price.cost_nusd(tokens)
         return Bill(tokens, self._cost, self._outcome, self._status, is_estimated)
-
-    def _counts(self) -> tuple[prices.Tokens, bool]:
-        refused = self._status >= ERROR and self._status != LEFT
-        if refused or (not self._was_sent and self._status in (0, LEFT)):
-            return prices.Tokens(), False  # providers do not bill for errors, nor for what never reached them
-        tokens, is_estimated = self._meter.best(self._prompt_tokens)
-        is_told = self._meter.tokens is not None and not self._meter.is_doubtful
-        return tokens, is_estimated and not (self._outcome == "done" and is_told)
 
     def _final_price(self) -> Price:
         if self._price.is_free:

@@ -25,9 +25,8 @@ class Meter:
     is_final = False
     is_doubtful = False
     """Whether counts came that cannot be."""
-
-    def __init__(self, *, strip_usage: bool = False) -> None:
-        self._strip = strip_usage
+    strips = False
+    """Whether the client is not to see the event with the counts."""
 
     def event(self, data: bytes) -> bool:
         """Read one event of a stream; whether the client should see it."""

@@ -105,7 +105,7 @@ class ChatMeter(Meter):
             self.model = chunk.model or self.model  # as most chunks are
             return True
         self._note(chunk, inner)
-        return not (self._strip and chunk.usage is not None and not chunk.choices and chunk.error is None)
+        return not (self.strips and chunk.usage is not None and not chunk.choices and chunk.error is None)
 
     def _note(self, chunk: _ChatChunk, inner: _ChatUsage | None) -> None:
         if chunk.model:

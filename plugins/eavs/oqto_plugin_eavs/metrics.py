@@ -7,7 +7,7 @@ No label names a person, a session or a key.
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections import Counter
+from collections import Counter, defaultdict
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
@@ -36,37 +36,30 @@ class _Sum:
         self.tokens: Counter[str] = Counter()
         self.seconds, self.within = 0.0, [0] * (len(BUCKETS_S) + 1)
 
-    def add(self, bill: Bill, took_s: float) -> None:
-        """Count a call."""
-        self.calls += 1
-        self.cost += bill.cost
-        self.estimated += bill.is_estimated
-        tokens, sums = bill.tokens, self.tokens
-        self.input += tokens.input
-        self.output += tokens.output
-        self.seconds += took_s
-        self.within[bisect_left(BUCKETS_S, took_s)] += 1
-        if tokens.cache_read or tokens.cache_write or tokens.cache_write_1h:
-            sums["cache_read"] += tokens.cache_read
-            sums["cache_write"] += tokens.cache_write
-            sums["cache_write_1h"] += tokens.cache_write_1h
-
 
 class Metrics:
     """What was answered, refused and spent since the start, and what is going on."""
 
     def __init__(self, ledger: Ledger, store: Store) -> None:
         self._ledger, self._store = ledger, store
-        self._sums: dict[tuple[str, str, str, int], _Sum] = {}
+        self._sums: defaultdict[tuple[str, str, str, int], _Sum] = defaultdict(_Sum)
         self.refused: Counter[str] = Counter()
         ledger.on_bill.append(self._billed)
 
     def _billed(self, call: Call, bill: Bill, now: float) -> None:
-        facts = call.facts
-        kind = (facts.provider, facts.dialect, bill.outcome, bill.status)
-        if (found := self._sums.get(kind)) is None:
-            found = self._sums[kind] = _Sum()
-        found.add(bill, max(now - call.started_at, 0.0))
+        facts, tokens, took_s = call.facts, bill.tokens, max(now - call.started_at, 0.0)
+        found = self._sums[facts.provider, facts.dialect, bill.outcome, bill.status]
+        found.calls += 1
+        found.cost += bill.cost
+        found.estimated += bill.is_estimated
+        found.input += tokens.input
+        found.output += tokens.output
+        found.seconds += took_s
+        found.within[bisect_left(BUCKETS_S, took_s)] += 1
+        if tokens.cache_read or tokens.cache_write or tokens.cache_write_1h:
+            found.tokens["cache_read"] += tokens.cache_read
+            found.tokens["cache_write"] += tokens.cache_write
+            found.tokens["cache_write_1h"] += tokens.cache_write_1h
 
     def reply(self) -> MetricsReply:
         """All of it, as numbers and as text."""

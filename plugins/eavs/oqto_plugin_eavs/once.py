@@ -31,8 +31,8 @@ class _StandIn(type):
     hint: Any
     plain: frozenset[type]
 
-    def __instancecheck__(cls, _: object) -> bool:
-        return True
+    # Always true, and no step in Python for each field of each call.
+    __instancecheck__ = id  # type: ignore[assignment]
 
 
 def decoder(kind: type[T]) -> Callable[[bytes | str], T]:

@@ -76,8 +76,9 @@ def relayed(reads, *, may_pass, strips=False, room=sys.maxsize, meter=ChatMeter)
         connection.data_received(HEAD)
         request, counts = (
             Request(client, Head("POST", b"/", "1.1", {}, keeps=True), b""),
-            meter(strip_usage=strips),
+            meter(),
         )
+        counts.strips = strips
         request.begin(200, [])
 
         def written():
