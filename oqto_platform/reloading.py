@@ -56,6 +56,8 @@ class Reloading:
                 await self.reload("the file changed")
             except ConfigError:
                 continue  # told already; the snapshot before holds
+            except Exception:  # whatever it was, the next change must be seen
+                log.exception("the configuration was not read again; the one before holds")
 
     async def reload(self, reason: str, actor: str = "") -> Change | None:
         """Take what the files say now. Raises `ConfigError` when that is wrong; then nothing changes."""

@@ -151,7 +151,10 @@ def refuse_other_hands(path: Path, uid: int) -> None:
     """
     real = path.resolve()
     for place, kind in ((real, "file"), (real.parent, "folder")):
-        status = place.stat()
+        try:
+            status = place.stat()
+        except OSError as exc:  # it may be on the way to another name this very moment
+            raise ConfigError(f"{path}: cannot be read: {exc.strerror}") from exc
         if status.st_uid not in (0, uid):
             raise ConfigError(
                 f"{path}: the {kind} {place} belongs to {_user(status.st_uid)}, who could change it; "

@@ -41,8 +41,8 @@ async def changes(
     seen: object = None
     polls = False
     while True:
-        watched = _folders(paths())
         try:
+            watched = _folders(paths())
             async with aclosing(_ticks(watched, polls=polls)) as ticks:
                 async for _ in ticks:
                     now = files.fingerprint(tuple(paths()))
@@ -51,7 +51,7 @@ async def changes(
                         yield
                     if _folders(paths()) != watched:
                         break
-        except FileNotFoundError:  # the folder went between looking and watching
+        except FileNotFoundError:  # a folder or link went between looking and watching
             await asyncio.sleep(RETRY_S)
         except OSError as exc:
             log.warning("the kernel cannot watch files; looking at them instead", reason=str(exc))

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 import pytest
 
 from oqto_platform import config
+from oqto_platform.config import files
 from oqto_platform.errors import ConfigError
 
 HOME = {"HOME": "/home/ada"}
@@ -230,6 +232,20 @@ def test_a_file_that_another_can_write_is_refused(write):
     path.chmod(0o666)
     with pytest.raises(ConfigError, match="everybody can write the file"):
         config.load(link, HOME, owner=os.getuid())
+
+
+def test_a_file_that_goes_while_it_is_read_is_told(write, monkeypatch):
+    path = write("")
+
+    def read(path):
+        path.unlink()
+        return ""
+
+    with monkeypatch.context() as racing:
+        racing.setattr(files, "read_text", read)
+        racing.setattr(Path, "exists", lambda _: True)  # as it was a moment ago
+        with pytest.raises(ConfigError, match="cannot be read: No such file"):
+            config.load(path, HOME, owner=os.getuid())
 
 
 def test_a_file_of_somebody_else_is_refused(write):
