@@ -83,13 +83,6 @@ def test_a_change_is_seen_however_it_is_written(stack, write):
     assert status(stack)["error"] == ""
 
 
-def test_a_change_is_seen_after_many_that_nobody_could_read(stack):
-    for _ in range(200):
-        removed_and_made_again(stack.config, with_upload(7))
-    stack.config.write_text(with_upload(8))
-    until(lambda: settings(stack)["server.max_upload_size_mb"]["value"] == 8)
-
-
 def test_a_change_behind_a_link_is_seen(stack):
     as_a_link(stack.config, with_upload(7))
     until(lambda: settings(stack)["server.max_upload_size_mb"]["value"] == 7)
