@@ -67,7 +67,7 @@ class Request:
         self.has_begun = self.has_ended = self.has_left = False
         self._connection = connection
         self.whole = body
-        """The body, when all of it came in one piece."""
+        """The body, when all of it came in one piece and no `chunk` was taken."""
         self._body: list[bytes] = [] if body is None else [body]
         self._size = 0
         self.is_read = body is not None
@@ -105,7 +105,7 @@ class Request:
             await self._arrival()
         data = b"".join(self._body) if len(self._body) > 1 else self._body[0]
         self._body.clear()
-        self._size = 0
+        self._size, self.whole = 0, None  # whoever reads on holds it; a long stream must not
         self._connection.resume()
         return data
 
