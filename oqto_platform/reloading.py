@@ -36,6 +36,7 @@ class Reloading:
         self._house = house
         self._one = asyncio.Lock()
         self._notice: Notice | None = None
+        self._failure = ""
 
     async def watch(self) -> None:
         """Reload on every change, until cancelled."""
@@ -51,13 +52,20 @@ class Reloading:
         # In a thread: nobody's request waits for the import.
         watch = await asyncio.to_thread(import_module, "oqto_platform.config.watch")
         live = self._house.live
-        async for _ in watch.changes(self._paths, lambda: bool(live.error)):
-            try:
-                await self.reload("the file changed")
-            except ConfigError:
-                continue  # told already; the snapshot before holds
-            except Exception:  # whatever it was, the next change must be seen
+        async for _ in watch.changes(self._paths, lambda: bool(live.error or self._failure)):
+            self._failure = await self._follow()
+
+    async def _follow(self) -> str:
+        """Reload. What nobody thought of comes back in words, and is tried again until it passes."""
+        try:
+            await self.reload("the file changed")
+        except ConfigError:
+            return ""  # told already; the snapshot before holds
+        except Exception as exc:
+            if repr(exc) != self._failure:
                 log.exception("the configuration was not read again; the one before holds")
+            return repr(exc)
+        return ""
 
     async def reload(self, reason: str, actor: str = "") -> Change | None:
         """Take what the files say now. Raises `ConfigError` when that is wrong; then nothing changes."""

@@ -54,8 +54,7 @@ class Notice:
         self._folder = folder
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._path = folder / f"{os.getpid()}.json"
-        self._handle = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        fcntl.flock(self._handle, fcntl.LOCK_SH)
+        self._handle = _made(self._path)
 
     def write(self, live: Live) -> None:
         """Say what this worker holds now."""
@@ -103,6 +102,16 @@ def worker(live: Live) -> WorkerStatus:
             for name in live.pending
         ),
     )
+
+
+def _made(path: Path) -> int:
+    """Opens the file and locks it. Who looked in between took it for a stale one and removed it."""
+    while True:
+        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        fcntl.flock(handle, fcntl.LOCK_SH)
+        if os.fstat(handle).st_nlink:
+            return handle
+        os.close(handle)
 
 
 def _living(folder: Path) -> Iterator[WorkerStatus]:

@@ -29,6 +29,9 @@ LOOK_ANYWAY_MS = 2_000
 
 RETRY_S = 0.5
 
+SETTLE_S = 0.25
+"""Who empties a file and then fills it may be halted in between, and a look may fall there."""
+
 
 async def changes(
     paths: Callable[[], Iterable[Path]], again: Callable[[], bool]
@@ -45,7 +48,7 @@ async def changes(
             watched = _folders(paths())
             async with aclosing(_ticks(watched, polls=polls)) as ticks:
                 async for _ in ticks:
-                    now = files.fingerprint(tuple(paths()))
+                    now = await _settled(paths, seen)
                     if now != seen or again():
                         seen = now
                         yield
@@ -56,6 +59,16 @@ async def changes(
         except OSError as exc:
             log.warning("the kernel cannot watch files; looking at them instead", reason=str(exc))
             polls = True
+
+
+async def _settled(paths: Callable[[], Iterable[Path]], seen: object) -> object:
+    """What the files look like: as in `seen`, or as they stay for a moment."""
+    now = files.fingerprint(tuple(paths()))
+    while now != seen:
+        seen = now
+        await asyncio.sleep(SETTLE_S)
+        now = files.fingerprint(tuple(paths()))
+    return now
 
 
 async def _ticks(folders: set[Path], *, polls: bool) -> AsyncGenerator[None, None]:

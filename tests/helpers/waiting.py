@@ -8,11 +8,11 @@ import time
 PATIENCE_S = 60.0
 
 
-def until(holds, what="it", *, timeout_s=PATIENCE_S):
-    """Ask until `holds()` is true; its answer."""
+def until(holds, what="it", *, timeout_s=PATIENCE_S, seen=lambda: ""):
+    """Ask until `holds()` is true; its answer. `seen()` is told when it never was."""
     deadline = time.monotonic() + timeout_s
     while not (found := holds()):
-        assert time.monotonic() < deadline, f"{what} did not happen within {timeout_s:g} s"
+        assert time.monotonic() < deadline, f"{what} did not happen within {timeout_s:g} s\n{seen()}"
         time.sleep(0.02)
     return found
 

@@ -372,29 +372,3 @@ def test_who_leaves_the_development_accounts_is_signed_out(stack):
 @pytest.mark.parametrize("path", ["/api/settings", "/api/settings/status", "/api/settings/schema"])
 def test_only_admins_see_the_configuration(stack, path):
     assert httpx.get(f"{stack.url}{path}", trust_env=False).status_code == 401
-
-
-def test_all_workers_hold_the_same(home, tmp_path):
-    config = tmp_path / "config.toml"
-    config.write_text("")
-    with Stack(tmp_path, plugins=("sandbox",), env={"OQTO_CONFIG": str(config)}) as stack:
-        stack.set_up()
-        stack.stop()
-        stack.command = (*stack.command, "--workers", "2")
-        stack.start()
-        stack.sign_in()
-        until(lambda: len(status(stack)["workers"]) == 2)
-        for text, error in (
-            ("[sessions]\nidle_timeout_minutes = 7\n", ""),
-            ("[sesions]\n", "unknown section"),
-        ):
-            config.write_text(text)
-            until(
-                lambda error=error: (
-                    (now := status(stack))["is_agreed"]
-                    and all(
-                        error in worker["error"] and worker["generation"] == 2 for worker in now["workers"]
-                    )
-                    and bool(error) == bool(now["error"])
-                )
-            )
