@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 import statistics
+import subprocess
 import sys
 import threading
 import time
 from bisect import bisect_left, bisect_right
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from operator import attrgetter
 from pathlib import Path
 from typing import NamedTuple, Self
@@ -44,6 +48,61 @@ def middle(values: list[float]) -> float:
 
 def percentile(values: list[float], percent: int) -> float:
     return statistics.quantiles(values, n=100, method="inclusive")[percent - 1]
+
+
+SPIN = """
+import os, sys
+parent, cpu = map(int, sys.argv[1:])
+os.sched_setaffinity(0, {cpu})
+os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
+while os.getppid() == parent:
+    for _ in range(10_000): pass
+"""
+
+
+def parser(description: str | None) -> argparse.ArgumentParser:
+    """For a bench that measures under `calm` conditions."""
+    made = argparse.ArgumentParser(description=description)
+    made.add_argument("--ordinary", action="store_true", help="ordinary processes on processors that sleep")
+    return made
+
+
+@contextmanager
+def awake() -> Iterator[None]:
+    """
+    No processor sleeps meanwhile: on each a loop takes the time that nobody else wants (`SCHED_IDLE`).
+
+    On a virtual machine each sleep hands the processor back to the host, and how long it takes to get it again is the
+    host's affair: up to milliseconds, booked as steal, and as processor time of whoever went to sleep.
+    """
+    spinners = [
+        subprocess.Popen([sys.executable, "-SEc", SPIN, str(os.getpid()), str(cpu)])
+        for cpu in sorted(os.sched_getaffinity(0))
+    ]
+    try:
+        yield
+    finally:
+        for spinner in spinners:
+            spinner.kill()
+            spinner.wait()
+
+
+@contextmanager
+def calm(*, is_ordinary: bool = False) -> Iterator[None]:
+    """
+    Keep out what is no software of ours, where the system allows it: real-time processes on processors that stay `awake`.
+
+    Whoever is measured has the same priority (`SCHED_RR`), so among themselves all stays as it is. Ordinary ones would
+    suffer from the wakefulness: to Linux such a processor is a busy one, and it leaves server and runner on the other.
+    """
+    try:
+        if not is_ordinary:
+            os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(1))
+    except PermissionError:
+        is_ordinary = True
+    fact("processes", "ordinary" if is_ordinary else "real-time, processors kept awake")
+    with nullcontext() if is_ordinary else awake():
+        yield
 
 
 class Host:

@@ -1,4 +1,5 @@
-"""How soon a browser sees what an agent wrote. `python bench/latency.py [--seconds 5] [--sessions 1 50]`
+"""How soon a browser sees what an agent wrote.
+`python bench/latency.py [--seconds 5] [--sessions 1 50] [--ordinary]`
 
 Real server, runner, event log on disk, bubblewrap and WebSockets; one browser for each session, and then one for all.
 The agents are the harness `echo`, each a process of its own in its own sandbox, told to `run` a program that writes
@@ -20,8 +21,7 @@ processors, from 200 ms before they were written, since a backlog outlives its c
 are told besides. With less than 3 s of undisturbed time it measures again, four times at most; if that is still too
 little, the machine cannot tell.
 
-On a machine that others use too, run it as `chrt -r 1 python bench/latency.py`. Programs of the lowest priority still
-keep a processor from counting as idle, and then Linux may leave server and runner together on the other one.
+What is no software of ours is kept out where the system allows it (`_figures.calm`), and a line says so.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ from pathlib import Path
 
 import uvloop
 from _browser import Browser, connect
-from _figures import CPUS, Host, claim, cpu_s, fact, middle, percentile, put_tools_on_path, skip
+from _figures import CPUS, Host, calm, claim, cpu_s, fact, middle, parser, percentile, put_tools_on_path, skip
 
 from oqto_platform.peers import listener_pid
 from oqto_platform.testing.stack import Stack
@@ -98,11 +98,16 @@ class Round:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seconds", type=int, default=5)
-    parser.add_argument("--sessions", type=int, nargs="+", default=[1, 50])
-    options = parser.parse_args()
+    asked = parser(__doc__)
+    asked.add_argument("--seconds", type=int, default=5)
+    asked.add_argument("--sessions", type=int, nargs="+", default=[1, 50])
+    options = asked.parse_args()
     put_tools_on_path()
+    with calm(is_ordinary=options.ordinary):
+        run(options)
+
+
+def run(options: argparse.Namespace) -> None:
     settings = {"sessions.max_concurrent_sessions": max(options.sessions)}
     with (
         tempfile.TemporaryDirectory() as folder,
@@ -237,7 +242,7 @@ def machine(rounds: list[Round]) -> str:
     of_others = ", ".join(f"{one.others():.0%}" for one in rounds)
     steady_s = sum(len(one.steady) / len(one.found) for one in rounds) / RATE_PER_S
     counted = f"{undisturbed_s(rounds):.1f} of {steady_s:.1f} s counted"
-    return f"host took {of_host}; agents and other programs {of_others}; {counted}"
+    return f"host took {of_host}; agents, others and what keeps processors awake {of_others}; {counted}"
 
 
 def cost(rounds: list[Round]) -> str:

@@ -7,14 +7,13 @@ RSS counts a shared page for each of its processes, PSS shares it out.
 
 from __future__ import annotations
 
-import argparse
 import os
 import subprocess
 import tempfile
 import time
 from pathlib import Path
 
-from _figures import claim, command_line, fact, family, memory_mb, middle, put_tools_on_path
+from _figures import calm, claim, command_line, fact, family, memory_mb, middle, parser, put_tools_on_path
 
 from oqto_platform.peers import listener_pid
 from oqto_platform.testing.stack import Stack
@@ -24,9 +23,9 @@ SETTLE_S = 12.0  # past the first rounds of every job
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--runs", type=int, default=15)
-    runs = parser.parse_args().runs
+    asked = parser(__doc__)
+    asked.add_argument("--runs", type=int, default=15)
+    options = asked.parse_args()
     put_tools_on_path()
     with tempfile.TemporaryDirectory() as folder, Stack(Path(folder)) as stack:
         stack.set_up()
@@ -38,7 +37,8 @@ def main() -> None:
         stack.client.get("/api/sessions").raise_for_status()
         time.sleep(SETTLE_S)
         weigh(stack)
-    help_cost(runs)
+    with calm(is_ordinary=options.ordinary):
+        help_cost(options.runs)
 
 
 def weigh(stack: Stack) -> None:

@@ -10,7 +10,6 @@ With `--hub PYTHON`, a Python that has jupyterhub, the same client asks a hub fo
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import os
 import secrets
@@ -25,7 +24,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import uvloop
-from _figures import claim, cpu_s, fact, family, middle, put_tools_on_path, skip
+from _figures import calm, claim, cpu_s, fact, family, middle, parser, put_tools_on_path, skip
 
 from oqto_platform.testing.stack import Stack, free_port
 
@@ -52,14 +51,15 @@ c.JupyterHub.load_roles = [{{"name": "bench", "scopes": ["self", "list:users"], 
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--requests", type=int, default=20_000)
-    parser.add_argument("--hub", default=os.environ.get("OQTO_BENCH_HUB", ""), metavar="PYTHON")
-    options = parser.parse_args()
+    asked = parser(__doc__)
+    asked.add_argument("--requests", type=int, default=20_000)
+    asked.add_argument("--hub", default=os.environ.get("OQTO_BENCH_HUB", ""), metavar="PYTHON")
+    options = asked.parse_args()
     put_tools_on_path()
     each = options.requests // ROUNDS
-    per_s = ours(each)
-    hub(options.hub, per_s, each)
+    with calm(is_ordinary=options.ordinary):
+        per_s = ours(each)
+        hub(options.hub, per_s, each)
 
 
 def ours(each: int) -> float:

@@ -10,7 +10,6 @@ this took the whole family of processes. And until it is open, when the API answ
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import json
 import shutil
@@ -21,7 +20,7 @@ import time
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from _figures import claim, cpu_s, fact, family, middle, put_tools_on_path, skip
+from _figures import calm, claim, cpu_s, fact, family, middle, parser, put_tools_on_path, skip
 
 from oqto_platform.peers import listener_pid
 from oqto_platform.testing.stack import Stack
@@ -31,13 +30,14 @@ GIVE_UP_S = 60
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--runs", type=int, default=11)
-    runs = parser.parse_args().runs
+    asked = parser(__doc__)
+    asked.add_argument("--runs", type=int, default=11)
+    options = asked.parse_args()
     put_tools_on_path()
-    sessions(runs)
-    server("oqto serve", (), runs)
-    server("granian oqto_platform.app", ("granian", "oqto_platform.app"), runs)
+    with calm(is_ordinary=options.ordinary):
+        sessions(options.runs)
+        server("oqto serve", (), options.runs)
+        server("granian oqto_platform.app", ("granian", "oqto_platform.app"), options.runs)
 
 
 class Pi(NamedTuple):
