@@ -6,10 +6,8 @@ import asyncio
 import time
 from collections.abc import Callable
 
-
-def now() -> float:
-    """Seconds since the epoch, UTC."""
-    return time.time()
+now: Callable[[], float] = time.time
+"""Seconds since the epoch, UTC."""
 
 
 def now_ms() -> int:
@@ -18,7 +16,7 @@ def now_ms() -> int:
 
 
 monotonic: Callable[[], float] = time.monotonic
-"""Seconds that only ever grow; for durations and time-outs. Read several times for each event, so without a step between."""
+"""Seconds that only ever grow; for durations and time-outs. Both are read several times for each event, so without a step between."""
 
 
 async def sleep(delay_s: float) -> None:

@@ -254,7 +254,7 @@ class Ledger:
             flows = _look(bounds, now, tokens)
         call = Call(identity, wallet, hold, now, facts, tokens, flows)
         try:
-            self._afford(wallet, hold, now)
+            self._hold(wallet, hold, now)
         except BudgetExceeded:
             if after is not None:
                 self._free(call, 0)
@@ -262,24 +262,22 @@ class Ledger:
         for taken in flows if after is None else ():
             taken.take(clock.monotonic(), now, tokens)
         wallet.open_calls.add(call)
-        owner: Wallet | None = wallet
-        while owner is not None:
-            owner.held += hold
-            owner = owner.parent
         return call
 
     def note_open(self, call: Call, told: Told) -> None:
         """Write the pending row of a call; told when it is on the disk."""
         self._store.note_open(opened(call), told)
 
-    def _afford(self, wallet: Wallet, hold: int, now: float) -> None:
+    def _hold(self, wallet: Wallet, hold: int, now: float) -> None:
         owner: Wallet | None = wallet
         while owner is not None:
             if owner.window != "total":
                 owner.roll(now)
             if owner.limit_nusd is not None and not owner.has_room(hold):
+                _give_back(wallet, owner, hold)
                 self._tell(owner, wallet, ALL)
                 raise BudgetExceeded(_broke(owner), wallet=owner.kind)
+            owner.held += hold
             owner = owner.parent
 
     def _free(self, call: Call, tokens: int) -> None:
@@ -384,6 +382,13 @@ def _look(bounds: Bounds, wall: float, tokens: int) -> tuple[Flow, ...]:
         if (wait := found.wait(now, wall, tokens)) is not None:
             raise TooFast(wait, whose)
     return tuple(found for found, _ in bounds)
+
+
+def _give_back(wallet: Wallet, until: Wallet, hold: int) -> None:
+    owner: Wallet | None = wallet
+    while owner is not None and owner is not until:
+        owner.held -= hold
+        owner = owner.parent
 
 
 def _broke(wallet: Wallet) -> str:

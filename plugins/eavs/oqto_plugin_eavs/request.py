@@ -192,7 +192,7 @@ class Request:
         """Send a whole reply."""
         self.has_begun = self.has_ended = True
         self.keeps = self.keeps and self.is_read
-        head = head_of(status, [*headers, (b"content-length", b"%d" % len(data))], keeps=self.keeps)
+        head = head_of(status, headers, length=len(data), keeps=self.keeps)
         self._connection.send(head if self.head.method == "HEAD" else head + data)
 
     # A connection that becomes a WebSocket.
@@ -225,9 +225,13 @@ class Request:
             self.task.cancel()
 
 
-def head_of(status: int, headers: Headers, *, keeps: bool, is_chunked: bool = False) -> bytes:
-    lines = [b"HTTP/1.1 %d %b\r\n" % (status, REASONS.get(status, b""))]
-    lines += map(HEADER, headers)
+def head_of(
+    status: int, headers: Headers, *, keeps: bool, is_chunked: bool = False, length: int | None = None
+) -> bytes:
+    """How a reply begins; `length` is that of its body."""
+    lines = [b"HTTP/1.1 %d %b\r\n" % (status, REASONS.get(status, b"")), *map(HEADER, headers)]
+    if length is not None:
+        lines.append(b"content-length: %d\r\n" % length)
     if is_chunked:
         lines.append(b"transfer-encoding: chunked\r\n")
     lines.append(b"\r\n" if keeps else b"connection: close\r\n\r\n")

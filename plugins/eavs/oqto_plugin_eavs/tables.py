@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from oqto_platform.errors import OqtoError
@@ -148,6 +149,6 @@ def _fill(connection: sqlite3.Connection, batch: Batch) -> None:
             closes.append((*close[1:], close[0]))
     for at in range(0, len(settled), BLOCK):
         block = settled[at : at + BLOCK]
-        connection.execute(SETTLED % ", ".join([ONE] * len(block)), [v for row in block for v in row])
+        connection.execute(SETTLED % ", ".join([ONE] * len(block)), [*chain.from_iterable(block)])
     connection.executemany(PENDING, opens.values())
     connection.executemany(CLOSE, closes)
