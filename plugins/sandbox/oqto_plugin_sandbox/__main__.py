@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import signal
 import sys
 import tempfile
 from collections.abc import Callable
@@ -26,6 +25,7 @@ from oqto_plugin_sandbox.explain import Answer, explain_host, explain_path
 from oqto_plugin_sandbox.policy.load import SYSTEM_FILES, load
 from oqto_plugin_sandbox.runner import owner
 from oqto_plugin_sandbox.sandboxes import Sandboxes
+from oqto_plugin_sandbox.signals import Signals
 
 T = TypeVar("T")
 REFUSED = 125
@@ -141,9 +141,12 @@ async def _run(spawn: SpawnPlan) -> int:
 
 
 async def _supervised(sandboxes: Sandboxes, spawn: SpawnPlan) -> int:
+    signals = Signals()  # before there is a command that could tell somebody that it is ready for them
     confined = await sandboxes.confine(f"run-{os.getpid()}", spawn.cwd, spawn)
     channels = Channels()
     try:
+        if number := signals.first():
+            return 128 + number
         process = await asyncio.create_subprocess_exec(
             *confined.argv, env=dict(confined.env), cwd=confined.cwd, pass_fds=confined.fds,
             stdin=channels.input, stdout=channels.output, stderr=channels.errors,
@@ -152,22 +155,11 @@ async def _supervised(sandboxes: Sandboxes, spawn: SpawnPlan) -> int:
         channels.started()
         for fd in confined.fds:
             os.close(fd)
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
-        loop.add_signal_handler(number, _pass_on, process.pid, number)
+    passing = asyncio.create_task(signals.pass_on(process.pid, is_launcher=confined.argv != spawn.argv))
     code = await process.wait()
+    passing.cancel()
     await asyncio.to_thread(channels.finish)
     return code if code >= 0 else 128 - code
-
-
-def _pass_on(launcher: int, number: int) -> None:
-    """To the init process inside: the launcher itself ignores these signals."""
-    try:
-        inside = Path(f"/proc/{launcher}/task/{launcher}/children").read_text().split()
-        for pid in inside or [str(launcher)]:
-            os.kill(int(pid), number)
-    except OSError:
-        return
 
 
 def _tell(decision: Decision) -> None:

@@ -123,21 +123,78 @@ def test_run_tells_what_the_network_denied(own_home):
     assert "network denied: evil.test:80: network.allow_domains does not list it" in done.stderr
 
 
-def test_run_passes_signals_on(own_home):
-    argv = [sys.executable, "-m", "oqto_plugin_sandbox", "run", "--", "/bin/bash", "-c"]
-    script = "trap 'echo flushed; exit 5' TERM; echo ready; while :; do sleep 0.05; done"
-    with subprocess.Popen([*argv, script], cwd=own_home, stdout=subprocess.PIPE, text=True) as process:
+RUN = [sys.executable, "-m", "oqto_plugin_sandbox", "run", "--", "/bin/bash", "-c"]
+FLUSHES = "trap 'echo flushed; exit 5' TERM; echo ready; while :; do sleep 0.05; done"
+
+
+AT_HOME = """
+import os
+from oqto_plugin_sandbox import __main__ as command
+from oqto_plugin_sandbox.policy.load import Owner
+command.owner = lambda: Owner(home=os.path.dirname(os.getcwd()), uid=os.getuid())
+command.main()
+"""
+"""`oqto-sandbox` of somebody whose home is the folder above."""
+
+
+@pytest.mark.parametrize("switch", ["true", "false"])
+def test_run_passes_signals_on(own_home, switch):
+    (own_home / ".config/oqto").mkdir(parents=True)
+    (own_home / ".config/oqto/sandbox.toml").write_text(f"enabled = {switch}")
+    (work := own_home / "work").mkdir()
+    argv = [sys.executable, "-c", AT_HOME, *RUN[3:], FLUSHES]
+    with subprocess.Popen(argv, cwd=work, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout.readline() == "ready\n"
         process.send_signal(signal.SIGTERM)
         assert process.communicate(timeout=30)[0] == "flushed\n"
         assert process.returncode == 5
 
 
+HALTED = """
+import asyncio, os, signal
+from oqto_plugin_sandbox.__main__ import main
+made = asyncio.create_subprocess_exec
+async def and_halted(*argv, **options):
+    process = await made(*argv, **options)
+    while not os.path.exists("ready"):
+        await asyncio.sleep(0.01)
+    os.kill(os.getpid(), signal.SIGTERM)
+    await asyncio.sleep(0.1)
+    return process
+asyncio.create_subprocess_exec = and_halted
+main()
+"""
+"""`oqto-sandbox` on a machine that lets the command go ahead and has no time for whoever started it."""
+
+
+def test_a_signal_for_a_command_that_was_quicker_than_its_starter_reaches_it(own_home):
+    argv = [
+        sys.executable,
+        "-c",
+        HALTED,
+        *RUN[3:],
+        f"{FLUSHES.partition('echo ready')[0]} >ready; sleep 30 & wait",
+    ]
+    done = subprocess.run(argv, cwd=own_home, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.stdout, done.returncode) == ("flushed\n", 5), done.stderr
+
+
+@pytest.mark.parametrize("after_s", [0.05 * step for step in range(1, 17)])
+def test_a_signal_while_it_starts_ends_it_or_reaches_the_command(own_home, after_s):
+    with subprocess.Popen([*RUN, FLUSHES], cwd=own_home, stdout=subprocess.PIPE, text=True) as process:
+        time.sleep(after_s)
+        process.send_signal(signal.SIGTERM)
+        out, code = process.communicate(timeout=30)[0], process.returncode
+    if code in (-signal.SIGTERM, 128 + signal.SIGTERM):
+        assert out == ""
+    else:
+        assert (code, out.removeprefix("ready\n")) == (5, "flushed\n")
+
+
 def test_d05_nothing_outlives_a_runner_that_was_killed(own_home, running):
     marker = f"97{os.getpid()}{time.monotonic_ns() % 10_000}"
-    argv = [sys.executable, "-m", "oqto_plugin_sandbox", "run", "--", "/bin/bash", "-c"]
     script = f"setsid sleep {marker} & echo ready; sleep {marker}"
-    with subprocess.Popen([*argv, script], cwd=own_home, stdout=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen([*RUN, script], cwd=own_home, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout.readline() == "ready\n"
         process.kill()
     until(lambda: not running(f"sleep\0{marker}"))
