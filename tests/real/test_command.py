@@ -58,9 +58,11 @@ async def test_two_workers_one_leads_and_a_hup_changes_nothing_for_a_session(tmp
         session = stack.start_session(harness="echo")
         runner = listener_pid(str(stack.state_dir / "runner" / "oqto-runner.sock"))
         assert stack.log.read_text().count("this worker leads") == 1
+        old = set(workers(stack.process.pid))
         async with mux_client(stack.url, stack.cookie()) as mux:
             stack.process.send_signal(signal.SIGHUP)
             await mux.until_told(lambda frame: (frame["type"], frame.get("code")) == ("bye", "restart"))
+        until(lambda: old.isdisjoint(now := workers(stack.process.pid)) and len(now) == len(old))
         until(lambda: stack.log.read_text().count("this worker leads") >= 2)
         assert listener_pid(str(stack.state_dir / "runner" / "oqto-runner.sock")) == runner
         async with mux_client(stack.url, stack.cookie()) as mux:
