@@ -181,6 +181,7 @@ def test_a_signal_for_a_command_that_was_quicker_than_its_starter_reaches_it(own
 
 @pytest.mark.parametrize("after_s", [0.05 * step for step in range(1, 17)])
 def test_a_signal_while_it_starts_ends_it_or_reaches_the_command(own_home, after_s):
+    """At many moments of a start, whatever they are on this machine: the signal is never lost."""
     with subprocess.Popen([*RUN, FLUSHES], cwd=own_home, stdout=subprocess.PIPE, text=True) as process:
         time.sleep(after_s)
         process.send_signal(signal.SIGTERM)
