@@ -61,7 +61,7 @@ class Reloading:
             await self.reload("the file changed")
         except ConfigError:
             return ""  # told already; the snapshot before holds
-        except Exception as exc:
+        except Exception as exc:  # whatever it was, the next change must be seen
             if repr(exc) != self._failure:
                 log.exception("the configuration was not read again; the one before holds")
             return repr(exc)

@@ -57,8 +57,10 @@ async def changes(
         except FileNotFoundError:  # a folder or link went between looking and watching
             await asyncio.sleep(RETRY_S)
         except OSError as exc:
-            log.warning("the kernel cannot watch files; looking at them instead", reason=str(exc))
+            if not polls:
+                log.warning("the kernel cannot watch files; looking at them instead", reason=str(exc))
             polls = True
+            await asyncio.sleep(RETRY_S)  # one that stays must not keep the loop busy
 
 
 async def _settled(paths: Callable[[], Iterable[Path]], seen: object) -> object:

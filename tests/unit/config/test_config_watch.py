@@ -7,6 +7,7 @@ import fcntl
 import os
 from types import SimpleNamespace
 
+import pytest
 from waiting import async_until
 
 from oqto_platform import config, reloading
@@ -38,13 +39,18 @@ async def test_a_reading_that_breaks_is_tried_again(tmp_path, monkeypatch):
     watching.cancel()
 
 
-async def test_a_link_that_goes_while_it_is_followed_is_looked_at_again(tmp_path, monkeypatch):
-    monkeypatch.setattr(watch, "RETRY_S", 0)
-    looks = iter([True])
+@pytest.mark.parametrize("failure", [FileNotFoundError, PermissionError])
+async def test_a_link_that_cannot_be_followed_is_looked_at_again_and_others_go_on(
+    tmp_path, monkeypatch, failure
+):
+    monkeypatch.setattr(watch, "RETRY_S", 0.01)
+    looks, turns = iter(range(1000)), []
+    asyncio.get_running_loop().call_later(0.02, turns.append, "somebody else's")
 
     def paths():
-        if next(looks, False):
-            raise FileNotFoundError
+        if not turns:
+            assert next(looks, None) is not None, "nobody else had a turn"
+            raise failure
         return [tmp_path / "config.toml"]
 
     async for _ in watch.changes(paths, lambda: False):
